@@ -1,0 +1,199 @@
+# vmdkdelta: VMDK deltas over any nbdkit export.  "make help" lists the targets.
+#
+# Everything is found by wildcard: a new .c file in one of the directories below
+# needs no change here.  One directory per variant holds what is built:
+#
+#   make                             build/plain/..., modules and tool at their
+#                                    fixed places (filter/, plugin/, tool/)
+#   make SANITIZE=address,undefined  build/address-undefined/..., modules and tool there too
+#   make VARIANT=name CC=clang ...   build/name/..., the same
+#
+# Also: V=1 shows commands, WERROR=1 makes warnings errors, JOBS=N sets how many
+# tests run at a time, and CC, CPPFLAGS, CFLAGS, LDFLAGS are honoured.
+
+VERSION    := 0.1.0
+PREFIX     ?= /usr/local
+CFLAGS     ?= -O2 -g
+PKG_CONFIG ?= pkg-config
+JOBS       ?= $(shell nproc)
+SANITIZE   ?=
+WERROR     ?=
+V          ?=
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+comma := ,
+Q     := $(if $(V),,@)
+say    = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@')
+
+# ---- Where things go ------------------------------------------------------
+
+VARIANT := $(or $(subst $(comma),-,$(SANITIZE)),plain)
+B       := build/$(VARIANT)
+OUT     := $(if $(filter plain,$(VARIANT)),,$(B)/)
+
+LIB       := $(B)/lib/libvmdkdelta.a
+MAKER     := $(B)/tests/libmaker.a
+FILTER    := $(if $(wildcard filter/*.c),$(OUT)filter/nbdkit-vmdkdelta-filter.so)
+PLUGIN    := $(if $(wildcard plugin/*.c),$(OUT)plugin/nbdkit-vmdk-plugin.so)
+TOOL      := $(if $(wildcard tool/*.c),$(OUT)tool/vmdkdelta)
+MKIMAGE   := $(if $(wildcard tests/mkimage.c),$(B)/tests/mkimage)
+DRIVERS   := $(patsubst tests/drive/%.c,$(B)/tests/%,$(wildcard tests/drive/*.c))
+UNITS     := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test-*.c))
+MANPAGES  := $(patsubst docs/%.pod,build/man/%.1,$(wildcard docs/*.pod))
+
+objects    = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)/*.c))
+UNIT_HELP := $(filter-out $(B)/tests/unit/test-%,$(call objects,tests/unit))
+
+# ---- What is built with what ----------------------------------------------
+#
+# pkg-config is asked when a recipe first needs the answer, not when make reads
+# this file: with "make deps check" nothing is installed yet at that time.
+
+ask    = $(eval $(1) := $$(shell $(PKG_CONFIG) $(2)))$($(1))
+NBDKIT_CFLAGS  = $(call ask,NBDKIT_CFLAGS,--cflags nbdkit)
+NBDKIT_VERSION = $(call ask,NBDKIT_VERSION,--modversion nbdkit)
+DEFLATE_CFLAGS = $(call ask,DEFLATE_CFLAGS,--cflags libdeflate)
+DEFLATE_LIBS   = $(call ask,DEFLATE_LIBS,--libs libdeflate)
+NBD_CFLAGS     = $(call ask,NBD_CFLAGS,--cflags libnbd)
+NBD_LIBS       = $(call ask,NBD_LIBS,--libs libnbd)
+CMOCKA_CFLAGS  = $(call ask,CMOCKA_CFLAGS,--cflags cmocka)
+CMOCKA_LIBS    = $(call ask,CMOCKA_LIBS,--libs cmocka)
+filterdir      = $(call ask,filterdir,--variable=filterdir nbdkit)
+plugindir      = $(call ask,plugindir,--variable=plugindir nbdkit)
+
+WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
+SAN  := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer \
+          $(if $(findstring undefined,$(SANITIZE)),-fno-sanitize-recover=undefined))
+BASE := -std=gnu11 $(WARN) -D_GNU_SOURCE= -D_FILE_OFFSET_BITS=64 \
+        -DVMDKDELTA_VERSION='"$(VERSION)"' -pthread
+
+# Flags of one directory.  The modules need HAVE_VFPRINTF_PERCENT_M, or the
+# compiler does not check the formats given to nbdkit_error and nbdkit_debug.
+MODULE            = -Ilib -fPIC -fvisibility=hidden -Wconversion -DHAVE_VFPRINTF_PERCENT_M=1
+$(B)/lib/%.o:     DIR = -Ilib -fPIC -fvisibility=hidden -Wconversion $(DEFLATE_CFLAGS)
+$(B)/filter/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
+$(B)/plugin/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
+$(B)/tool/%.o:    DIR = -Ilib -Wconversion $(NBD_CFLAGS)
+$(B)/tests/%.o:   DIR = -Ilib -Itests/maker $(DEFLATE_CFLAGS) $(NBD_CFLAGS) $(CMOCKA_CFLAGS)
+
+LINK = $(CC) $(SAN) $(CFLAGS) -pthread $(LDFLAGS)
+
+# ---- Targets --------------------------------------------------------------
+
+.PHONY: all lib tests check check-long install uninstall deps demo dist clean help FORCE
+# Keep the objects: they are not rubbish because a pattern rule made them.
+.SECONDARY:
+
+all: $(LIB) $(FILTER) $(PLUGIN) $(TOOL) $(MANPAGES)  ## build the library, modules, tool and man pages (default)
+
+lib: $(LIB)  ## build the library alone
+
+tests: $(UNITS) $(DRIVERS) $(MKIMAGE)  ## build the test programs, run nothing
+
+RUN_TESTS = top_srcdir='$(CURDIR)' builddir='$(CURDIR)/$(B)' \
+  FILTER='$(FILTER:%=$(CURDIR)/%)' PLUGIN='$(PLUGIN:%=$(CURDIR)/%)' TOOL='$(TOOL:%=$(CURDIR)/%)' \
+  MKIMAGE='$(MKIMAGE:%=$(CURDIR)/%)' SANITIZE='$(SANITIZE)' \
+  NBDKIT_BUILT_FOR="$$(cat $(B)/nbdkit-version)" tests/run -j $(JOBS)
+
+check: all tests  ## run the tests; ends with "N passed, N failed[, N skipped]"; TESTS="a b" runs only those
+	$(Q)$(RUN_TESTS) $(TESTS)
+
+check-long: all tests  ## the same and the long tests too (tests/long-*.sh, TEST_LONG=1)
+	$(Q)$(RUN_TESTS) --long $(TESTS)
+
+demo: all $(MKIMAGE)  ## show the main job on a real file system
+	$(Q)top_srcdir='$(CURDIR)' FILTER='./$(FILTER)' TOOL='$(TOOL:%=./%)' MKIMAGE='$(MKIMAGE:%=./%)' scripts/demo.sh
+
+deps:  ## install what building, testing and the demo need (apt-get or dnf)
+	$(Q)scripts/deps.sh
+
+install: all  ## install into nbdkit's filter and plugin directories and PREFIX (/usr/local), all under DESTDIR
+	$(if $(FILTER),$(Q)install -D -m 755 $(FILTER) '$(DESTDIR)$(filterdir)/$(notdir $(FILTER))')
+	$(if $(PLUGIN),$(Q)install -D -m 755 $(PLUGIN) '$(DESTDIR)$(plugindir)/$(notdir $(PLUGIN))')
+	$(if $(TOOL),$(Q)install -D -m 755 $(TOOL) '$(DESTDIR)$(PREFIX)/bin/vmdkdelta')
+	$(Q)for m in $(MANPAGES); do \
+	  install -D -m 644 $$m '$(DESTDIR)$(PREFIX)/share/man/man1/'$${m##*/} || exit 1; done
+
+uninstall: | $(B)/flags  ## remove what install put there (same DESTDIR and PREFIX)
+	$(Q)rm -f '$(DESTDIR)$(filterdir)/nbdkit-vmdkdelta-filter.so' '$(DESTDIR)$(plugindir)/nbdkit-vmdk-plugin.so' \
+	  '$(DESTDIR)$(PREFIX)/bin/vmdkdelta' \
+	  $(patsubst build/man/%,'$(DESTDIR)$(PREFIX)/share/man/man1/%',$(MANPAGES))
+
+DIST := nbdkit-vmdkdelta-$(VERSION)
+dist:  ## make build/nbdkit-vmdkdelta-VERSION.tar.gz from the last commit
+	$(Q)git rev-parse -q --verify HEAD >/dev/null || { echo 'make dist needs a git checkout' >&2; exit 1; }
+	$(Q)git diff --quiet HEAD || echo 'note: uncommitted changes are not in the archive' >&2
+	$(Q)mkdir -p build && git archive --format=tar.gz --prefix=$(DIST)/ -o build/$(DIST).tar.gz HEAD
+	@echo build/$(DIST).tar.gz
+
+clean:  ## remove everything that was built, all variants
+	$(Q)rm -rf build filter/*.so plugin/*.so tool/vmdkdelta
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
+	  while IFS='|' read -r t h; do printf '%-18s %s\n' "$$t" "$$h"; done
+
+# ---- Rules ----------------------------------------------------------------
+
+# With "make deps check" (and -j) nothing starts before deps has finished:
+# everything that runs a compiler or pkg-config waits for these two stamps.
+# "flags" changes when compiler or flags change; "nbdkit-version" when the
+# nbdkit that we build for does, because a filter fits one exact version only.
+WAIT := $(filter deps,$(MAKECMDGOALS))
+stamp = @mkdir -p $(B); printf '%s\n' '$(subst ','\'',$(1))' > $@.new; \
+        if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(B)/flags: FORCE | $(WAIT)
+	@$(PKG_CONFIG) --print-errors --exists nbdkit libdeflate || \
+	  { echo 'Something needed for building is missing.  "make deps" installs it.' >&2; exit 1; }
+	$(call stamp,$(CC) $(BASE) $(SAN) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS))
+
+$(B)/nbdkit-version: $(B)/flags FORCE
+	$(call stamp,$(NBDKIT_VERSION))
+
+$(B)/%.o: %.c $(B)/flags
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE) $(DIR) $(SAN) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(call objects,filter) $(call objects,plugin): $(B)/nbdkit-version
+
+$(LIB): $(call objects,lib)
+$(MAKER): $(call objects,tests/maker)
+$(LIB) $(MAKER):
+	$(call say,AR)
+	@mkdir -p $(@D); rm -f $@
+	$(Q)$(AR) rcs $@ $(filter %.o,$^)
+
+# Modules leave the nbdkit_* symbols undefined: the server resolves them.
+$(FILTER): $(call objects,filter) $(LIB) filter/filter.syms
+$(PLUGIN): $(call objects,plugin) $(LIB) plugin/plugin.syms
+$(FILTER) $(PLUGIN):
+	$(call say,LINK)
+	@mkdir -p $(@D)
+	$(Q)$(LINK) -shared -Wl,--version-script=$(filter %.syms,$^) -o $@ $(filter %.o %.a,$^) $(DEFLATE_LIBS)
+
+$(TOOL): $(call objects,tool) $(LIB)
+	$(call say,LINK)
+	@mkdir -p $(@D)
+	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(DEFLATE_LIBS)
+
+$(UNITS): %: %.o $(UNIT_HELP) $(LIB) $(MAKER)
+	$(call say,LINK)
+	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(CMOCKA_LIBS) $(DEFLATE_LIBS)
+
+$(MKIMAGE): $(B)/tests/mkimage.o $(MAKER)
+$(DRIVERS): $(B)/tests/%: $(B)/tests/drive/%.o $(MAKER)
+$(MKIMAGE) $(DRIVERS):
+	$(call say,LINK)
+	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(DEFLATE_LIBS)
+
+build/man/%.1: docs/%.pod Makefile | $(WAIT)
+	$(call say,MAN)
+	@mkdir -p $(@D)
+	$(Q)pod2man -u --section=1 --name=$* --center='nbdkit-vmdkdelta' \
+	  --release='nbdkit-vmdkdelta $(VERSION)' $< $@
+
+-include $(wildcard $(B)/*/*.d $(B)/*/*/*.d)
