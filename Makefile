@@ -25,7 +25,7 @@ V          ?=
 MAKEFLAGS += --no-builtin-rules
 comma := ,
 Q     := $(if $(V),,@)
-say    = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@')
+say    = $(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),,@printf '  %-5s %s\n' '$(1)' '$@')
 
 # ---- Where things go ------------------------------------------------------
 
@@ -39,6 +39,7 @@ FILTER    := $(if $(wildcard filter/*.c),$(OUT)filter/nbdkit-vmdkdelta-filter.so
 PLUGIN    := $(if $(wildcard plugin/*.c),$(OUT)plugin/nbdkit-vmdk-plugin.so)
 TOOL      := $(if $(wildcard tool/*.c),$(OUT)tool/vmdkdelta)
 MKIMAGE   := $(if $(wildcard tests/mkimage.c),$(B)/tests/mkimage)
+NODLCLOSE := $(if $(SANITIZE),$(B)/tests/nodlclose.so)
 DRIVERS   := $(patsubst tests/drive/%.c,$(B)/tests/%,$(wildcard tests/drive/*.c))
 UNITS     := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test-*.c))
 MANPAGES  := $(patsubst docs/%.pod,build/man/%.1,$(wildcard docs/*.pod))
@@ -90,7 +91,7 @@ all: $(LIB) $(FILTER) $(PLUGIN) $(TOOL) $(MANPAGES)  ## build the library, modul
 
 lib: $(LIB)  ## build the library alone
 
-tests: $(UNITS) $(DRIVERS) $(MKIMAGE)  ## build the test programs, run nothing
+tests: $(UNITS) $(DRIVERS) $(MKIMAGE) $(NODLCLOSE)  ## build the test programs, run nothing
 
 RUN_TESTS = top_srcdir='$(CURDIR)' builddir='$(CURDIR)/$(B)' \
   FILTER='$(FILTER:%=$(CURDIR)/%)' PLUGIN='$(PLUGIN:%=$(CURDIR)/%)' TOOL='$(TOOL:%=$(CURDIR)/%)' \
@@ -189,6 +190,12 @@ $(DRIVERS): $(B)/tests/%: $(B)/tests/drive/%.o $(MAKER)
 $(MKIMAGE) $(DRIVERS):
 	$(call say,LINK)
 	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(DEFLATE_LIBS)
+
+# Not sanitized itself: it is preloaded into a program that is not.
+$(NODLCLOSE): tests/meta/nodlclose.c $(B)/flags
+	$(call say,LINK)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE) $(CFLAGS) -fPIC -shared -o $@ $<
 
 build/man/%.1: docs/%.pod Makefile | $(WAIT)
 	$(call say,MAN)

@@ -1,0 +1,121 @@
+#!/bin/bash
+# Install what building, testing and the demo need.  Usage: scripts/deps.sh [--ci]
+#
+# This is the one list of our dependencies.  A line is what to look for, the
+# Debian and Ubuntu package, and the Fedora and RHEL package.  We look for the
+# thing and not for the package, so that an nbdkit built from source counts too.
+# --ci adds what only continuous integration needs.
+set -eu
+
+dependencies () {
+    cat <<'LIST'
+cmd cc              gcc                gcc
+hdr stdlib.h        libc6-dev          glibc-devel
+cmd make            make               make
+cmd pkg-config      pkg-config         pkgconf-pkg-config
+cmd nbdkit          nbdkit             nbdkit
+pc  nbdkit          nbdkit-plugin-dev  nbdkit-devel
+pc  libdeflate      libdeflate-dev     libdeflate-devel
+pc  libnbd          libnbd-dev         libnbd-devel
+cmd nbdcopy         libnbd-bin         libnbd
+cmd nbdinfo         libnbd-bin         libnbd
+pc  cmocka          libcmocka-dev      libcmocka-devel
+cmd qemu-img        qemu-utils         qemu-img
+cmd qemu-io         qemu-utils         qemu-img
+cmd mke2fs          e2fsprogs          e2fsprogs
+cmd debugfs         e2fsprogs          e2fsprogs
+cmd pod2man         perl               perl-podlators
+cmd podchecker      perl               perl-Pod-Checker
+cmd cmp             diffutils          diffutils
+cmd nm              binutils           binutils
+lib libasan.so      gcc                libasan
+lib libubsan.so     gcc                libubsan
+LIST
+    if [ "$ci" ]; then
+        echo 'cmd clang           clang              clang'
+        echo 'cmd git             git                git'
+    fi
+}
+
+# Some of these live in sbin, which is not on every user's path.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+present () {  # KIND NAME
+    case $1 in
+        cmd) command -v "$2" ;;
+        pc)  pkg-config --exists "$2" ;;
+        hdr) echo "#include <$2>" | cc -E - ;;
+        lib) [ "$(cc -print-file-name="$2")" != "$2" ] ;;
+    esac >/dev/null 2>&1
+}
+
+# Print "THING PACKAGE" for each thing that is missing.
+missing () {
+    local kind name apt dnf
+    dependencies | while read -r kind name apt dnf; do
+        present "$kind" "$name" && continue
+        case $manager in
+            apt-get) echo "$name $apt" ;;
+            dnf)     echo "$name $dnf" ;;
+            *)       echo "$name $apt|$dnf" ;;
+        esac
+    done
+}
+
+ci=
+for arg; do
+    case $arg in
+        --ci) ci=1 ;;
+        *) echo "usage: $0 [--ci]" >&2; exit 2 ;;
+    esac
+done
+manager=
+for m in apt-get dnf; do
+    if command -v $m >/dev/null; then manager=$m; break; fi
+done
+
+lacking=$(missing)
+if [ -z "$lacking" ]; then
+    echo 'deps: nothing to install'
+    exit 0
+fi
+echo 'deps: missing (thing, package):'
+echo "$lacking" | sed 's/^/  /'
+if [ -z "$manager" ]; then
+    echo 'deps: neither apt-get nor dnf is here; install these by hand' >&2
+    exit 1
+fi
+packages=$(echo "$lacking" | awk '{ print $2 }' | sort -u | tr '\n' ' ')
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    as_root='sudo'
+    command -v sudo >/dev/null || {
+        echo "deps: run as root: $manager install $packages" >&2; exit 1; }
+fi
+run () {
+    echo "deps: running: $*"
+    "$@" </dev/null
+}
+case $manager in
+    apt-get)
+        run $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update ||
+            echo 'deps: apt-get update failed; trying with the package lists there are' >&2
+        # shellcheck disable=SC2086  # a list of packages
+        run $as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get -q -y --no-install-recommends install $packages
+        ;;
+    dnf)
+        # shellcheck disable=SC2086
+        run $as_root dnf -q -y --setopt=install_weak_deps=False install $packages
+        ;;
+esac
+
+hash -r
+lacking=$(missing)
+if [ "$lacking" ]; then
+    echo 'deps: still missing after installing:' >&2
+    echo "$lacking" | sed 's/^/  /' >&2
+    exit 1
+fi
+echo 'deps: complete'
