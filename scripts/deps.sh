@@ -45,7 +45,7 @@ present () {  # KIND NAME
         cmd) command -v "$2" ;;
         pc)  pkg-config --exists "$2" ;;
         hdr) echo "#include <$2>" | cc -E - ;;
-        lib) [ "$(cc -print-file-name="$2")" != "$2" ] ;;
+        lib) [[ $(cc -print-file-name="$2") = /* ]] ;;
     esac >/dev/null 2>&1
 }
 
