@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Functions for the shell tests.  A test begins with:
 #
 #   #!/bin/bash
