@@ -310,10 +310,13 @@ make (int argc, char **argv)
   q.d.lines = &line;
   q.d.n_lines = 1;
   if (q.embedded) {
+    const char *separate = q.d.create_type;
+
     q.d.create_type = q.spec.format == MK_STREAM ? "streamOptimized"
                                                  : "monolithicSparse";
     text = mk_descriptor (&q.d, &q.spec.descriptor_len);
     q.spec.descriptor = text;
+    q.d.create_type = separate;
   }
   if (mk_make_file (&q.spec, q.file, NULL) == -1)
     fail (q.file);

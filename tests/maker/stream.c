@@ -189,6 +189,9 @@ make_behind (struct stream *s)
   const struct mk_spec *spec = s->plan.spec;
 
   s->plan.free = mk_kdmv_descriptor_place (spec, s->h);
+  /* No grain can be at sector 1: as an entry that means a zeroed grain. */
+  if (s->plan.free < 2)
+    s->plan.free = 2;
   if (!spec->tight)
     s->plan.free = mk_round_up (s->plan.free, spec->grain_size / MK_SECTOR);
   mk_put64 (s->h + MK_KDMV_OVERHEAD, s->plan.free);
