@@ -98,10 +98,10 @@ RUN_TESTS = top_srcdir='$(CURDIR)' builddir='$(CURDIR)/$(B)' \
   MKIMAGE='$(MKIMAGE:%=$(CURDIR)/%)' SANITIZE='$(SANITIZE)' \
   NBDKIT_BUILT_FOR="$$(cat $(B)/nbdkit-version)" tests/run -j $(JOBS)
 
-check: all tests  ## run the tests; ends with "N passed, N failed[, N skipped]"; TESTS="a b" runs only those
+check: all tests $(B)/nbdkit-version  ## run the tests; ends with "N passed, N failed[, N skipped]"; TESTS="a b" runs only those
 	$(Q)$(RUN_TESTS) $(TESTS)
 
-check-long: all tests  ## the same and the long tests too (tests/long-*.sh, TEST_LONG=1)
+check-long: all tests $(B)/nbdkit-version  ## the same and the long tests too (tests/long-*.sh, TEST_LONG=1)
 	$(Q)$(RUN_TESTS) --long $(TESTS)
 
 demo: all $(MKIMAGE)  ## show the main job on a real file system
