@@ -105,7 +105,7 @@ check-long: all tests $(B)/nbdkit-version  ## the same and the long tests too (t
 	$(Q)$(RUN_TESTS) --long $(TESTS)
 
 demo: all $(MKIMAGE)  ## show the main job on a real file system
-	$(Q)top_srcdir='$(CURDIR)' FILTER='./$(FILTER)' TOOL='$(TOOL:%=./%)' MKIMAGE='$(MKIMAGE:%=./%)' scripts/demo.sh
+	$(Q)top_srcdir='$(CURDIR)' FILTER='$(FILTER:%=./%)' TOOL='$(TOOL:%=./%)' MKIMAGE='$(MKIMAGE:%=./%)' scripts/demo.sh
 
 deps:  ## install what building, testing and the demo need (apt-get or dnf)
 	$(Q)scripts/deps.sh
