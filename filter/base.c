@@ -1,0 +1,95 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* The layer below, read through nbdkit; see base.h.
+ *
+ * The server asserts that every request lies inside the size it gave; the
+ * library checks ranges against file.size before it calls these functions.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base.h"
+
+/* The server's limit for one read. */
+#define MAX_READ (UINT32_C (64) << 20)
+
+/* Keep counts inside 32 bits, and aligned for layers that care. */
+#define MAX_EXTENTS_COUNT (UINT32_C (2) << 30)
+
+static int
+base_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
+            struct vd_err *err)
+{
+  const struct base *base = (struct base *) f;
+  char *p = buf;
+
+  while (n > 0) {
+    const uint32_t count = n < MAX_READ ? (uint32_t) n : MAX_READ;
+    int errnum = EIO;
+
+    if (base->next->pread (base->next, p, count, offset, 0, &errnum) == -1)
+      return vd_fail_errno (err, errnum, "%s: cannot read %" PRIu32
+                            " bytes at byte %" PRIu64, f->name, count,
+                            offset);
+    p += count;
+    n -= count;
+    offset += count;
+  }
+  return 0;
+}
+
+static int
+base_extents (struct vd_file *f, uint64_t offset, uint64_t length,
+              vd_extent_fn fn, void *opaque, struct vd_err *err)
+{
+  const struct base *base = (struct base *) f;
+  const uint32_t count
+    = length < MAX_EXTENTS_COUNT ? (uint32_t) length : MAX_EXTENTS_COUNT;
+  struct nbdkit_extents *list;
+  struct nbdkit_extent e;
+  int errnum = EIO, r = 0;
+  size_t i;
+
+  if (!base->can_extents)
+    return fn (opaque, length, 0, err) == -1 ? -1 : 0;
+
+  /* A list of our own: the client's begins and ends elsewhere. */
+  list = nbdkit_extents_new (offset, offset + count);
+  if (!list)
+    return vd_fail_errno (err, errno, "nbdkit_extents_new");
+  if (base->next->extents (base->next, count, offset, 0, list,
+                           &errnum) == -1)
+    r = vd_fail_errno (err, errnum, "%s: cannot find out what is allocated "
+                       "in %" PRIu32 " bytes at byte %" PRIu64, f->name,
+                       count, offset);
+  for (i = 0; r == 0 && i < nbdkit_extents_count (list); ++i) {
+    e = nbdkit_get_extent (list, i);
+    r = fn (opaque, e.length,
+            (e.type & NBDKIT_EXTENT_HOLE ? VD_HOLE : 0) |
+            (e.type & NBDKIT_EXTENT_ZERO ? VD_READS_ZERO : 0), err);
+  }
+  nbdkit_extents_free (list);
+  return r == -1 ? -1 : 0;
+}
+
+static const struct vd_file_ops base_ops = {
+  .pread = base_pread,
+  .extents = base_extents,
+};
+
+void
+base_init (struct base *base, nbdkit_next *next, uint64_t size,
+           bool can_extents)
+{
+  static char name[] = "the base (the export under the filter)";
+
+  *base = (struct base) {
+    .file = { .ops = &base_ops, .name = name, .size = size },
+    .next = next,
+    .can_extents = can_extents,
+  };
+}

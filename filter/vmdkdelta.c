@@ -1,0 +1,536 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* nbdkit-vmdkdelta-filter: a VMDK delta laid over any export, read-only.
+ *
+ * nbdkit's callbacks are turned into calls of the library; there is no other
+ * logic here.  The deltas are opened once for the process, in get_ready:
+ * later the current directory, stderr and the user may be different.  Each connection
+ * has its own view of the base (base.h).
+ *
+ * The server asserts that a failing data callback has set *err.  All of them
+ * leave through `failed` below, so that none can forget.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <nbdkit-filter.h>
+
+#include "base.h"
+#include "config.h"
+#include "vmdkdelta.h"
+
+#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+
+/* -D vmdkdelta.map=1: how each read is put together. */
+NBDKIT_DLL_PUBLIC int vmdkdelta_debug_map;
+
+/* .load is called once for each --filter on the command line, but all of
+ * them share this object.
+ */
+static unsigned nr_loads;
+
+static struct vd_opts opts;     /* borrowed by the links */
+static struct vd_chain *chain;
+static struct vd_reader *reader;
+
+/* What the first connection found: all others must find the same.
+ * Protected by the lock.
+ */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char *export_name;       /* NULL: none seen yet, or only "" */
+static int64_t base_size = -1;
+
+struct handle {
+  struct base base;
+  struct vd_base vd_base;
+};
+
+static void
+vmdkdelta_load (void)
+{
+  nr_loads++;
+}
+
+static void
+vmdkdelta_unload (void)
+{
+  vd_reader_free (reader);
+  vd_chain_free (chain);
+  config_free ();
+  free (export_name);
+  reader = NULL;
+  chain = NULL;
+  export_name = NULL;
+}
+
+static int
+vmdkdelta_config (nbdkit_next_config *next, nbdkit_backend *nxdata,
+                  const char *key, const char *value)
+{
+  const int r = config_parse (key, value);
+
+  return r == 0 ? next (nxdata, key, value) : r == 1 ? 0 : -1;
+}
+
+static int
+vmdkdelta_config_complete (nbdkit_next_config_complete *next,
+                           nbdkit_backend *nxdata)
+{
+  if (nr_loads > 1) {
+    nbdkit_error ("--filter=vmdkdelta is given %u times; give it once, with "
+                  "delta=FILE for each delta, oldest first", nr_loads);
+    return -1;
+  }
+  if (config.nr_deltas == 0) {
+    nbdkit_error ("the vmdkdelta filter needs delta=FILE; see "
+                  "nbdkit-vmdkdelta-filter(1)");
+    return -1;
+  }
+  return next (nxdata);
+}
+
+#if NBDKIT_VERSION_MAJOR > 1 || NBDKIT_VERSION_MINOR >= 44
+#define THREAD_MODEL_ARGS int next_thread_model __attribute__ ((__unused__))
+#else
+#define THREAD_MODEL_ARGS void
+#endif
+
+static int
+vmdkdelta_thread_model (THREAD_MODEL_ARGS)
+{
+  return THREAD_MODEL;
+}
+
+static void
+log_message (void *opaque, enum vd_level level, const char *msg)
+{
+  (void) opaque;
+  /* Images are opened in get_ready only, where stderr is the user's. */
+  if (level == VD_WARN)
+    fprintf (stderr, "nbdkit: vmdkdelta: warning: %s\n", msg);
+  else
+    nbdkit_debug ("%s", msg);
+}
+
+/* Is it a delta at all?  A disk that says it has no parent would hide the
+ * base completely if its holes read as zeros, as they should.
+ */
+static int
+check_role (struct vd_link *link, struct vd_err *err)
+{
+  if (link->role != VD_ROLE_BASE)
+    return 0;
+  if (config.allow_no_parent) {
+    link->role = VD_ROLE_BARE;
+    return 0;
+  }
+  return vd_fail (err, VD_USAGE,
+                  "%s is not a delta: its descriptor says that it has no "
+                  "parent (parentCID=ffffffff), so nothing would be seen of "
+                  "the base.  Give the snapshot's file, or "
+                  "delta-allow-no-parent=true to lay it over the base all "
+                  "the same", link->path);
+}
+
+static int
+open_chain (struct vd_err *err)
+{
+  struct vd_link **links = calloc (config.nr_deltas, sizeof *links);
+  size_t i;
+
+  if (!links)
+    return vd_fail_nomem (err);
+  for (i = 0; i < config.nr_deltas; ++i) {
+    links[i] = vd_link_open (config.deltas[i], &opts, err);
+    if (!links[i] || check_role (links[i], err) == -1)
+      goto out;
+    nbdkit_debug ("delta %s: %s, %" PRIu64 " bytes, %zu extents, grain %"
+                  PRIu64, links[i]->path, vd_link_format (links[i]),
+                  links[i]->capacity, links[i]->nr_pieces,
+                  vd_link_max_grain (links[i]));
+  }
+  chain = vd_chain_new (links, config.nr_deltas, &opts, err);
+
+ out:
+  if (!chain)
+    for (i = 0; i < config.nr_deltas; ++i)
+      vd_link_close (links[i]);
+  free (links);
+  if (!chain)
+    return -1;
+  reader = vd_reader_new (chain, config.cache_size, err);
+  return reader ? 0 : -1;
+}
+
+static int
+vmdkdelta_get_ready (int thread_model)
+{
+  struct vd_err err;
+
+  (void) thread_model;
+  opts = (struct vd_opts) {
+    .log = { .fn = log_message },
+    .allow_dirty = config.allow_dirty,
+    .ignore_cid = config.ignore_cid,
+    .unconfined = config.unconfined,
+  };
+  if (open_chain (&err) == -1) {
+    nbdkit_error ("%s", err.msg);
+    return -1;
+  }
+  return 0;
+}
+
+/* One set of deltas belongs to one export.  Which one is decided by the
+ * first client; "" is taken as that one.
+ */
+static int
+check_export (const char *name)
+{
+  int r = 0;
+
+  if (*name == '\0')
+    return 0;
+  pthread_mutex_lock (&lock);
+  if (!export_name)
+    export_name = strdup (name);
+  if (!export_name) {
+    nbdkit_error ("strdup: %m");
+    r = -1;
+  }
+  else if (strcmp (export_name, name) != 0) {
+    nbdkit_error ("export '%s' is refused: the deltas belong to one export, "
+                  "and '%s' was opened first", name, export_name);
+    r = -1;
+  }
+  pthread_mutex_unlock (&lock);
+  return r;
+}
+
+static void *
+vmdkdelta_open (nbdkit_next_open *next, nbdkit_context *nxdata,
+                int readonly, const char *exportname, int is_tls)
+{
+  struct handle *h;
+
+  (void) readonly;
+  (void) is_tls;
+  if (check_export (exportname) == -1)
+    return NULL;
+  h = calloc (1, sizeof *h);
+  if (!h) {
+    nbdkit_error ("calloc: %m");
+    return NULL;
+  }
+  /* Read-only, whatever the client asks: the base is never harmed. */
+  if (next (nxdata, 1, exportname) == -1) {
+    free (h);
+    return NULL;
+  }
+  return h;
+}
+
+static void
+vmdkdelta_close (void *handle)
+{
+  free (handle);
+}
+
+static int
+check_base_size (int64_t size)
+{
+  int64_t first;
+
+  pthread_mutex_lock (&lock);
+  if (base_size == -1)
+    base_size = size;
+  first = base_size;
+  pthread_mutex_unlock (&lock);
+
+  if (size != first) {
+    nbdkit_error ("the base has %" PRIi64 " bytes now, but had %" PRIi64
+                  " when the first client connected: it is not the same any "
+                  "more", size, first);
+    return -1;
+  }
+  if ((uint64_t) size < chain->size) {
+    if (!config.allow_short_base) {
+      nbdkit_error ("the base has %" PRIi64 " bytes, but the delta %s is for "
+                    "a disk of %" PRIu64 " bytes: the base is not the right "
+                    "one or its copy is incomplete "
+                    "(delta-allow-short-base=true reads zeros beyond its "
+                    "end)", size, chain->links[0]->path, chain->size);
+      return -1;
+    }
+    nbdkit_debug ("base of %" PRIi64 " bytes reads as zeros up to %" PRIu64,
+                  size, chain->size);
+  }
+  else if ((uint64_t) size > chain->size)
+    nbdkit_debug ("base of %" PRIi64 " bytes is cut at the delta's size of %"
+                  PRIu64, size, chain->size);
+  return 0;
+}
+
+/* The server wants every can_* of the layer below to be asked before what
+ * depends on it is called.
+ */
+static int
+vmdkdelta_prepare (nbdkit_next *next, void *handle, int readonly)
+{
+  struct handle *h = handle;
+  const int64_t size = next->get_size (next);
+  const int can_extents = next->can_extents (next);
+  uint32_t minimum, preferred, maximum;
+
+  (void) readonly;
+  if (size == -1 || can_extents == -1 || next->can_multi_conn (next) == -1 ||
+      next->is_rotational (next) == -1 ||
+      next->block_size (next, &minimum, &preferred, &maximum) == -1 ||
+      check_base_size (size) == -1)
+    return -1;
+
+  base_init (&h->base, next, (uint64_t) size, can_extents);
+  h->vd_base = (struct vd_base) {
+    .file = &h->base.file,
+    .align = minimum > 1 && (minimum & (minimum - 1)) == 0 ? minimum : 1,
+  };
+  return 0;
+}
+
+static int64_t
+vmdkdelta_get_size (nbdkit_next *next, void *handle)
+{
+  (void) next;
+  (void) handle;
+  return (int64_t) chain->size;
+}
+
+/* All capabilities are answered here: what is not would be asked of a base
+ * that was opened read-only.
+ */
+static int
+no (nbdkit_next *next, void *handle)
+{
+  (void) next;
+  (void) handle;
+  return 0;
+}
+
+static int
+vmdkdelta_can_extents (nbdkit_next *next, void *handle)
+{
+  (void) next;
+  (void) handle;
+  return 1;
+}
+
+static int
+vmdkdelta_can_cache (nbdkit_next *next, void *handle)
+{
+  (void) next;
+  (void) handle;
+  return NBDKIT_CACHE_EMULATE;  /* the server reads through us */
+}
+
+/* Nothing is ever written, so several connections see the same as far as
+ * the base's do.
+ */
+static int
+vmdkdelta_can_multi_conn (nbdkit_next *next, void *handle)
+{
+  (void) handle;
+  return next->can_multi_conn (next);
+}
+
+static int
+vmdkdelta_is_rotational (nbdkit_next *next, void *handle)
+{
+  (void) handle;
+  return next->is_rotational (next);
+}
+
+static int
+vmdkdelta_block_size (nbdkit_next *next, void *handle, uint32_t *minimum,
+                      uint32_t *preferred, uint32_t *maximum)
+{
+  uint64_t grain = 4096;
+  size_t i;
+
+  (void) handle;
+  if (next->block_size (next, minimum, preferred, maximum) == -1)
+    return -1;
+  for (i = 0; i < chain->nr_links; ++i) {
+    const uint64_t g = vd_link_max_grain (chain->links[i]);
+
+    if (g > grain)
+      grain = g;
+  }
+  /* preferred is a power of two between 512 bytes and 32 MiB, as grains are */
+  if (grain > UINT32_C (32) << 20)
+    grain = UINT32_C (32) << 20;
+
+  if (*minimum == 0)
+    *minimum = 1;
+  if (*maximum == 0)
+    *maximum = UINT32_MAX;
+  if (*preferred < grain)
+    *preferred = (uint32_t) grain;
+  if (*preferred > *maximum)
+    *preferred = *maximum;
+  return 0;
+}
+
+/* The one exit of failing data callbacks.  A damaged disk can make every
+ * request fail; syslog gets the first ones.
+ */
+static int
+failed (const struct vd_err *err, int *errnum)
+{
+  static atomic_uint reported;
+  const unsigned n = atomic_fetch_add (&reported, 1);
+
+  if (n < 100)
+    nbdkit_error ("%s%s", err->msg, n < 99 ? "" : " (further errors are "
+                  "reported in verbose mode only)");
+  else
+    nbdkit_debug ("%s", err->msg);
+  *errnum = vd_err_to_errno (err);
+  return -1;
+}
+
+static void
+debug_map (uint32_t count, uint64_t offset)
+{
+  static const char *const kinds[] = {
+    "base", "zero", "data", "compressed", "damaged"
+  };
+  struct vd_runs runs = VD_RUNS_INIT (64);
+  struct vd_err err;
+  size_t i;
+
+  if (vd_reader_map (reader, offset, count, false, &runs, &err) == -1)
+    nbdkit_debug ("map: %s", err.msg);
+  for (i = 0; i < runs.n; ++i) {
+    const struct vd_run *r = &runs.run[i];
+
+    if (r->kind == VD_DATA || r->kind == VD_COMPRESSED)
+      nbdkit_debug ("map: %" PRIu64 "+%" PRIu64 " %s layer %" PRIu32
+                    " %s at %" PRIu64, r->offset, r->length, kinds[r->kind],
+                    chain->slots[r->slot].layer,
+                    chain->slots[r->slot].image->file->name, r->where);
+    else
+      nbdkit_debug ("map: %" PRIu64 "+%" PRIu64 " %s", r->offset, r->length,
+                    kinds[r->kind]);
+  }
+  vd_runs_free (&runs);
+}
+
+static int
+vmdkdelta_pread (nbdkit_next *next, void *handle, void *buf, uint32_t count,
+                 uint64_t offset, uint32_t flags, int *errnum)
+{
+  struct handle *h = handle;
+  struct vd_err err;
+
+  (void) next;
+  (void) flags;
+  if (vmdkdelta_debug_map)
+    debug_map (count, offset);
+  if (vd_read (reader, &h->vd_base, buf, count, offset, &err) == -1)
+    return failed (&err, errnum);
+  return 0;
+}
+
+struct adder {
+  struct nbdkit_extents *extents;
+  uint64_t offset;
+  bool one;
+};
+
+static int
+add_extent (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
+{
+  struct adder *a = opaque;
+
+  if (nbdkit_add_extent (a->extents, a->offset, length,
+                         (type & VD_HOLE ? NBDKIT_EXTENT_HOLE : 0) |
+                         (type & VD_READS_ZERO ? NBDKIT_EXTENT_ZERO : 0))
+      == -1)
+    return vd_fail_errno (err, errno, "nbdkit_add_extent");
+  a->offset += length;
+  return a->one;
+}
+
+static int
+vmdkdelta_extents (nbdkit_next *next, void *handle, uint32_t count,
+                   uint64_t offset, uint32_t flags,
+                   struct nbdkit_extents *extents, int *errnum)
+{
+  const bool one = (flags & NBDKIT_FLAG_REQ_ONE) != 0;
+  struct adder a = { .extents = extents, .offset = offset, .one = one };
+  struct handle *h = handle;
+  struct vd_err err;
+
+  (void) next;
+  if (vd_status (reader, &h->vd_base, offset, count, one, add_extent, &a,
+                 &err) == -1)
+    return failed (&err, errnum);
+  return 0;
+}
+
+#if NBDKIT_VERSION_MAJOR > 1 || NBDKIT_VERSION_MINOR >= 36
+static void
+vmdkdelta_dump_plugin (void)
+{
+  size_t i;
+
+  printf ("vmdkdelta_version=%s\n", VMDKDELTA_VERSION);
+  printf ("vmdkdelta_formats=");
+  for (i = 0; vd_formats[i]; ++i)
+    printf ("%s ", vd_formats[i]->name);
+  printf ("%s %s\n", vd_format_flat.name, vd_format_zero.name);
+}
+#endif
+
+static struct nbdkit_filter filter = {
+  .name = "vmdkdelta",
+  .longname = "nbdkit VMDK delta filter " VMDKDELTA_VERSION,
+  .load = vmdkdelta_load,
+  .unload = vmdkdelta_unload,
+  .config = vmdkdelta_config,
+  .config_complete = vmdkdelta_config_complete,
+  .config_help = CONFIG_HELP,
+#if NBDKIT_VERSION_MAJOR > 1 || NBDKIT_VERSION_MINOR >= 36
+  .dump_plugin = vmdkdelta_dump_plugin,
+#endif
+  .thread_model = vmdkdelta_thread_model,
+  .get_ready = vmdkdelta_get_ready,
+  .open = vmdkdelta_open,
+  .close = vmdkdelta_close,
+  .prepare = vmdkdelta_prepare,
+  .get_size = vmdkdelta_get_size,
+  .can_write = no,
+  .can_flush = no,
+  .can_trim = no,
+  .can_zero = no,
+  .can_fast_zero = no,
+  .can_fua = no,
+  .can_extents = vmdkdelta_can_extents,
+  .can_cache = vmdkdelta_can_cache,
+  .can_multi_conn = vmdkdelta_can_multi_conn,
+  .is_rotational = vmdkdelta_is_rotational,
+  .block_size = vmdkdelta_block_size,
+  .pread = vmdkdelta_pread,
+  .extents = vmdkdelta_extents,
+};
+
+NBDKIT_REGISTER_FILTER (filter)

@@ -1,0 +1,262 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Stacking links and asking them; see chain.h. */
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "bytes.h"
+#include "chain.h"
+#include "cleanup.h"
+
+static void
+free_chain (struct vd_chain **chain)
+{
+  /* the links are still the caller's */
+  if (*chain) {
+    (*chain)->nr_links = 0;
+    vd_chain_free (*chain);
+  }
+}
+
+void
+vd_chain_free (struct vd_chain *chain)
+{
+  size_t i;
+
+  if (!chain)
+    return;
+  for (i = 0; i < chain->nr_links; ++i)
+    vd_link_close (chain->links[i]);
+  free (chain->links);
+  free (chain->slots);
+  free (chain->first_slot);
+  free (chain);
+}
+
+/* Was child made on what parent holds now? */
+static int
+check_pair (const struct vd_link *child, const struct vd_link *parent,
+            const struct vd_opts *opts, struct vd_err *err)
+{
+  const struct vd_descriptor *c = child->descriptor;
+  const struct vd_descriptor *p = parent->descriptor;
+
+  if (child->ino != 0 && child->ino == parent->ino &&
+      child->dev == parent->dev)
+    return vd_fail (err, VD_USAGE, "%s and %s are the same file",
+                    child->path, parent->path);
+
+  /* Bare extents and VirtualBox's children carry no CIDs to compare. */
+  if (c && p && p->has_cid && c->parent_cid != VD_NO_PARENT &&
+      c->parent_cid != p->cid) {
+    if (!opts->ignore_cid)
+      return vd_fail (err, VD_MISMATCH,
+                      "%s was made on content %08" PRIx32 " (its parentCID), "
+                      "but %s has content %08" PRIx32 " (its CID): %s",
+                      child->path, c->parent_cid, parent->path, p->cid,
+                      c->has_cid && p->parent_cid == c->cid
+                      ? "the two are given in the wrong order (oldest first)"
+                      : "it is the wrong file, or it was changed after the "
+                        "child was made");
+    vd_warn (&opts->log, "%s was made on content %08" PRIx32 ", but %s has "
+             "content %08" PRIx32 "; going on as asked", child->path,
+             c->parent_cid, parent->path, p->cid);
+  }
+  if (child->capacity != parent->capacity)
+    vd_warn (&opts->log, "%s has %" PRIu64 " bytes, its parent %s has %"
+             PRIu64, child->path, child->capacity, parent->path,
+             parent->capacity);
+  return 0;
+}
+
+struct vd_chain *
+vd_chain_new (struct vd_link **oldest_first, size_t n,
+              const struct vd_opts *opts, struct vd_err *err)
+{
+  VD_CLEANUP (free_chain) struct vd_chain *chain = calloc (1, sizeof *chain);
+  size_t i, k, slots = 0;
+
+  if (n == 0 || n > VD_MAX_LINKS) {
+    vd_fail (err, VD_USAGE, "a chain has 1 to %u links, not %zu",
+             VD_MAX_LINKS, n);
+    return NULL;
+  }
+  for (i = 0; i < n; ++i)
+    slots += oldest_first[i]->nr_pieces;
+  if (!chain || !(chain->links = calloc (n, sizeof *chain->links)) ||
+      !(chain->slots = calloc (slots, sizeof *chain->slots)) ||
+      !(chain->first_slot = calloc (n, sizeof *chain->first_slot))) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+
+  for (i = 0; i < n; ++i) {
+    struct vd_link *link = oldest_first[n - 1 - i];
+
+    chain->links[i] = link;
+    chain->first_slot[i] = chain->nr_slots;
+    for (k = 0; k < link->nr_pieces; ++k)
+      chain->slots[chain->nr_slots++] = (struct vd_slot) {
+        .image = link->pieces[k].image,
+        .start = link->pieces[k].start,
+        .layer = (uint32_t) i,
+      };
+    if (i > 0 && check_pair (chain->links[i - 1], link, opts, err) == -1)
+      return NULL;
+  }
+  chain->size = chain->links[0]->capacity;
+  chain->has_base = chain->links[n - 1]->role == VD_ROLE_BASE;
+  chain->nr_links = n;
+  return VD_TAKE (chain);
+}
+
+static void
+free_runs (struct vd_runs *runs)
+{
+  vd_runs_free (runs);
+}
+
+/* Drop what lies behind end. */
+static void
+cut_runs (struct vd_runs *runs, uint64_t end)
+{
+  while (runs->n > 0 && runs->run[runs->n - 1].offset >= end)
+    runs->n--;
+  if (runs->n > 0 && vd_run_end (&runs->run[runs->n - 1]) > end)
+    runs->run[runs->n - 1].length = end - runs->run[runs->n - 1].offset;
+}
+
+/* Append the part [from, to) of a run. */
+static int
+add_part (struct vd_runs *out, const struct vd_run *r, uint64_t from,
+          uint64_t to, struct vd_err *err)
+{
+  uint64_t where = r->where;
+
+  if (r->kind == VD_DATA)
+    where += from - r->offset;
+  return vd_runs_add (out, r->kind, from, to - from, r->slot, where, err);
+}
+
+/* out = upper, with its VD_BASE runs replaced by what lower says there.
+ * lower covers them all.
+ */
+static int
+merge (const struct vd_runs *upper, const struct vd_runs *lower,
+       struct vd_runs *out, struct vd_err *err)
+{
+  size_t i, k = 0;
+  int r;
+
+  for (i = 0; i < upper->n; ++i) {
+    const struct vd_run *u = &upper->run[i];
+    uint64_t pos = u->offset;
+
+    if (u->kind != VD_BASE) {
+      r = add_part (out, u, pos, vd_run_end (u), err);
+      if (r != 0)
+        return r == 1 ? 0 : -1;
+      continue;
+    }
+    while (pos < vd_run_end (u)) {
+      const struct vd_run *l;
+      uint64_t to;
+
+      while (vd_run_end (&lower->run[k]) <= pos)
+        ++k;
+      l = &lower->run[k];
+      to = vd_min (vd_run_end (u), vd_run_end (l));
+      r = add_part (out, l, pos, to, err);
+      if (r != 0)
+        return r == 1 ? 0 : -1;
+      pos = to;
+    }
+  }
+  return 0;
+}
+
+/* The first and the end of the last VD_BASE run; false if there is none. */
+static bool
+base_hull (const struct vd_runs *runs, uint64_t *from, uint64_t *to)
+{
+  size_t i, k;
+
+  for (i = 0; i < runs->n && runs->run[i].kind != VD_BASE; ++i)
+    ;
+  if (i == runs->n)
+    return false;
+  for (k = runs->n - 1; runs->run[k].kind != VD_BASE; --k)
+    ;
+  *from = runs->run[i].offset;
+  *to = vd_run_end (&runs->run[k]);
+  return true;
+}
+
+/* Below a base there is nothing: its holes are zeros. */
+static int
+close_holes (struct vd_runs *runs, struct vd_err *err)
+{
+  struct vd_runs out = VD_RUNS_INIT (runs->max);
+  size_t i;
+
+  for (i = 0; i < runs->n; ++i) {
+    struct vd_run *r = &runs->run[i];
+
+    if (r->kind == VD_BASE)
+      r->kind = VD_ZERO;
+    if (add_part (&out, r, r->offset, vd_run_end (r), err) == -1) {
+      vd_runs_free (&out);
+      return -1;
+    }
+  }
+  vd_runs_free (runs);
+  *runs = out;
+  return 0;
+}
+
+int
+vd_chain_map (const struct vd_chain *chain, uint64_t offset, uint64_t length,
+              struct vd_runs *runs, struct vd_err *err)
+{
+  uint64_t from, to;
+  size_t i;
+
+  if (vd_link_map (chain->links[0], offset, length, chain->first_slot[0],
+                   runs, err) == -1)
+    return -1;
+
+  for (i = 1; i < chain->nr_links && base_hull (runs, &from, &to); ++i) {
+    VD_CLEANUP (free_runs) struct vd_runs lower = VD_RUNS_INIT (runs->max);
+    VD_CLEANUP (free_runs) struct vd_runs out = VD_RUNS_INIT (runs->max);
+
+    if (vd_link_map (chain->links[i], from, to - from, chain->first_slot[i],
+                     &lower, err) == -1)
+      return -1;
+    /* Nothing in this layer: the usual case in a deep chain. */
+    if (lower.n == 1 && lower.run[0].kind == VD_BASE &&
+        lower.run[0].length == to - from)
+      continue;
+    if (vd_run_end (&lower.run[lower.n - 1]) < to)
+      cut_runs (runs, vd_run_end (&lower.run[lower.n - 1]));
+    if (merge (runs, &lower, &out, err) == -1)
+      return -1;
+    vd_runs_free (runs);
+    *runs = out;
+    out.run = NULL;
+  }
+  return chain->has_base && base_hull (runs, &from, &to)
+    ? close_holes (runs, err) : 0;
+}
+
+int
+vd_chain_explain (const struct vd_chain *chain, uint32_t slot,
+                  uint64_t offset, struct vd_err *err)
+{
+  const struct vd_slot *s = &chain->slots[slot];
+
+  return s->image->fmt->explain (s->image, offset - s->start, err);
+}

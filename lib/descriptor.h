@@ -1,0 +1,90 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* The text descriptor of a VMDK: parsed by line, key and quoted value.
+ *
+ * Grammar and keys: VMware's "Virtual Disk Format 5.0", and what products
+ * are seen to write.  Reading is tolerant where it cannot change the meaning
+ * (letter case, blanks, CRLF, NUL padding, unknown keys) and strict where it
+ * could: every extent line counts, a key may not appear twice.
+ */
+
+#ifndef VD_DESCRIPTOR_H
+#define VD_DESCRIPTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+/* A larger text is no descriptor but a flat file named by mistake. */
+#define VD_MAX_DESCRIPTOR (UINT64_C (1) << 20)
+
+/* 8 TB in pieces of 2 GB; each needs an open file. */
+#define VD_MAX_EXTENTS 4096u
+
+#define VD_NO_PARENT UINT32_MAX /* parentCID=ffffffff */
+
+enum vd_access { VD_RW, VD_RDONLY, VD_NOACCESS };
+
+enum vd_extent_type {
+  VD_EXTENT_FLAT,               /* FLAT, VMFS: raw bytes */
+  VD_EXTENT_SPARSE,             /* SPARSE, VMFSSPARSE, SESPARSE: by magic */
+  VD_EXTENT_ZERO,
+};
+
+struct vd_extent_line {
+  enum vd_access access;
+  enum vd_extent_type type;
+  uint64_t length;              /* bytes, > 0 */
+  uint64_t offset;              /* bytes; FLAT only */
+  char *type_text;              /* as it stands */
+  char *name;                   /* NULL for ZERO */
+  unsigned line;
+};
+
+struct vd_key {
+  char *key;                    /* lower case */
+  char *value;                  /* without quotes */
+  unsigned line;
+};
+
+struct vd_descriptor {
+  unsigned version;             /* 1 when not given */
+  bool has_cid, has_parent_cid;
+  uint32_t cid;
+  uint32_t parent_cid;          /* VD_NO_PARENT when not given */
+  uint64_t capacity;            /* bytes: sum of the extents */
+  struct vd_extent_line *extents;
+  size_t nr_extents;
+  struct vd_key *keys;          /* all assignments, in order */
+  size_t nr_keys;
+};
+
+/* Parse n bytes (they may hold NULs: the text ends at the first).  `name` is
+ * that of the file, for messages.  Returns NULL after filling err.
+ *
+ * Refused: no extent line; an extent line that is not understood, each with
+ * its number; encryption; native snapshots; raw device mappings and vSAN
+ * objects; a second CID, parentCID or parentFileNameHint.
+ */
+extern struct vd_descriptor *vd_descriptor_parse (const char *text, size_t n,
+                                                  const char *name,
+                                                  const struct vd_log *log,
+                                                  struct vd_err *err);
+
+/* The value of a key (in lower case), or NULL. */
+extern const char *vd_descriptor_get (const struct vd_descriptor *d,
+                                      const char *key);
+
+extern void vd_descriptor_free (struct vd_descriptor *d);
+
+/* The UUID in a value such as "622a0911-bc78-4b7a-a6ec-7359a068de8a", with
+ * or without braces, in RFC 4122 order.  False when it is not one.
+ */
+extern bool vd_parse_uuid (const char *text, uint8_t uuid[16]);
+
+#endif /* VD_DESCRIPTOR_H */

@@ -1,0 +1,217 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Messages: formatted, escaped, cut to size.  See err.h. */
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "err.h"
+
+/* Length of the UTF-8 sequence at s that is safe to show, or 0. */
+static size_t
+safe_utf8 (const unsigned char *s)
+{
+  uint32_t c;
+  size_t len, i;
+
+  if (s[0] >= 0xc2 && s[0] <= 0xdf) {
+    len = 2;
+    c = s[0] & 0x1f;
+  }
+  else if ((s[0] & 0xf0) == 0xe0) {
+    len = 3;
+    c = s[0] & 0x0f;
+  }
+  else if (s[0] >= 0xf0 && s[0] <= 0xf4) {
+    len = 4;
+    c = s[0] & 0x07;
+  }
+  else
+    return 0;
+
+  for (i = 1; i < len; ++i) {
+    if ((s[i] & 0xc0) != 0x80)  /* also stops at the final NUL */
+      return 0;
+    c = c << 6 | (s[i] & 0x3f);
+  }
+
+  if ((len == 3 && c < 0x800) || (len == 4 && (c < 0x10000 || c > 0x10ffff)))
+    return 0;                   /* overlong, or past the end of Unicode */
+  if (c >= 0xd800 && c <= 0xdfff)
+    return 0;                   /* surrogates */
+  if (c < 0xa0)
+    return 0;                   /* C1 controls */
+  if (c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+      (c >= 0x2066 && c <= 0x2069) || c == 0xfeff)
+    return 0;                   /* text direction, line separators */
+  return len;
+}
+
+void
+vd_escape (char *dst, size_t n, const char *src)
+{
+  static const char hex[] = "0123456789abcdef";
+  const unsigned char *s = (const unsigned char *) src;
+  size_t i = 0, len;
+
+  if (n == 0)
+    return;
+
+  while (*s) {
+    if (*s >= 0x20 && *s < 0x7f)
+      len = 1;
+    else
+      len = safe_utf8 (s);
+
+    if (len > 0) {
+      if (i + len >= n)
+        break;
+      memcpy (&dst[i], s, len);
+      i += len;
+      s += len;
+    }
+    else {
+      if (i + 4 >= n)
+        break;
+      dst[i++] = '\\';
+      dst[i++] = 'x';
+      dst[i++] = hex[*s >> 4];
+      dst[i++] = hex[*s & 15];
+      ++s;
+    }
+  }
+  dst[i] = '\0';
+}
+
+static void
+set_msg (struct vd_err *err, const char *fs, va_list args)
+{
+  char raw[VD_ERR_MAX];
+
+  if (vsnprintf (raw, sizeof raw, fs, args) < 0)
+    raw[0] = '\0';
+  vd_escape (err->msg, sizeof err->msg, raw);
+}
+
+int
+vd_fail (struct vd_err *err, enum vd_code code, const char *fs, ...)
+{
+  const int saved = errno;
+  va_list args;
+
+  if (err) {
+    err->code = code;
+    err->errnum = 0;
+    va_start (args, fs);
+    set_msg (err, fs, args);
+    va_end (args);
+  }
+  errno = saved;
+  return -1;
+}
+
+int
+vd_fail_errno (struct vd_err *err, int errnum, const char *fs, ...)
+{
+  va_list args;
+  size_t len;
+  char buf[128];
+
+  if (err) {
+    switch (errnum) {
+    case ENOENT: case ENOTDIR: err->code = VD_NOT_FOUND; break;
+    case ENOMEM: err->code = VD_NOMEM; break;
+    case ENOSPC: case EDQUOT: case EFBIG: err->code = VD_NOSPACE; break;
+    default: err->code = VD_IO;
+    }
+    err->errnum = errnum;
+    va_start (args, fs);
+    set_msg (err, fs, args);
+    va_end (args);
+
+    len = strlen (err->msg);
+    /* GNU strerror_r: returns the text, thread safe. */
+    snprintf (&err->msg[len], sizeof err->msg - len, ": %s%s",
+              strerror_r (errnum, buf, sizeof buf),
+              errnum == EMFILE ? " (raise the limit with ulimit -n)" : "");
+  }
+  errno = errnum;
+  return -1;
+}
+
+int
+vd_fail_nomem (struct vd_err *err)
+{
+  return vd_fail (err, VD_NOMEM, "out of memory");
+}
+
+void
+vd_err_prefix (struct vd_err *err, const char *fs, ...)
+{
+  char raw[VD_ERR_MAX], old[VD_ERR_MAX];
+  va_list args;
+  size_t len;
+
+  if (!err)
+    return;
+  memcpy (old, err->msg, sizeof old);
+  va_start (args, fs);
+  if (vsnprintf (raw, sizeof raw, fs, args) < 0)
+    raw[0] = '\0';
+  va_end (args);
+  vd_escape (err->msg, sizeof err->msg, raw);
+  len = strlen (err->msg);
+  /* old is escaped already: cutting it is the only thing that can happen */
+  snprintf (&err->msg[len], sizeof err->msg - len, "%.*s",
+            (int) (sizeof err->msg - len - 1), old);
+}
+
+static void
+vlog (const struct vd_log *log, enum vd_level level, const char *fs,
+      va_list args)
+{
+  char raw[VD_ERR_MAX], msg[VD_ERR_MAX];
+
+  if (!log || !log->fn)
+    return;
+  if (vsnprintf (raw, sizeof raw, fs, args) < 0)
+    return;
+  vd_escape (msg, sizeof msg, raw);
+  log->fn (log->opaque, level, msg);
+}
+
+void
+vd_warn (const struct vd_log *log, const char *fs, ...)
+{
+  va_list args;
+
+  va_start (args, fs);
+  vlog (log, VD_WARN, fs, args);
+  va_end (args);
+}
+
+void
+vd_debug (const struct vd_log *log, const char *fs, ...)
+{
+  va_list args;
+
+  va_start (args, fs);
+  vlog (log, VD_DEBUG, fs, args);
+  va_end (args);
+}
+
+int
+vd_err_to_errno (const struct vd_err *err)
+{
+  switch (err->code) {
+  case VD_NOMEM: return ENOMEM;
+  case VD_NOSPACE: return ENOSPC;
+  default: return EIO;
+  }
+}

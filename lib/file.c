@@ -1,0 +1,138 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* What is common to all files: bounds, and the file in memory. */
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "cleanup.h"
+#include "file.h"
+
+int
+vd_file_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
+               struct vd_err *err)
+{
+  if (n == 0)
+    return 0;
+  if (offset > f->size || n > f->size - offset)
+    return vd_fail (err, VD_TRUNCATED,
+                    "%s: %zu bytes at byte %" PRIu64 " are needed, but the "
+                    "file ends at byte %" PRIu64,
+                    f->name, n, offset, f->size);
+  return f->ops->pread (f, buf, n, offset, err);
+}
+
+/* Counts what went through, so that a file whose ops stop short is asked
+ * again from there.
+ */
+struct counter {
+  vd_extent_fn fn;
+  void *opaque;
+  uint64_t left;
+  bool stopped;
+};
+
+static int
+count_extent (void *opaque, uint64_t length, unsigned type,
+              struct vd_err *err)
+{
+  struct counter *c = opaque;
+  int r;
+
+  length = vd_min (length, c->left);
+  if (length == 0)
+    return 0;
+  c->left -= length;
+  r = c->fn (c->opaque, length, type, err);
+  if (r == 1)
+    c->stopped = true;
+  return r != 0 ? r : c->left == 0;
+}
+
+int
+vd_file_extents (struct vd_file *f, uint64_t offset, uint64_t length,
+                 vd_extent_fn fn, void *opaque, struct vd_err *err)
+{
+  struct counter c = { .fn = fn, .opaque = opaque, .left = length };
+  uint64_t before;
+
+  if (offset > f->size || length > f->size - offset)
+    return vd_fail (err, VD_TRUNCATED,
+                    "%s: the map of %" PRIu64 " bytes at byte %" PRIu64
+                    " was asked for, but the file ends at byte %" PRIu64,
+                    f->name, length, offset, f->size);
+
+  while (c.left > 0 && !c.stopped) {
+    before = c.left;
+    if (!f->ops->extents) {
+      if (count_extent (&c, c.left, 0, err) == -1)
+        return -1;
+    }
+    else if (f->ops->extents (f, offset + (length - c.left), c.left,
+                              count_extent, &c, err) == -1)
+      return -1;
+    if (c.left == before && !c.stopped)
+      return vd_fail (err, VD_IO, "%s: gave an empty map at byte %" PRIu64,
+                      f->name, offset + (length - c.left));
+  }
+  return 0;
+}
+
+void
+vd_file_close (struct vd_file *f)
+{
+  if (!f)
+    return;
+  free (f->name);
+  f->name = NULL;
+  if (f->ops->close)
+    f->ops->close (f);
+}
+
+struct memory_file {
+  struct vd_file file;
+  const uint8_t *data;
+};
+
+static int
+memory_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
+              struct vd_err *err)
+{
+  const struct memory_file *m = (struct memory_file *) f;
+
+  (void) err;
+  memcpy (buf, m->data + offset, n);
+  return 0;
+}
+
+static void
+memory_close (struct vd_file *f)
+{
+  free (f);
+}
+
+static const struct vd_file_ops memory_ops = {
+  .pread = memory_pread,
+  .close = memory_close,
+};
+
+struct vd_file *
+vd_file_memory (const char *name, const void *data, size_t size,
+                struct vd_err *err)
+{
+  CLEANUP_FREE struct memory_file *m = calloc (1, sizeof *m);
+
+  if (!m || !(m->file.name = strdup (name))) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  m->file.ops = &memory_ops;
+  m->file.size = size;
+  m->data = data;
+  return (struct vd_file *) VD_TAKE (m);
+}

@@ -1,0 +1,106 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Bytes in and out.
+ *
+ * A struct vd_file is anything that has a size and can be read at an offset:
+ * a local file or block device, memory (tests), something that fails on
+ * purpose (tests), the layer below an nbdkit filter, an NBD export.  Each is
+ * an instance of the small table below.
+ *
+ * Names: `name` is for messages and may hold any bytes.
+ *
+ * Threads: a file opened for reading is immutable; all functions here may be
+ * called from any number of threads at once.
+ *
+ * A file's size is taken once, when it is opened.  A file that shrinks later
+ * gives VD_TRUNCATED for what is gone, never zeros.
+ */
+
+#ifndef VD_FILE_H
+#define VD_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "err.h"
+
+struct vd_file;
+
+/* What a part of a file or disk holds, as NBD says it in base:allocation. */
+#define VD_HOLE 1u              /* not allocated */
+#define VD_READS_ZERO 2u        /* reads as zeros */
+
+/* Receives consecutive pieces, in order and without gaps.  Returns 0 to go
+ * on, 1 to stop early, -1 after filling err.
+ */
+typedef int (*vd_extent_fn) (void *opaque, uint64_t length, unsigned type,
+                             struct vd_err *err);
+
+struct vd_file_ops {
+  /* Read exactly n bytes.  The range lies inside [0, size). */
+  int (*pread) (struct vd_file *f, void *buf, size_t n, uint64_t offset,
+                struct vd_err *err);
+
+  /* Say which parts of [offset, offset+length) are holes.  May be NULL
+   * (everything is data) and may stop short of the end after at least one
+   * piece.
+   */
+  int (*extents) (struct vd_file *f, uint64_t offset, uint64_t length,
+                  vd_extent_fn fn, void *opaque, struct vd_err *err);
+
+  /* May be NULL: nothing to close. */
+  void (*close) (struct vd_file *f);
+};
+
+struct vd_file {
+  const struct vd_file_ops *ops;
+  char *name;                   /* owned */
+  uint64_t size;                /* bytes */
+  /* Identity, to recognise loops and double use; 0, 0 when unknown. */
+  dev_t dev;
+  ino_t ino;
+};
+
+/* Wrap an open descriptor of a regular file or block device, which the file
+ * then owns; on error the caller still does.  Anything else is VD_USAGE.
+ */
+extern struct vd_file *vd_file_from_fd (int fd, const char *name,
+                                        struct vd_err *err);
+
+/* Open a path that the user gave, read-only.  Symbolic links are followed:
+ * the user's word is trusted.  For names that come from images see place.h.
+ */
+extern struct vd_file *vd_file_open (const char *path, struct vd_err *err);
+
+/* A file in memory; data is borrowed. */
+extern struct vd_file *vd_file_memory (const char *name, const void *data,
+                                       size_t size, struct vd_err *err);
+
+/* Read exactly n bytes, or fail with VD_TRUNCATED (range not in the file) or
+ * VD_IO.  n may be 0.
+ */
+extern int vd_file_pread (struct vd_file *f, void *buf, size_t n,
+                          uint64_t offset, struct vd_err *err);
+
+/* Covers the range completely unless fn stops it.  Parts past the end of the
+ * file are not allowed.
+ */
+extern int vd_file_extents (struct vd_file *f, uint64_t offset,
+                            uint64_t length, vd_extent_fn fn, void *opaque,
+                            struct vd_err *err);
+
+/* NULL is allowed. */
+extern void vd_file_close (struct vd_file *f);
+
+/* True when both are known to be the same file. */
+static inline bool
+vd_file_same (const struct vd_file *a, const struct vd_file *b)
+{
+  return a->ino != 0 && a->ino == b->ino && a->dev == b->dev;
+}
+
+#endif /* VD_FILE_H */

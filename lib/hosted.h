@@ -1,0 +1,74 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Inside the library: the decoded KDMV header, shared by hosted.c (tables)
+ * and stream.c (compressed grains and the footer).
+ */
+
+#ifndef VD_HOSTED_H
+#define VD_HOSTED_H
+
+#include "tables.h"
+
+/* Flags of the header. */
+#define VD_KDMV_LINE_ENDS 0x1u  /* the four test bytes are valid */
+#define VD_KDMV_REDUNDANT 0x2u  /* there is a second directory */
+#define VD_KDMV_ZEROED 0x4u     /* table entry 1 means zeros */
+#define VD_KDMV_COMPRESSED 0x10000u
+#define VD_KDMV_MARKERS 0x20000u
+
+/* gdOffset when the directory is found through the footer. */
+#define VD_KDMV_GD_AT_END UINT64_MAX
+
+/* Fields as they stand in the header: sectors, not checked. */
+struct vd_kdmv {
+  uint32_t version;
+  uint32_t flags;
+  uint64_t capacity;
+  uint64_t grain_size;
+  uint64_t descriptor_offset;
+  uint64_t descriptor_size;
+  uint32_t gtes_per_gt;
+  uint64_t rgd_offset;
+  uint64_t gd_offset;
+  uint64_t overhead;
+  uint8_t unclean;
+  uint8_t line_ends[4];
+  uint16_t compress_algorithm;
+};
+
+struct vd_hosted_image {
+  struct vd_image image;
+  struct vd_tables tables;
+  uint64_t rgd_offset;          /* bytes; 0 = no redundant directory */
+  uint64_t nr_tables;
+  uint64_t first_data;          /* bytes: entries may not point below */
+};
+
+static inline const struct vd_hosted_image *
+vd_hosted (const struct vd_image *image)
+{
+  return (const struct vd_hosted_image *) image;
+}
+
+extern void vd_kdmv_decode (const uint8_t header[512], struct vd_kdmv *k);
+
+/* Look for a footer: the copy of the header that a stream has at its end.
+ * Returns 1 with *k filled, 0 when there is none, -1 on an I/O error.
+ */
+extern int vd_stream_footer (struct vd_file *file, struct vd_kdmv *k,
+                             struct vd_err *err);
+
+extern int vd_stream_inflate (const struct vd_image *image, uint64_t offset,
+                              uint64_t where, void *buf, struct vd_err *err);
+
+/* Compare the redundant tables with the primary ones and warn about the
+ * first difference.  Only done when they are small.
+ */
+extern int vd_hosted_compare_copies (const struct vd_image *image,
+                                     const struct vd_log *log,
+                                     struct vd_err *err);
+
+#endif /* VD_HOSTED_H */

@@ -1,0 +1,121 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Which format a file has, and opening it. */
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "cleanup.h"
+#include "image.h"
+
+const struct vd_format *const vd_formats[] = {
+  &vd_format_cowd,
+  &vd_format_hosted,
+  &vd_format_sesparse,
+  NULL
+};
+
+#define HEAD_SIZE 512
+
+/* A descriptor is text: printable, blanks, line ends, perhaps NULs behind. */
+static bool
+looks_like_text (const uint8_t *head, size_t n)
+{
+  size_t i;
+
+  for (i = 0; i < n && head[i] != 0; ++i) {
+    if (head[i] < 0x20 && head[i] != '\n' && head[i] != '\r' &&
+        head[i] != '\t')
+      return false;
+  }
+  return i > 0;
+}
+
+int
+vd_image_probe (struct vd_file *file, enum vd_magic *magic,
+                const struct vd_format **fmt, struct vd_err *err)
+{
+  uint8_t head[HEAD_SIZE];
+  const size_t n = (size_t) vd_min (file->size, sizeof head);
+  size_t i;
+
+  *fmt = NULL;
+  *magic = VD_MAGIC_NONE;
+  if (vd_file_pread (file, head, n, 0, err) == -1)
+    return -1;
+
+  for (i = 0; vd_formats[i] != NULL; ++i) {
+    if (vd_formats[i]->probe (head, n)) {
+      *fmt = vd_formats[i];
+      *magic = VD_MAGIC_SPARSE;
+      return 0;
+    }
+  }
+  if (n >= 4 && memcmp (head, "vmdk", 4) == 0)
+    *magic = VD_MAGIC_UNFINISHED;
+  else if (n >= 0x44 && vd_le32 (head + 0x40) == UINT32_C (0xbeda107f))
+    *magic = VD_MAGIC_VDI;
+  else if (n >= 4 && memcmp (head, "QFI\xfb", 4) == 0)
+    *magic = VD_MAGIC_QCOW;
+  else if (looks_like_text (head, n))
+    *magic = VD_MAGIC_TEXT;
+  return 0;
+}
+
+struct vd_image *
+vd_image_open (struct vd_file *file, const struct vd_opts *opts,
+               struct vd_err *err)
+{
+  const struct vd_format *fmt;
+  struct vd_image *image = NULL;
+  enum vd_magic magic;
+
+  if (vd_image_probe (file, &magic, &fmt, err) == -1)
+    return NULL;
+
+  switch (magic) {
+  case VD_MAGIC_SPARSE:
+    break;
+  case VD_MAGIC_UNFINISHED:
+    vd_fail (err, VD_NOT_FORMAT,
+             "%s was never finished by its writer (magic \"vmdk\" instead of "
+             "\"KDMV\"): make it again", file->name);
+    return NULL;
+  case VD_MAGIC_TEXT:
+    vd_fail (err, VD_NOT_FORMAT,
+             "%s holds text, not a sparse extent (COWD, KDMV or SEsparse)",
+             file->name);
+    return NULL;
+  default:
+    vd_fail (err, VD_NOT_FORMAT,
+             "%s is not a sparse VMDK extent: no COWD, KDMV or SEsparse magic "
+             "in its first bytes (it has %" PRIu64 " bytes)",
+             file->name, file->size);
+    return NULL;
+  }
+
+  if (fmt->open (file, opts, &image, err) == -1)
+    return NULL;
+  image->fmt = fmt;
+  image->file = file;
+  image->used = image->capacity;
+  return image;
+}
+
+void
+vd_image_close (struct vd_image *image)
+{
+  struct vd_file *file;
+
+  if (!image)
+    return;
+  file = image->file;
+  image->fmt->close (image);
+  vd_file_close (file);
+}

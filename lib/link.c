@@ -1,0 +1,381 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Opening one image with all its extents; see link.h. */
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "cleanup.h"
+#include "link.h"
+
+static void
+close_link (struct vd_link **link)
+{
+  vd_link_close (*link);
+}
+
+static void
+close_file (struct vd_file **file)
+{
+  vd_file_close (*file);
+}
+
+static void
+close_image (struct vd_image **image)
+{
+  vd_image_close (*image);
+}
+
+void
+vd_link_close (struct vd_link *link)
+{
+  size_t i;
+
+  if (!link)
+    return;
+  for (i = 0; i < link->nr_pieces; ++i)
+    vd_image_close (link->pieces[i].image);
+  free (link->pieces);
+  vd_descriptor_free (link->descriptor);
+  vd_places_free (link->places);
+  free (link->path);
+  free (link);
+}
+
+/* Append an extent; takes the image over, also on error. */
+static int
+add_piece (struct vd_link *link, struct vd_image *image, uint64_t length,
+           struct vd_err *err)
+{
+  struct vd_piece *p
+    = realloc (link->pieces, (link->nr_pieces + 1) * sizeof *p);
+
+  if (!p) {
+    vd_image_close (image);
+    return vd_fail_nomem (err);
+  }
+  link->pieces = p;
+  p[link->nr_pieces++] = (struct vd_piece) {
+    .start = link->capacity, .image = image
+  };
+  image->used = length;
+  link->capacity += length;
+  return 0;
+}
+
+static struct vd_descriptor *
+read_descriptor (struct vd_file *file, uint64_t offset, uint64_t length,
+                 const struct vd_opts *opts, struct vd_err *err)
+{
+  CLEANUP_FREE char *text = NULL;
+
+  if (length > VD_MAX_DESCRIPTOR) {
+    vd_fail (err, VD_NOT_FORMAT,
+             "%s is not a VMDK descriptor: it would have %" PRIu64 " bytes, "
+             "allowed are %" PRIu64, file->name, length, VD_MAX_DESCRIPTOR);
+    return NULL;
+  }
+  text = malloc ((size_t) length + 1);
+  if (!text) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  if (vd_file_pread (file, text, (size_t) length, offset, err) == -1)
+    return NULL;
+  return vd_descriptor_parse (text, (size_t) length, file->name, &opts->log,
+                              err);
+}
+
+/* A child says so by parentCID, or, if VirtualBox wrote it, by a UUID only. */
+static enum vd_role
+role_of (const struct vd_descriptor *d, const char *name,
+         const struct vd_log *log)
+{
+  const char *uuid = vd_descriptor_get (d, "ddb.uuid.parent");
+  const char *hint = vd_descriptor_get (d, "parentfilenamehint");
+
+  if (d->parent_cid != VD_NO_PARENT)
+    return VD_ROLE_CHILD;
+  if (uuid && uuid[strspn (uuid, "{}0-")] != '\0')
+    return VD_ROLE_CHILD;
+  if (hint)
+    vd_warn (log, "%s: parentCID is ffffffff (no parent); its "
+             "parentFileNameHint '%s' is ignored", name, hint);
+  return VD_ROLE_BASE;
+}
+
+/* One extent of a descriptor, in a file of its own (or none, for ZERO). */
+static struct vd_image *
+open_extent (const struct vd_link *link, const struct vd_extent_line *e,
+             const struct vd_opts *opts, struct vd_err *err)
+{
+  VD_CLEANUP (close_file) struct vd_file *file = NULL;
+  VD_CLEANUP (close_image) struct vd_image *image = NULL;
+  struct vd_image *flat;
+
+  if (e->type == VD_EXTENT_ZERO || e->access == VD_NOACCESS)
+    return vd_image_open_zero (e->length, err);
+
+  file = vd_places_open (link->places, e->name, link->path, err);
+  if (!file)
+    return NULL;
+  if (e->type == VD_EXTENT_FLAT) {
+    flat = vd_image_open_flat (file, e->offset, e->length, err);
+    if (flat)
+      file = NULL;
+    return flat;
+  }
+
+  image = vd_image_open (file, opts, err);
+  if (!image)
+    return NULL;
+  file = NULL;
+  if (image->capacity < e->length) {
+    vd_fail (err, VD_MISMATCH,
+             "%s: extent has room for %" PRIu64 " sectors, the descriptor %s "
+             "wants %" PRIu64 " (line %u)", image->file->name,
+             image->capacity / VD_SECTOR, link->path, e->length / VD_SECTOR,
+             e->line);
+    return NULL;
+  }
+  return VD_TAKE (image);
+}
+
+static int
+open_extents (struct vd_link *link, const struct vd_opts *opts,
+              struct vd_err *err)
+{
+  const struct vd_descriptor *d = link->descriptor;
+  struct vd_image *image;
+  size_t i;
+
+  for (i = 0; i < d->nr_extents; ++i) {
+    image = open_extent (link, &d->extents[i], opts, err);
+    if (!image || add_piece (link, image, d->extents[i].length, err) == -1) {
+      vd_err_prefix (err, "%s line %u: ", link->path, d->extents[i].line);
+      return -1;
+    }
+  }
+  return 0;
+}
+
+/* A sparse file; takes the image over, also on error. */
+static int
+open_sparse (struct vd_link *link, struct vd_image *sparse,
+             const struct vd_opts *opts, struct vd_err *err)
+{
+  VD_CLEANUP (close_image) struct vd_image *image = sparse;
+  const struct vd_descriptor *d;
+  const char *name = image->file->name;
+  uint64_t length;
+
+  if (image->descriptor_length == 0) {
+    link->role = VD_ROLE_BARE;
+    length = image->capacity;
+    return add_piece (link, VD_TAKE (image), length, err);
+  }
+
+  link->descriptor = read_descriptor (image->file, image->descriptor_offset,
+                                      image->descriptor_length, opts, err);
+  if (!link->descriptor)
+    return -1;
+  link->embedded = true;
+  link->role = role_of (link->descriptor, name, &opts->log);
+  if (image->capacity == 0)
+    return open_extents (link, opts, err);
+
+  d = link->descriptor;
+  if (d->nr_extents != 1 || d->extents[0].type != VD_EXTENT_SPARSE)
+    return vd_fail (err, VD_CORRUPT,
+                    "%s: the embedded descriptor has %zu extents, the first "
+                    "of type %s; allowed is one of type SPARSE, this file",
+                    name, d->nr_extents, d->extents[0].type_text);
+  length = d->extents[0].length;
+  if (length > image->capacity)
+    return vd_fail (err, VD_MISMATCH,
+                    "%s: extent has room for %" PRIu64 " sectors (header byte "
+                    "12), its descriptor wants %" PRIu64 " (line %u)", name,
+                    image->capacity / VD_SECTOR, length / VD_SECTOR,
+                    d->extents[0].line);
+  return add_piece (link, VD_TAKE (image), length, err);
+}
+
+/* Not a VMDK: say what it is, and what to give instead. */
+static int
+explain_foreign (const struct vd_file *file, enum vd_magic magic,
+                 struct vd_err *err)
+{
+  const size_t n = strlen (file->name);
+  const bool flat = n > 10 && strcmp (file->name + n - 10, "-flat.vmdk") == 0;
+
+  switch (magic) {
+  case VD_MAGIC_UNFINISHED:
+    return vd_fail (err, VD_NOT_FORMAT,
+                    "%s was never finished by its writer (magic \"vmdk\" "
+                    "instead of \"KDMV\"): make it again", file->name);
+  case VD_MAGIC_VDI:
+    return vd_fail (err, VD_UNSUPPORTED,
+                    "%s is a VirtualBox VDI, which is not supported yet",
+                    file->name);
+  case VD_MAGIC_QCOW:
+    return vd_fail (err, VD_NOT_FORMAT, "%s is a qcow image, not a VMDK",
+                    file->name);
+  default:
+    if (flat)
+      return vd_fail (err, VD_NOT_FORMAT,
+                      "%s is the data of a disk, not the disk (raw bytes, no "
+                      "delta): open %.*s.vmdk", file->name, (int) (n - 10),
+                      file->name);
+    return vd_fail (err, VD_NOT_FORMAT,
+                    "%s is not a VMDK: it has neither a sparse extent's magic "
+                    "(COWD, KDMV, SEsparse) nor a text descriptor; if it is a "
+                    "raw or flat disk, use it as the base", file->name);
+  }
+}
+
+struct vd_link *
+vd_link_open_file (struct vd_file *given, const char *path,
+                   const struct vd_opts *opts, struct vd_err *err)
+{
+  VD_CLEANUP (close_file) struct vd_file *file = given;
+  VD_CLEANUP (close_link) struct vd_link *link = calloc (1, sizeof *link);
+  const struct vd_format *fmt;
+  struct vd_image *image;
+  enum vd_magic magic;
+
+  if (!link || !(link->path = strdup (path))) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  link->dev = file->dev;
+  link->ino = file->ino;
+  link->places = vd_places_of (path, opts, err);
+  if (!link->places || vd_image_probe (file, &magic, &fmt, err) == -1)
+    return NULL;
+
+  switch (magic) {
+  case VD_MAGIC_SPARSE:
+    image = vd_image_open (file, opts, err);
+    if (!image)
+      return NULL;
+    file = NULL;
+    if (open_sparse (link, image, opts, err) == -1)
+      return NULL;
+    break;
+  case VD_MAGIC_TEXT:
+    link->descriptor = read_descriptor (file, 0, file->size, opts, err);
+    if (!link->descriptor)
+      return NULL;
+    link->role = role_of (link->descriptor, path, &opts->log);
+    if (open_extents (link, opts, err) == -1)
+      return NULL;
+    break;
+  default:
+    explain_foreign (file, magic, err);
+    return NULL;
+  }
+  return VD_TAKE (link);
+}
+
+struct vd_link *
+vd_link_open (const char *path, const struct vd_opts *opts,
+              struct vd_err *err)
+{
+  struct vd_file *file = vd_file_open (path, err);
+
+  return file ? vd_link_open_file (file, path, opts, err) : NULL;
+}
+
+/* The piece that holds offset, which lies inside the link. */
+static size_t
+find_piece (const struct vd_link *link, uint64_t offset)
+{
+  size_t lo = 0, hi = link->nr_pieces;
+
+  while (hi - lo > 1) {
+    const size_t mid = lo + (hi - lo) / 2;
+
+    if (link->pieces[mid].start <= offset)
+      lo = mid;
+    else
+      hi = mid;
+  }
+  return lo;
+}
+
+int
+vd_link_map (const struct vd_link *link, uint64_t offset, uint64_t length,
+             uint32_t first_slot, struct vd_runs *runs, struct vd_err *err)
+{
+  const uint64_t end = offset + length;
+  size_t i;
+
+  for (i = offset < link->capacity ? find_piece (link, offset) : 0;
+       offset < vd_min (end, link->capacity); ++i) {
+    const struct vd_piece *p = &link->pieces[i];
+    const struct vd_out out = {
+      .runs = runs, .bias = p->start, .slot = first_slot + (uint32_t) i
+    };
+    const uint64_t to = vd_min (end, p->start + p->image->used);
+
+    if (p->image->fmt->map (p->image, offset - p->start, to - offset, &out,
+                            err) == -1)
+      return -1;
+    if (runs->n == 0 || vd_run_end (&runs->run[runs->n - 1]) < to)
+      return 0;                 /* the list is full */
+    offset = to;
+  }
+  if (offset < end &&
+      vd_runs_add (runs, VD_ZERO, offset, end - offset, first_slot, 0,
+                   err) == -1)
+    return -1;
+  return 0;
+}
+
+const char *
+vd_link_format (const struct vd_link *link)
+{
+  const char *name = NULL;
+  size_t i;
+
+  for (i = 0; i < link->nr_pieces; ++i) {
+    const struct vd_format *fmt = link->pieces[i].image->fmt;
+
+    if (fmt == &vd_format_zero)
+      continue;
+    if (name && strcmp (name, fmt->name) != 0)
+      return "mixed";
+    name = fmt->name;
+  }
+  return name ? name : vd_format_zero.name;
+}
+
+uint64_t
+vd_link_min_grain (const struct vd_link *link)
+{
+  uint64_t r = 0, g;
+  size_t i;
+
+  for (i = 0; i < link->nr_pieces; ++i) {
+    g = link->pieces[i].image->grain_size;
+    if (g > 0 && (r == 0 || g < r))
+      r = g;
+  }
+  return r;
+}
+
+uint64_t
+vd_link_max_grain (const struct vd_link *link)
+{
+  uint64_t r = 0;
+  size_t i;
+
+  for (i = 0; i < link->nr_pieces; ++i)
+    r = vd_max (r, link->pieces[i].image->grain_size);
+  return r;
+}

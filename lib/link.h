@@ -1,0 +1,81 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* One disk image of a chain: a descriptor and its extents, laid end to end.
+ *
+ * Shapes that a link can have on disk:
+ *
+ *   - a text descriptor that names its extents;
+ *   - a KDMV file with the descriptor embedded: the one extent is the file
+ *     itself, whatever name the descriptor gives (files get renamed).  The
+ *     descriptor's sector count is the size; the header's may be rounded up;
+ *   - a KDMV file of capacity 0, whose embedded descriptor names the extents;
+ *   - a bare extent (-delta.vmdk, -sesparse.vmdk, one piece of a split disk):
+ *     data without a descriptor.
+ *
+ * Threads: immutable after open.
+ */
+
+#ifndef VD_LINK_H
+#define VD_LINK_H
+
+#include "descriptor.h"
+#include "image.h"
+#include "opts.h"
+#include "place.h"
+
+enum vd_role {
+  VD_ROLE_BASE,                 /* says that it has no parent */
+  VD_ROLE_CHILD,                /* says that it has one */
+  VD_ROLE_BARE,                 /* no descriptor: cannot say */
+};
+
+struct vd_piece {
+  uint64_t start;               /* of the extent on the link, bytes */
+  struct vd_image *image;
+};
+
+struct vd_link {
+  char *path;
+  struct vd_places *places;     /* for names found in it */
+  struct vd_descriptor *descriptor; /* NULL for a bare extent */
+  bool embedded;
+  enum vd_role role;
+  uint64_t capacity;            /* bytes */
+  struct vd_piece *pieces;
+  size_t nr_pieces;
+  dev_t dev;                    /* identity of the file at path */
+  ino_t ino;
+};
+
+/* Open what the user named.  opts is borrowed for the life of the link. */
+extern struct vd_link *vd_link_open (const char *path,
+                                     const struct vd_opts *opts,
+                                     struct vd_err *err);
+
+/* The same for a file that is open already; takes it over, also on error. */
+extern struct vd_link *vd_link_open_file (struct vd_file *file,
+                                          const char *path,
+                                          const struct vd_opts *opts,
+                                          struct vd_err *err);
+
+extern void vd_link_close (struct vd_link *link);
+
+/* Add the runs of [offset, offset+length) to runs; past the end of the link
+ * they are VD_ZERO.  The link's extents have the slots first_slot + 0, 1, ...
+ * As vd_format.map: a prefix may be covered when the list is full.
+ */
+extern int vd_link_map (const struct vd_link *link, uint64_t offset,
+                        uint64_t length, uint32_t first_slot,
+                        struct vd_runs *runs, struct vd_err *err);
+
+/* "KDMV", "COWD", "SEsparse", "flat", or "mixed". */
+extern const char *vd_link_format (const struct vd_link *link);
+
+/* Smallest and largest grain among the extents; 0 when none has grains. */
+extern uint64_t vd_link_min_grain (const struct vd_link *link);
+extern uint64_t vd_link_max_grain (const struct vd_link *link);
+
+#endif /* VD_LINK_H */

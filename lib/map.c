@@ -1,0 +1,282 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* The cache of regions; see map.h.
+ *
+ * M1. A region is immutable once it is published in a shard.
+ * M2. A region is freed when it is in no shard and nobody holds it.  The
+ *     shard itself holds one reference.
+ * M3. A shard's lock protects its hash table, its list (most recently used
+ *     first) and its byte count; never held over I/O or free of a region.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "bytes.h"
+#include "cleanup.h"
+#include "map.h"
+
+#define NR_SHARDS 16u
+#define NR_BUCKETS 256u         /* in each shard */
+
+/* A region has about this many grains: one table of COWD or SEsparse, eight
+ * of KDMV.
+ */
+#define GRAINS_PER_REGION 4096u
+#define MIN_REGION (UINT64_C (2) << 20)
+#define MAX_REGION (UINT64_C (256) << 20) /* start has 32 bits */
+
+/* A range of MAX_REGION bytes may hold more grains than that, if the layers
+ * differ.  This bounds the work array, not the disk: 512-byte grains in
+ * 256 MiB.  (Regions are sized by the smallest grain, so it is not reached.)
+ */
+#define MAX_RUNS (MAX_REGION / 512)
+
+struct node {
+  struct vd_region region;
+  atomic_uint refs;
+  size_t bytes;
+  uint64_t index;
+  struct node *hash_next;
+  struct node *newer, *older;   /* list of the shard */
+  struct vd_region_run runs[];
+};
+
+struct shard {
+  pthread_mutex_t lock;
+  struct node *bucket[NR_BUCKETS];
+  struct node *newest, *oldest;
+  uint64_t bytes, regions, hits, misses;
+};
+
+struct vd_map {
+  const struct vd_chain *chain;
+  uint64_t region_size;
+  uint64_t shard_budget;
+  struct shard shard[NR_SHARDS];
+};
+
+struct vd_map *
+vd_map_new (const struct vd_chain *chain, uint64_t budget,
+            struct vd_err *err)
+{
+  struct vd_map *map = calloc (1, sizeof *map);
+  uint64_t grain = 0, g;
+  size_t i;
+
+  if (!map) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  for (i = 0; i < chain->nr_links; ++i) {
+    g = vd_link_min_grain (chain->links[i]);
+    if (g > 0 && (grain == 0 || g < grain))
+      grain = g;
+  }
+  map->chain = chain;
+  map->region_size = grain == 0 ? MAX_REGION
+    : vd_min (MAX_REGION, vd_max (MIN_REGION, grain * GRAINS_PER_REGION));
+  map->shard_budget = budget / NR_SHARDS;
+  for (i = 0; i < NR_SHARDS; ++i)
+    pthread_mutex_init (&map->shard[i].lock, NULL);
+  return map;
+}
+
+static void
+unref (struct node *node)
+{
+  if (atomic_fetch_sub (&node->refs, 1) == 1)
+    free (node);
+}
+
+void
+vd_map_free (struct vd_map *map)
+{
+  struct node *node, *older;
+  size_t i;
+
+  if (!map)
+    return;
+  for (i = 0; i < NR_SHARDS; ++i) {
+    for (node = map->shard[i].newest; node; node = older) {
+      older = node->older;
+      unref (node);
+    }
+    pthread_mutex_destroy (&map->shard[i].lock);
+  }
+  free (map);
+}
+
+uint64_t
+vd_map_region_size (const struct vd_map *map)
+{
+  return map->region_size;
+}
+
+static struct node **
+find (struct shard *s, uint64_t index)
+{
+  struct node **p = &s->bucket[index / NR_SHARDS % NR_BUCKETS];
+
+  while (*p && (*p)->index != index)
+    p = &(*p)->hash_next;
+  return p;
+}
+
+static void
+unlink_from_list (struct shard *s, struct node *node)
+{
+  *(node->newer ? &node->newer->older : &s->newest) = node->older;
+  *(node->older ? &node->older->newer : &s->oldest) = node->newer;
+}
+
+static void
+push_newest (struct shard *s, struct node *node)
+{
+  node->newer = NULL;
+  node->older = s->newest;
+  *(s->newest ? &s->newest->newer : &s->oldest) = node;
+  s->newest = node;
+}
+
+/* Compute a region from all layers; no lock held. */
+static struct node *
+build (const struct vd_map *map, uint64_t index, struct vd_err *err)
+{
+  const uint64_t offset = index * map->region_size;
+  const uint64_t length
+    = vd_min (map->region_size, map->chain->size - offset);
+  struct vd_runs runs = VD_RUNS_INIT (MAX_RUNS);
+  struct node *node = NULL;
+  size_t i, bytes;
+
+  if (vd_chain_map (map->chain, offset, length, &runs, err) == -1)
+    goto out;
+  bytes = sizeof *node + runs.n * sizeof node->runs[0];
+  node = malloc (bytes);
+  if (!node) {
+    vd_fail_nomem (err);
+    goto out;
+  }
+  *node = (struct node) {
+    .region = { .offset = offset, .length = length, .n = runs.n },
+    .bytes = bytes,
+    .index = index,
+  };
+  node->region.run = node->runs;
+  atomic_init (&node->refs, 2); /* the shard's and the caller's */
+  for (i = 0; i < runs.n; ++i)
+    node->runs[i] = (struct vd_region_run) {
+      .where = runs.run[i].where,
+      .start = (uint32_t) (runs.run[i].offset - offset),
+      .kind = (unsigned) runs.run[i].kind & 7,
+      .slot = runs.run[i].slot & 0x1fffffff,
+    };
+
+ out:
+  vd_runs_free (&runs);
+  return node;
+}
+
+/* Publish a region, unless somebody else was faster; then return theirs. */
+static struct node *
+insert (const struct vd_map *map, struct shard *s, struct node *node)
+{
+  struct node *drop = NULL, *found, **p;
+
+  pthread_mutex_lock (&s->lock);
+  p = find (s, node->index);
+  found = *p;
+  if (found)
+    atomic_fetch_add (&found->refs, 1);
+  else {
+    node->hash_next = NULL;
+    *p = node;
+    push_newest (s, node);
+    s->bytes += node->bytes;
+    s->regions++;
+
+    /* The new one stays, even when it alone is over the budget. */
+    while (s->bytes > map->shard_budget && s->oldest != node) {
+      struct node *old = s->oldest;
+
+      unlink_from_list (s, old);
+      *find (s, old->index) = old->hash_next;
+      s->bytes -= old->bytes;
+      s->regions--;
+      old->hash_next = drop;
+      drop = old;
+    }
+  }
+  pthread_mutex_unlock (&s->lock);
+
+  if (found) {
+    free (node);
+    return found;
+  }
+  while (drop) {
+    struct node *next = drop->hash_next;
+
+    unref (drop);
+    drop = next;
+  }
+  return node;
+}
+
+const struct vd_region *
+vd_map_get (struct vd_map *map, uint64_t offset, struct vd_err *err)
+{
+  const uint64_t index = offset / map->region_size;
+  struct shard *s = &map->shard[index % NR_SHARDS];
+  struct node *node;
+
+  {
+    LOCK_FOR_SCOPE (&s->lock);
+
+    node = *find (s, index);
+    if (node) {
+      s->hits++;
+      atomic_fetch_add (&node->refs, 1);
+      if (s->newest != node) {
+        unlink_from_list (s, node);
+        push_newest (s, node);
+      }
+      return &node->region;
+    }
+    s->misses++;
+  }
+
+  node = build (map, index, err);
+  if (!node)
+    return NULL;
+  return &insert (map, s, node)->region;
+}
+
+void
+vd_map_put (struct vd_map *map, const struct vd_region *region)
+{
+  (void) map;
+  /* region is the first member, and nodes are never const themselves */
+  unref ((struct node *) (uintptr_t) region);
+}
+
+void
+vd_map_get_stats (struct vd_map *map, struct vd_map_stats *stats)
+{
+  size_t i;
+
+  *stats = (struct vd_map_stats) { 0, 0, 0, 0 };
+  for (i = 0; i < NR_SHARDS; ++i) {
+    struct shard *s = &map->shard[i];
+    LOCK_FOR_SCOPE (&s->lock);
+
+    stats->bytes += s->bytes;
+    stats->regions += s->regions;
+    stats->hits += s->hits;
+    stats->misses += s->misses;
+  }
+}

@@ -1,0 +1,41 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* What the user may ask for when images are opened.  A zeroed struct is the
+ * default and the safe choice everywhere.
+ */
+
+#ifndef VD_OPTS_H
+#define VD_OPTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "err.h"
+
+struct vd_opts {
+  struct vd_log log;
+
+  /* Recovery: read a SEsparse extent although its journal was not replayed.
+   * What is read may be older than what the guest wrote, or torn.
+   */
+  bool allow_dirty;
+
+  /* Recovery: take links whose CID and parentCID do not agree. */
+  bool ignore_cid;
+
+  /* Names found in images may lead anywhere, not only below the directory of
+   * the file that holds them and below dirs.
+   */
+  bool unconfined;
+
+  /* More directories, below which names found in images may lead, and in
+   * which parents are looked for.  Borrowed.
+   */
+  const char *const *dirs;
+  size_t nr_dirs;
+};
+
+#endif /* VD_OPTS_H */

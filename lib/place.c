@@ -1,0 +1,348 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Opening files named by images; see place.h for the rules. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifdef SYS_openat2
+#include <linux/openat2.h>
+#endif
+
+#include "cleanup.h"
+#include "place.h"
+
+#define READ_FLAGS (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+
+struct place {
+  char *path;                   /* absolute, no "." or ".." in it */
+  int fd;
+};
+
+struct vd_places {
+  const struct vd_opts *opts;
+  size_t nr_own;                /* the first of these are the file's own */
+  size_t n;
+  struct place place[];
+};
+
+/* An absolute path without ".", ".." and double slashes, by text alone. */
+static char *
+normalise (const char *dir, const char *name)
+{
+  char *out, *o;
+  const char *p;
+  size_t len;
+
+  if (asprintf (&out, "%s/%s", name[0] == '/' ? "" : dir, name) == -1)
+    return NULL;
+  o = out;
+  p = out;
+  while (*p) {
+    while (*p == '/')
+      ++p;
+    len = strcspn (p, "/");
+    if (len == 0 || (len == 1 && p[0] == '.'))
+      ;
+    else if (len == 2 && p[0] == '.' && p[1] == '.') {
+      while (o > out && *--o != '/')
+        ;
+    }
+    else {
+      *o++ = '/';
+      memmove (o, p, len);
+      o += len;
+    }
+    p += len;
+  }
+  if (o == out)
+    *o++ = '/';
+  *o = '\0';
+  return out;
+}
+
+/* The part of path below dir, or NULL. */
+static const char *
+below (const char *path, const char *dir)
+{
+  const size_t len = strcmp (dir, "/") == 0 ? 0 : strlen (dir);
+
+  if (strncmp (path, dir, len) != 0 || path[len] != '/' ||
+      path[len + 1] == '\0')
+    return NULL;
+  return path + len + 1;
+}
+
+static int
+add_place (struct vd_places *p, const char *path, struct vd_err *err)
+{
+  CLEANUP_FREE char *abs = NULL, *cwd = NULL;
+  struct place *q = &p->place[p->n];
+  size_t i;
+
+  if (path[0] != '/' && !(cwd = getcwd (NULL, 0)))
+    return vd_fail_errno (err, errno, "cannot find out the current directory");
+  abs = normalise (cwd ? cwd : "", path);
+  if (!abs)
+    return vd_fail_nomem (err);
+  for (i = 0; i < p->n; ++i)
+    if (strcmp (p->place[i].path, abs) == 0)
+      return 0;
+  q->fd = open (abs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (q->fd == -1)
+    return vd_fail_errno (err, errno, "%s: cannot open directory", abs);
+  q->path = VD_TAKE (abs);
+  p->n++;
+  return 0;
+}
+
+static void
+free_places (struct vd_places **p)
+{
+  vd_places_free (*p);
+}
+
+struct vd_places *
+vd_places_of (const char *path, const struct vd_opts *opts,
+              struct vd_err *err)
+{
+  VD_CLEANUP (free_places) struct vd_places *p
+    = calloc (1, sizeof *p + (2 + opts->nr_dirs) * sizeof p->place[0]);
+  CLEANUP_FREE char *real = realpath (path, NULL);
+  CLEANUP_FREE char *lexical = strdup (path);
+  char *slash;
+  size_t i;
+
+  if (!p || !lexical) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  if (!real) {
+    vd_fail_errno (err, errno, "%s", path);
+    return NULL;
+  }
+  p->opts = opts;
+
+  slash = strrchr (real, '/');  /* realpath: there is one */
+  slash[slash == real ? 1 : 0] = '\0';
+  if (add_place (p, real, err) == -1)
+    return NULL;
+
+  slash = strrchr (lexical, '/');
+  if (slash)
+    slash[slash == lexical ? 1 : 0] = '\0';
+  if (add_place (p, slash ? lexical : ".", err) == -1)
+    return NULL;
+  p->nr_own = p->n;
+
+  for (i = 0; i < opts->nr_dirs; ++i) {
+    CLEANUP_FREE char *dir = realpath (opts->dirs[i], NULL);
+
+    if (!dir) {
+      vd_fail_errno (err, errno, "%s: cannot open directory", opts->dirs[i]);
+      return NULL;
+    }
+    if (add_place (p, dir, err) == -1)
+      return NULL;
+  }
+  return VD_TAKE (p);
+}
+
+void
+vd_places_free (struct vd_places *p)
+{
+  size_t i;
+
+  if (!p)
+    return;
+  for (i = 0; i < p->n; ++i) {
+    free (p->place[i].path);
+    close (p->place[i].fd);
+  }
+  free (p);
+}
+
+const char *
+vd_places_dir (const struct vd_places *p)
+{
+  return p->place[0].path;
+}
+
+/* openat2 for kernels (and sandboxes) without it: no symbolic links, no
+ * "..".  The caller has removed "." and ".." by text already.
+ */
+static int
+open_walking (int dirfd, const char *name)
+{
+  CLEANUP_FREE char *copy = strdup (name);
+  char *save = NULL, *part, *next;
+  int fd = dirfd, next_fd;
+
+  if (!copy) {
+    errno = ENOMEM;
+    return -1;
+  }
+  for (part = strtok_r (copy, "/", &save); part; part = next) {
+    next = strtok_r (NULL, "/", &save);
+    next_fd = openat (fd, part, O_PATH | O_NOFOLLOW | O_CLOEXEC |
+                      (next ? O_DIRECTORY : 0));
+    if (fd != dirfd) {
+      const int saved = errno;
+      close (fd);
+      errno = saved;
+    }
+    fd = next_fd;
+    if (fd == -1)
+      break;
+  }
+  if (fd == dirfd) {
+    errno = EISDIR;
+    return -1;
+  }
+  return fd;
+}
+
+/* An O_PATH descriptor of name below dirfd.  Fails with EXDEV (or ELOOP)
+ * where the name would lead out.
+ */
+static int
+open_beneath (int dirfd, const char *name)
+{
+#ifdef SYS_openat2
+  const struct open_how how = {
+    .flags = O_PATH | O_CLOEXEC,
+    .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+  };
+  const long fd = syscall (SYS_openat2, dirfd, name, &how, sizeof how);
+
+  if (fd >= 0 || (errno != ENOSYS && errno != EPERM && errno != E2BIG))
+    return (int) fd;
+#endif
+  return open_walking (dirfd, name);
+}
+
+/* Turn an O_PATH descriptor into one for reading, once its type is known to
+ * be harmless: opening a FIFO or a tape has effects, looking at it has none.
+ */
+static struct vd_file *
+reopen (int path_fd, const char *shown, struct vd_err *err)
+{
+  CLEANUP_FD int fd = -1;
+  struct vd_file *f;
+  struct stat st;
+  char proc[64];
+
+  if (fstat (path_fd, &st) == -1) {
+    vd_fail_errno (err, errno, "%s", shown);
+    return NULL;
+  }
+  if (!S_ISREG (st.st_mode) && !S_ISBLK (st.st_mode)) {
+    vd_fail (err, VD_DENIED, "%s is neither a regular file nor a block "
+             "device%s", shown,
+             S_ISLNK (st.st_mode) ? " but a symbolic link" : "");
+    return NULL;
+  }
+  snprintf (proc, sizeof proc, "/proc/self/fd/%d", path_fd);
+  fd = open (proc, READ_FLAGS);
+  if (fd == -1) {
+    vd_fail_errno (err, errno, "%s: cannot open", shown);
+    return NULL;
+  }
+  f = vd_file_from_fd (fd, shown, err);
+  if (f)
+    fd = -1;
+  return f;
+}
+
+/* Try all places that contain path.  Returns the file, or NULL with *errnum:
+ * what the last attempt said, or EXDEV when no place contains it.
+ */
+static int
+open_in_places (const struct vd_places *p, const char *path, int *errnum)
+{
+  const char *rest;
+  size_t i;
+  int fd;
+
+  *errnum = EXDEV;
+  for (i = 0; i < p->n; ++i) {
+    rest = below (path, p->place[i].path);
+    if (!rest)
+      continue;
+    fd = open_beneath (p->place[i].fd, rest);
+    if (fd >= 0)
+      return fd;
+    *errnum = errno;
+  }
+  return -1;
+}
+
+/* One absolute path.  -1 and *errnum when it cannot be opened. */
+static int
+open_path (const struct vd_places *p, const char *path, int *errnum)
+{
+  CLEANUP_FREE char *real = NULL;
+  int fd = open_in_places (p, path, errnum);
+
+  if (fd >= 0)
+    return fd;
+  if (*errnum != EXDEV && *errnum != ELOOP)
+    return -1;
+  if (p->opts->unconfined) {
+    fd = open (path, O_PATH | O_CLOEXEC);
+    if (fd == -1)
+      *errnum = errno;
+    return fd;
+  }
+  /* A symbolic link that leads from one allowed place to another. */
+  real = realpath (path, NULL);
+  return real ? open_in_places (p, real, errnum) : -1;
+}
+
+struct vd_file *
+vd_places_open (const struct vd_places *p, const char *name,
+                const char *from, struct vd_err *err)
+{
+  CLEANUP_FREE char *first = NULL;
+  int errnum = ENOENT;
+  size_t i;
+
+  for (i = 0; i < p->nr_own; ++i) {
+    CLEANUP_FREE char *path = normalise (p->place[i].path, name);
+    CLEANUP_FD int fd = -1;
+
+    if (!path) {
+      vd_fail_nomem (err);
+      return NULL;
+    }
+    fd = open_path (p, path, &errnum);
+    if (fd >= 0)
+      return reopen (fd, path, err);
+    if (!first)
+      first = VD_TAKE (path);
+    if (errnum != ENOENT && errnum != ENOTDIR)
+      break;
+    if (name[0] == '/')
+      break;
+  }
+
+  if (errnum == EXDEV || errnum == ELOOP)
+    vd_fail (err, VD_DENIED,
+             "%s refers to %s, which leads outside of %s; only files below "
+             "the directory of the file itself and below directories that "
+             "you name are opened", from, name, p->place[0].path);
+  else
+    vd_fail_errno (err, errnum, "%s refers to %s: %s", from, name, first);
+  return NULL;
+}

@@ -1,0 +1,57 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Where a name found in an image may lead.
+ *
+ * Extent names and parent hints come from files that nobody vouches for.  A
+ * descriptor that names /etc/shadow as its extent must not make a server
+ * hand it out (CVE-2022-47951 was this).  So a name is followed only to
+ *
+ *   - regular files and block devices,
+ *   - below the directory of the file that holds the name, or below a
+ *     directory that the user named.
+ *
+ * "Below" is enforced by the kernel while it resolves the name (openat2 with
+ * RESOLVE_BENEATH), so that symbolic links cannot lead out, not even ones that are
+ * swapped meanwhile.  Where the kernel does not have it, names are walked
+ * component by component and symbolic links are refused.
+ *
+ * Threads: used while images are opened, by one thread.
+ */
+
+#ifndef VD_PLACE_H
+#define VD_PLACE_H
+
+#include "err.h"
+#include "file.h"
+#include "opts.h"
+
+struct vd_places;
+
+/* The places for names found in the file `path` (which the user or an
+ * earlier link named): its directory with symbolic links resolved, the
+ * directory as it is written, then opts->dirs.  Borrows opts.
+ */
+extern struct vd_places *vd_places_of (const char *path,
+                                       const struct vd_opts *opts,
+                                       struct vd_err *err);
+
+extern void vd_places_free (struct vd_places *p);
+
+/* The first of these directories, for messages. */
+extern const char *vd_places_dir (const struct vd_places *p);
+
+/* Open `name` as it stands in the file `from`: relative names are relative
+ * to its directory, absolute ones are taken as they are; both only as far as
+ * the rules above allow.
+ *
+ * VD_NOT_FOUND: there is no such file.  VD_DENIED: it is not allowed.
+ * VD_USAGE: neither a regular file nor a block device.
+ */
+extern struct vd_file *vd_places_open (const struct vd_places *p,
+                                       const char *name, const char *from,
+                                       struct vd_err *err);
+
+#endif /* VD_PLACE_H */

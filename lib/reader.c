@@ -1,0 +1,466 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* From runs to reads; see reader.h.
+ *
+ * A request is handled in windows.  For each window:
+ *
+ *   1. map it to runs;
+ *   2. read the base where the runs say BASE, over gaps of up to BASE_GAP
+ *      bytes that belong to other layers: one read is cheaper than two;
+ *   3. fill zeros;
+ *   4. sort what lies in files by file and place, and read neighbours
+ *      together, over gaps of up to FILE_GAP bytes.
+ *
+ * 2 comes first, because it may write over bytes that 3 and 4 put right.
+ */
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "cleanup.h"
+#include "grains.h"
+#include "reader.h"
+
+/* Bounds the scratch memory of a request: 16384 pieces of one sector. */
+#define WINDOW (UINT64_C (8) << 20)
+
+#define BASE_GAP (UINT64_C (64) << 10)
+#define FILE_GAP (UINT64_C (8) << 10)
+
+/* Grains of this size gain nothing from being read together through a buffer
+ * and copied: they are read in place.
+ */
+#define DIRECT_SIZE (UINT64_C (32) << 10)
+#define BOUNCE_SIZE (size_t) (256u << 10)
+
+#define GRAIN_CACHE_BUDGET (UINT64_C (8) << 20)
+
+/* Scratch buffers are kept for the next request: as many as nbdkit has
+ * threads for one connection.
+ */
+#define MAX_IDLE_SCRATCH 16u
+
+/* Something to be fetched from a file into buf + at. */
+struct piece {
+  uint64_t where;
+  uint32_t slot;
+  uint32_t at;
+  uint32_t length;
+};
+
+struct scratch {
+  struct scratch *next;
+  struct vd_runs runs;
+  struct piece *pieces;
+  size_t nr_pieces, alloc_pieces;
+  uint8_t *bounce;
+};
+
+struct vd_reader {
+  const struct vd_chain *chain;
+  struct vd_map *map;
+  struct vd_grains *grains;     /* NULL: nothing is compressed */
+  pthread_mutex_t lock;         /* protects the two below */
+  struct scratch *idle;
+  unsigned nr_idle;
+};
+
+static void
+free_scratch (struct scratch *s)
+{
+  vd_runs_free (&s->runs);
+  free (s->pieces);
+  free (s->bounce);
+  free (s);
+}
+
+static struct scratch *
+get_scratch (struct vd_reader *reader, struct vd_err *err)
+{
+  struct scratch *s;
+
+  {
+    LOCK_FOR_SCOPE (&reader->lock);
+
+    s = reader->idle;
+    if (s) {
+      reader->idle = s->next;
+      reader->nr_idle--;
+      return s;
+    }
+  }
+  s = calloc (1, sizeof *s);
+  if (!s || !(s->bounce = malloc (BOUNCE_SIZE))) {
+    free (s);
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  /* a window may touch parts of two runs more than it has sectors */
+  s->runs.max = WINDOW / VD_SECTOR + 2;
+  return s;
+}
+
+static void
+put_scratch (struct vd_reader *reader, struct scratch *s)
+{
+  {
+    LOCK_FOR_SCOPE (&reader->lock);
+
+    if (reader->nr_idle < MAX_IDLE_SCRATCH) {
+      s->next = reader->idle;
+      reader->idle = s;
+      reader->nr_idle++;
+      return;
+    }
+  }
+  free_scratch (s);
+}
+
+struct vd_reader *
+vd_reader_new (const struct vd_chain *chain, uint64_t budget,
+               struct vd_err *err)
+{
+  struct vd_reader *reader = calloc (1, sizeof *reader);
+  uint64_t grain = 0;
+  uint32_t i;
+
+  if (!reader) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  reader->chain = chain;
+  pthread_mutex_init (&reader->lock, NULL);
+  for (i = 0; i < chain->nr_slots; ++i)
+    if (chain->slots[i].image->compressed)
+      grain = vd_max (grain, chain->slots[i].image->grain_size);
+
+  reader->map = vd_map_new (chain, budget, err);
+  if (reader->map && grain > 0)
+    reader->grains = vd_grains_new (vd_max (GRAIN_CACHE_BUDGET, 2 * grain),
+                                    grain, err);
+  if (!reader->map || (grain > 0 && !reader->grains)) {
+    vd_reader_free (reader);
+    return NULL;
+  }
+  return reader;
+}
+
+void
+vd_reader_free (struct vd_reader *reader)
+{
+  struct scratch *s, *next;
+
+  if (!reader)
+    return;
+  for (s = reader->idle; s; s = next) {
+    next = s->next;
+    free_scratch (s);
+  }
+  vd_grains_free (reader->grains);
+  vd_map_free (reader->map);
+  pthread_mutex_destroy (&reader->lock);
+  free (reader);
+}
+
+struct vd_map *
+vd_reader_get_map (struct vd_reader *reader)
+{
+  return reader->map;
+}
+
+const struct vd_chain *
+vd_reader_get_chain (const struct vd_reader *reader)
+{
+  return reader->chain;
+}
+
+/* Append the runs of one cached region, cut to [offset, end). */
+static int
+add_region (const struct vd_region *region, uint64_t offset, uint64_t end,
+            struct vd_runs *runs, struct vd_err *err)
+{
+  size_t i;
+
+  for (i = vd_region_find (region, offset);
+       i < region->n && offset < end; ++i) {
+    const struct vd_region_run *r = &region->run[i];
+    const uint64_t to = vd_min (vd_region_run_end (region, i), end);
+    uint64_t where = r->where;
+    int k;
+
+    if (r->kind == VD_DATA)
+      where += offset - (region->offset + r->start);
+    k = vd_runs_add (runs, (enum vd_kind) r->kind, offset, to - offset,
+                     r->slot, where, err);
+    if (k != 0)
+      return k;
+    offset = to;
+  }
+  return 0;
+}
+
+int
+vd_reader_map (struct vd_reader *reader, uint64_t offset, uint64_t length,
+               bool only_first, struct vd_runs *runs, struct vd_err *err)
+{
+  const uint64_t end = offset + length;
+  const uint64_t size = vd_map_region_size (reader->map);
+  const struct vd_region *region;
+  struct vd_err ignored;
+  uint64_t to;
+  int r;
+
+  /* Long ranges are not worth keeping: they are mapped in one go, by which
+   * empty stretches cost next to nothing.
+   */
+  if (!only_first && length > 16 * size)
+    return vd_chain_map (reader->chain, offset, length, runs, err);
+
+  while (offset < end) {
+    to = vd_min (end, vd_round_down (offset, size) + size);
+    region = vd_map_get (reader->map, offset, &ignored);
+    if (!region) {
+      /* Somewhere in this region a table cannot be read.  That is an error
+       * only if it is needed here.
+       */
+      if (runs->n > 0)
+        return 0;
+      return vd_chain_map (reader->chain, offset, to - offset, runs, err);
+    }
+    r = add_region (region, offset, to, runs, err);
+    vd_map_put (reader->map, region);
+    if (r != 0)
+      return r == 1 ? 0 : -1;
+    offset = to;
+    if (only_first && runs->n > 1)
+      return 0;
+  }
+  return 0;
+}
+
+/* Read [from, to) of the base into the window's buffer; what lies past its
+ * end is zeros.
+ */
+static int
+read_base (const struct vd_base *base, uint8_t *buf, uint64_t window,
+           uint64_t window_end, uint64_t from, uint64_t to,
+           struct vd_err *err)
+{
+  const uint64_t size = base->file ? base->file->size : 0;
+  uint64_t n;
+
+  if (base->align > 1) {
+    from = vd_max (window, vd_round_down (from, base->align));
+    to = vd_min (window_end,
+                 vd_round_down (to + base->align - 1, base->align));
+  }
+  n = from < size ? vd_min (to, size) - from : 0;
+  if (n > 0 && vd_file_pread (base->file, buf + (from - window), (size_t) n,
+                              from, err) == -1)
+    return -1;
+  memset (buf + (from + n - window), 0, (size_t) (to - from - n));
+  return 0;
+}
+
+static int
+read_base_runs (const struct vd_base *base, const struct vd_runs *runs,
+                uint8_t *buf, uint64_t window, uint64_t end,
+                struct vd_err *err)
+{
+  uint64_t from = 0, to = 0;    /* pending, when to > from */
+  size_t i;
+
+  for (i = 0; i < runs->n; ++i) {
+    const struct vd_run *r = &runs->run[i];
+
+    if (r->kind != VD_BASE)
+      continue;
+    if (to > from && r->offset - to > BASE_GAP) {
+      if (read_base (base, buf, window, end, from, to, err) == -1)
+        return -1;
+      to = from;
+    }
+    if (to <= from)
+      from = r->offset;
+    to = vd_run_end (r);
+  }
+  return to > from ? read_base (base, buf, window, end, from, to, err) : 0;
+}
+
+static int
+read_compressed (struct vd_reader *reader, const struct vd_run *r,
+                 uint8_t *buf, struct vd_err *err)
+{
+  const struct vd_slot *s = &reader->chain->slots[r->slot];
+  const struct vd_image *image = s->image;
+  const uint64_t in_image = r->offset - s->start;
+  const size_t grain_size = (size_t) image->grain_size;
+  const size_t skip = (size_t) (in_image & (image->grain_size - 1));
+  CLEANUP_FREE uint8_t *tmp = NULL;
+
+  if (r->length == grain_size)
+    return image->fmt->inflate (image, in_image, r->where, buf, err);
+
+  if (vd_grains_get (reader->grains, r->slot, r->where, skip, buf,
+                     (size_t) r->length))
+    return 0;
+  tmp = malloc (grain_size);
+  if (!tmp)
+    return vd_fail_nomem (err);
+  if (image->fmt->inflate (image, in_image, r->where, tmp, err) == -1)
+    return -1;
+  memcpy (buf, tmp + skip, (size_t) r->length);
+  vd_grains_put (reader->grains, r->slot, r->where, tmp, grain_size);
+  return 0;
+}
+
+static int
+add_piece (struct scratch *s, const struct vd_run *r, uint64_t window,
+           struct vd_err *err)
+{
+  if (s->nr_pieces == s->alloc_pieces) {
+    const size_t want = s->alloc_pieces ? s->alloc_pieces * 2 : 256;
+    struct piece *p = realloc (s->pieces, want * sizeof *p);
+
+    if (!p)
+      return vd_fail_nomem (err);
+    s->pieces = p;
+    s->alloc_pieces = want;
+  }
+  s->pieces[s->nr_pieces++] = (struct piece) {
+    .where = r->where, .slot = r->slot,
+    .at = (uint32_t) (r->offset - window), .length = (uint32_t) r->length,
+  };
+  return 0;
+}
+
+static int
+compare_pieces (const void *va, const void *vb)
+{
+  const struct piece *a = va, *b = vb;
+
+  if (a->slot != b->slot)
+    return a->slot < b->slot ? -1 : 1;
+  return a->where < b->where ? -1 : a->where > b->where;
+}
+
+/* Fetch pieces [i, k), which lie close together in one file. */
+static int
+read_group (struct vd_file *file, const struct scratch *s, size_t i,
+            size_t k, uint64_t end, uint8_t *buf, struct vd_err *err)
+{
+  const struct piece *p = s->pieces;
+  const uint64_t start = p[i].where;
+
+  if (k - i == 1)
+    return vd_file_pread (file, buf + p[i].at, p[i].length, start, err);
+  if (vd_file_pread (file, s->bounce, (size_t) (end - start), start,
+                     err) == -1)
+    return -1;
+  for (; i < k; ++i)
+    memcpy (buf + p[i].at, s->bounce + (p[i].where - start), p[i].length);
+  return 0;
+}
+
+static int
+read_pieces (const struct vd_chain *chain, struct scratch *s, uint8_t *buf,
+             struct vd_err *err)
+{
+  struct piece *p = s->pieces;
+  bool sorted = true;
+  size_t i, k;
+
+  for (i = 1; i < s->nr_pieces && sorted; ++i)
+    sorted = compare_pieces (&p[i - 1], &p[i]) <= 0;
+  if (!sorted)
+    qsort (p, s->nr_pieces, sizeof *p, compare_pieces);
+
+  for (i = 0; i < s->nr_pieces; i = k) {
+    uint64_t end = p[i].where + p[i].length;
+
+    /* Two entries may point at one grain, so a piece can begin before the
+     * one before it ends.
+     */
+    for (k = i + 1; k < s->nr_pieces && p[k].slot == p[i].slot &&
+           p[i].length < DIRECT_SIZE && p[k].length < DIRECT_SIZE &&
+           (p[k].where <= end || p[k].where - end <= FILE_GAP) &&
+           p[k].where + p[k].length - p[i].where <= BOUNCE_SIZE; ++k)
+      end = vd_max (end, p[k].where + p[k].length);
+    if (read_group (chain->slots[p[i].slot].image->file, s, i, k, end, buf,
+                    err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+/* All of [offset, offset+length), length <= WINDOW. */
+static int
+read_window (struct vd_reader *reader, struct scratch *s,
+             const struct vd_base *base, uint8_t *buf, uint64_t offset,
+             uint64_t length, struct vd_err *err)
+{
+  const uint64_t end = offset + length;
+  size_t i;
+
+  if (read_base_runs (base, &s->runs, buf, offset, end, err) == -1)
+    return -1;
+
+  s->nr_pieces = 0;
+  for (i = 0; i < s->runs.n; ++i) {
+    const struct vd_run *r = &s->runs.run[i];
+    uint8_t *to = buf + (r->offset - offset);
+
+    switch (r->kind) {
+    case VD_BASE:
+      break;
+    case VD_ZERO:
+      memset (to, 0, (size_t) r->length);
+      break;
+    case VD_DATA:
+      if (add_piece (s, r, offset, err) == -1)
+        return -1;
+      break;
+    case VD_COMPRESSED:
+      if (read_compressed (reader, r, to, err) == -1)
+        return -1;
+      break;
+    case VD_DAMAGED:
+      return vd_chain_explain (reader->chain, r->slot, r->offset, err);
+    }
+  }
+  return read_pieces (reader->chain, s, buf, err);
+}
+
+int
+vd_read (struct vd_reader *reader, const struct vd_base *base, void *buf,
+         size_t count, uint64_t offset, struct vd_err *err)
+{
+  struct scratch *s = get_scratch (reader, err);
+  uint8_t *p = buf;
+  int r = 0;
+
+  if (!s)
+    return -1;
+  while (count > 0 && r == 0) {
+    const uint64_t want = vd_min (count, WINDOW);
+    uint64_t n;
+
+    s->runs.n = 0;
+    r = vd_reader_map (reader, offset, want, false, &s->runs, err);
+    if (r == 0) {
+      n = vd_run_end (&s->runs.run[s->runs.n - 1]) - offset;
+      r = read_window (reader, s, base, p, offset, n, err);
+      p += n;
+      count -= n;
+      offset += n;
+    }
+  }
+  put_scratch (reader, s);
+  return r;
+}

@@ -1,0 +1,256 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* The walk over a grain directory and its grain tables.
+ *
+ * COWD, KDMV and SEsparse share one shape: a directory whose entries find
+ * tables, and tables whose entries find grains.  They differ in the width of
+ * an entry and in what an entry says.  Each format gives two small functions
+ * that judge one entry; the walk below is inlined into the format with them,
+ * so that judging costs no call.
+ *
+ * Invariants:
+ * W1. An entry of 0 means "not here" (VD_BASE) in all three, for tables and
+ *     for grains.
+ * W2. Table reads touch only what the range needs, in pieces of at most
+ *     TABLE_BUFFER bytes; tables that are neighbours in the file are read
+ *     together.
+ * W3. Nothing is kept: a walk is a pure function of the file (map.h caches
+ *     its results).
+ */
+
+#ifndef VD_TABLES_H
+#define VD_TABLES_H
+
+#include <inttypes.h>
+
+#include "bytes.h"
+#include "cleanup.h"
+#include "image.h"
+
+struct vd_tables {
+  uint64_t gd_offset;           /* bytes */
+  uint32_t gt_entries;
+  uint64_t grain_size;          /* bytes, a power of two */
+  uint64_t coverage;            /* gt_entries * grain_size */
+};
+
+struct vd_entry {
+  enum vd_kind kind;            /* of a directory entry: VD_DATA = a table */
+  uint64_t where;               /* byte offset in the file */
+};
+
+/* Judge the raw value of entry number `index`, which is not 0.  With err not
+ * NULL a VD_DAMAGED entry is also explained there.
+ */
+typedef struct vd_entry (*vd_judge_fn) (const struct vd_image *image,
+                                        uint64_t index, uint64_t raw,
+                                        struct vd_err *err);
+
+#define VD_TABLE_BUFFER 65536u
+#define VD_GD_CHUNK 512u        /* directory entries looked at together */
+
+#define VD_INLINE static inline __attribute__ ((__always_inline__))
+
+VD_INLINE uint64_t
+vd_raw_entry (const uint8_t *buf, size_t i, unsigned width)
+{
+  return width == 4 ? vd_le32 (buf + i * 4) : vd_le64 (buf + i * 8);
+}
+
+/* Emit [offset, offset+length) of a grain whose first needed byte is at
+ * `where`; what lies past the end of the file is damaged.
+ */
+VD_INLINE int
+vd_emit_data (const struct vd_image *image, const struct vd_out *out,
+              uint64_t offset, uint64_t length, uint64_t where,
+              struct vd_err *err)
+{
+  const uint64_t size = image->file->size;
+  uint64_t have;
+  int r;
+
+  if (where <= size && length <= size - where)
+    return vd_emit (out, VD_DATA, offset, length, where, err);
+
+  have = where < size ? vd_round_down (size - where, VD_SECTOR) : 0;
+  if (have > 0) {
+    r = vd_emit (out, VD_DATA, offset, have, where, err);
+    if (r != 0)
+      return r;
+  }
+  return vd_emit (out, VD_DAMAGED, offset + have, length - have, 0, err);
+}
+
+/* Emit n entries from buf; the first is that of grain number `grain`. */
+VD_INLINE int
+vd_emit_entries (const struct vd_image *image, const struct vd_tables *t,
+                 const uint8_t *buf, size_t n, unsigned width, uint64_t grain,
+                 uint64_t offset, uint64_t end, const struct vd_out *out,
+                 vd_judge_fn gte, struct vd_err *err)
+{
+  size_t i = 0, j;
+  int r;
+
+  while (i < n) {
+    const uint64_t raw = vd_raw_entry (buf, i, width);
+    const uint64_t start = (grain + i) * t->grain_size;
+    const uint64_t from = vd_max (start, offset);
+    struct vd_entry e;
+    uint64_t to;
+
+    if (raw == 0) {             /* W1 */
+      for (j = i + 1; j < n && vd_raw_entry (buf, j, width) == 0; ++j)
+        ;
+      to = vd_min ((grain + j) * t->grain_size, end);
+      r = vd_emit (out, VD_BASE, from, to - from, 0, err);
+      i = j;
+    }
+    else {
+      e = gte (image, grain + i, raw, NULL);
+      to = vd_min (start + t->grain_size, end);
+      if (e.kind == VD_DATA)
+        r = vd_emit_data (image, out, from, to - from,
+                          e.where + (from - start), err);
+      else
+        r = vd_emit (out, e.kind, from, to - from, e.where, err);
+      ++i;
+    }
+    if (r != 0)
+      return r;
+  }
+  return 0;
+}
+
+VD_INLINE int
+vd_tables_map (const struct vd_image *image, const struct vd_tables *t,
+               unsigned width, uint64_t offset, uint64_t length,
+               const struct vd_out *out, vd_judge_fn gde, vd_judge_fn gte,
+               struct vd_err *err)
+{
+  const uint64_t end = offset + length;
+  const uint64_t gt_bytes = (uint64_t) t->gt_entries * width;
+  uint8_t gd[VD_GD_CHUNK * 8];
+  CLEANUP_FREE uint8_t *buf = NULL;
+  int r;
+
+  while (offset < end) {
+    const uint64_t first = offset / t->coverage;
+    const uint64_t left = vd_div_up (end, t->coverage) - first;
+    const size_t n = (size_t) vd_min (left, VD_GD_CHUNK);
+    size_t i = 0, j;
+
+    if (vd_file_pread (image->file, gd, n * width,
+                       t->gd_offset + first * width, err) == -1)
+      return -1;
+
+    while (i < n) {
+      const uint64_t raw = vd_raw_entry (gd, i, width);
+      struct vd_entry e = { .kind = VD_BASE, .where = 0 };
+      uint64_t to = vd_min ((first + i + 1) * t->coverage, end);
+      uint64_t grain, last;
+      uint64_t pos, bytes;
+
+      j = i + 1;
+      if (raw != 0)
+        e = gde (image, first + i, raw, NULL);
+      else {
+        while (j < n && vd_raw_entry (gd, j, width) == 0)
+          ++j;
+        to = vd_min ((first + j) * t->coverage, end);
+      }
+
+      if (e.kind != VD_DATA) {
+        r = vd_emit (out, e.kind, offset, to - offset, 0, err);
+        if (r != 0)
+          return r == 1 ? 0 : -1;
+        offset = to;
+        i = j;
+        continue;
+      }
+
+      /* The part of this table that is needed, and of the tables that
+       * follow it on the disk and in the file (W2).
+       */
+      grain = offset / t->grain_size;
+      pos = e.where + (grain % t->gt_entries) * width;
+      bytes = (vd_div_up (to, t->grain_size) - grain) * width;
+      while (j < n && to < end) {
+        const uint64_t next = vd_raw_entry (gd, j, width);
+        const uint64_t next_to = vd_min ((first + j + 1) * t->coverage, end);
+        const uint64_t more
+          = (vd_div_up (next_to, t->grain_size)
+             - (first + j) * t->gt_entries) * width;
+        struct vd_entry f;
+
+        if (next == 0 || bytes + more > VD_TABLE_BUFFER)
+          break;
+        f = gde (image, first + j, next, NULL);
+        if (f.kind != VD_DATA || f.where != e.where + (j - i) * gt_bytes)
+          break;
+        bytes += more;
+        to = next_to;
+        ++j;
+      }
+
+      if (!buf && !(buf = malloc (VD_TABLE_BUFFER)))
+        return vd_fail_nomem (err);
+
+      /* One table may be larger than the buffer. */
+      last = vd_div_up (to, t->grain_size);
+      while (grain < last) {
+        const size_t count
+          = (size_t) vd_min (last - grain, VD_TABLE_BUFFER / width);
+
+        if (vd_file_pread (image->file, buf, count * width, pos, err) == -1)
+          return -1;
+        r = vd_emit_entries (image, t, buf, count, width, grain, offset, to,
+                             out, gte, err);
+        if (r != 0)
+          return r == 1 ? 0 : -1;
+        grain += count;
+        pos += count * width;
+        offset = vd_min (grain * t->grain_size, to);
+      }
+      i = j;
+    }
+  }
+  return 0;
+}
+
+/* Why is the byte at offset damaged?  Always -1. */
+VD_INLINE int
+vd_tables_explain (const struct vd_image *image, const struct vd_tables *t,
+                   unsigned width, uint64_t offset, vd_judge_fn gde,
+                   vd_judge_fn gte, struct vd_err *err)
+{
+  const uint64_t table = offset / t->coverage;
+  const uint64_t grain = offset / t->grain_size;
+  uint8_t raw[8];
+  struct vd_entry e;
+
+  if (vd_file_pread (image->file, raw, width, t->gd_offset + table * width,
+                     err) == -1)
+    return -1;
+  e = gde (image, table, vd_raw_entry (raw, 0, width), err);
+  if (e.kind != VD_DATA)
+    return -1;
+
+  if (vd_file_pread (image->file, raw, width,
+                     e.where + (grain % t->gt_entries) * width, err) == -1)
+    return -1;
+  e = gte (image, grain, vd_raw_entry (raw, 0, width), err);
+  if (e.kind == VD_DAMAGED)
+    return -1;
+
+  return vd_fail (err, VD_TRUNCATED,
+                  "%s: grain %" PRIu64 " (disk byte %" PRIu64 ") is at sector "
+                  "%" PRIu64 ", but the file ends at sector %" PRIu64
+                  ": it is truncated", image->file->name, grain,
+                  grain * t->grain_size, e.where / VD_SECTOR,
+                  image->file->size / VD_SECTOR);
+}
+
+#endif /* VD_TABLES_H */

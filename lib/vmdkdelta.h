@@ -1,0 +1,48 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* libvmdkdelta: VMDK disks and deltas, read.
+ *
+ * The faces of this project (nbdkit filter, nbdkit plugin, command) include
+ * this header and nothing else of the library.  The library knows nothing of
+ * nbdkit, of NBD or of terminals.
+ *
+ *     file       bytes with a size                          file.h
+ *     image      one extent file, any format: answers map   image.h
+ *     descriptor the text that says what belongs together   descriptor.h
+ *     link       a descriptor and its extents               link.h
+ *     chain      links on top of each other: answers map    chain.h
+ *     map        the chain's answers, kept                  map.h
+ *     reader     requests turned into few large reads       reader.h
+ *
+ * In the order of use:
+ *
+ *     link = vd_link_open (path, &opts, &err);
+ *     chain = vd_chain_new (&link, 1, &opts, &err);
+ *     reader = vd_reader_new (chain, VD_MAP_DEFAULT_BUDGET, &err);
+ *     vd_read (reader, &base, buf, count, offset, &err);
+ *
+ * Rules that hold everywhere: all sizes and offsets are bytes; functions
+ * return -1 or NULL after filling the struct vd_err that the caller owns; NULL
+ * may be passed to every close and free function; what was opened is
+ * immutable, so reading needs no lock of the caller's.
+ */
+
+#ifndef VMDKDELTA_H
+#define VMDKDELTA_H
+
+#include "chain.h"
+#include "descriptor.h"
+#include "err.h"
+#include "file.h"
+#include "image.h"
+#include "link.h"
+#include "map.h"
+#include "opts.h"
+#include "place.h"
+#include "reader.h"
+#include "runs.h"
+
+#endif /* VMDKDELTA_H */
