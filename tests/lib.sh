@@ -4,7 +4,7 @@
 #   #!/bin/bash
 #   . "$top_srcdir/tests/lib.sh"
 #
-# It runs under set -eu in $T, an empty directory that is removed at the end.
+# It runs under set -euo pipefail in $T, an empty directory that is removed at the end.
 # Its environment (FILTER, MKIMAGE, ...) is described in tests/run.
 
 set -euo pipefail
