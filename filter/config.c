@@ -13,27 +13,45 @@
 #include "config.h"
 #include "vmdkdelta.h"
 
-struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };
+struct config config = {
+  .follow = true,
+  .cache_size = VD_MAP_DEFAULT_BUDGET,
+};
+
+/* Append a path to a list.  The server may change its directory before the
+ * file is opened.
+ */
+static int
+add_path (char ***list, size_t *n, const char *value)
+{
+  char **p = realloc (*list, (*n + 1) * sizeof *p);
+
+  if (!p) {
+    nbdkit_error ("realloc: %m");
+    return -1;
+  }
+  *list = p;
+  p[*n] = nbdkit_absolute_path (value);
+  if (!p[*n])
+    return -1;
+  ++*n;
+  return 0;
+}
 
 static int
 parse_delta (const char *key, const char *value, void *ptr)
 {
-  char **deltas;
-
   (void) key;
   (void) ptr;
-  deltas = realloc (config.deltas, (config.nr_deltas + 1) * sizeof *deltas);
-  if (!deltas) {
-    nbdkit_error ("realloc: %m");
-    return -1;
-  }
-  config.deltas = deltas;
-  /* The server may change its directory before the file is opened. */
-  deltas[config.nr_deltas] = nbdkit_absolute_path (value);
-  if (!deltas[config.nr_deltas])
-    return -1;
-  config.nr_deltas++;
-  return 0;
+  return add_path (&config.deltas, &config.nr_deltas, value);
+}
+
+static int
+parse_dir (const char *key, const char *value, void *ptr)
+{
+  (void) key;
+  (void) ptr;
+  return add_path (&config.dirs, &config.nr_dirs, value);
 }
 
 static int
@@ -63,27 +81,46 @@ parse_size (const char *key, const char *value, void *ptr)
   return 0;
 }
 
+/* X (key, parser, where the value goes, may it be given again, help) */
+#define OPTIONS(X)                                                        \
+  X ("delta", parse_delta, NULL, true,                                    \
+     "delta=<FILE>   (required) a VMDK delta or its descriptor; may be\n"  \
+     "               given again, oldest first")                          \
+  X ("delta-follow", parse_bool, &config.follow, false,                   \
+     "delta-follow=false   do not look for the parents of the oldest one") \
+  X ("delta-parent-path", parse_dir, NULL, true,                          \
+     "delta-parent-path=<DIR>   another place where parents and extents\n" \
+     "               may be; may be given again")                         \
+  X ("delta-allow-short-base", parse_bool, &config.allow_short_base,      \
+     false,                                                               \
+     "delta-allow-short-base=true   the base may be smaller than the\n"   \
+     "               delta, and reads as zeros beyond its end")           \
+  X ("delta-allow-no-parent", parse_bool, &config.allow_no_parent, false, \
+     "delta-allow-no-parent=true   take a disk that says it has no parent\n" \
+     "               as a delta")                                         \
+  X ("delta-allow-dirty", parse_bool, &config.allow_dirty, false,         \
+     "delta-allow-dirty=true   read an SEsparse file whose journal was\n" \
+     "               not replayed")                                       \
+  X ("delta-ignore-cid", parse_bool, &config.ignore_cid, false,           \
+     "delta-ignore-cid=true   take links whose CIDs do not fit")          \
+  X ("delta-unconfined", parse_bool, &config.unconfined, false,           \
+     "delta-unconfined=true   names found in descriptors may lead anywhere") \
+  X ("delta-cache-size", parse_size, &config.cache_size, false,           \
+     "delta-cache-size=<SIZE>   memory for the map (default 64M)")
+
+#define OPTION_HELP(key, parse, ptr, repeatable, help) help "\n"
+#define OPTION_ROW(key, parse, ptr, repeatable, help)   \
+  { key, parse, ptr, repeatable, false },
+
+const char config_help[] = OPTIONS (OPTION_HELP);
+
 static struct option {
   const char *key;
   int (*parse) (const char *key, const char *value, void *ptr);
   void *ptr;
   bool repeatable;
   bool seen;
-} options[] = {
-  { .key = "delta", .parse = parse_delta, .repeatable = true },
-  { .key = "delta-allow-short-base", .parse = parse_bool,
-    .ptr = &config.allow_short_base },
-  { .key = "delta-allow-no-parent", .parse = parse_bool,
-    .ptr = &config.allow_no_parent },
-  { .key = "delta-allow-dirty", .parse = parse_bool,
-    .ptr = &config.allow_dirty },
-  { .key = "delta-ignore-cid", .parse = parse_bool,
-    .ptr = &config.ignore_cid },
-  { .key = "delta-unconfined", .parse = parse_bool,
-    .ptr = &config.unconfined },
-  { .key = "delta-cache-size", .parse = parse_size,
-    .ptr = &config.cache_size },
-};
+} options[] = { OPTIONS (OPTION_ROW) };
 
 int
 config_parse (const char *key, const char *value)
@@ -111,14 +148,18 @@ config_parse (const char *key, const char *value)
   return 0;
 }
 
+static void
+free_list (char ***list, size_t *n)
+{
+  while (*n > 0)
+    free ((*list)[--*n]);
+  free (*list);
+  *list = NULL;
+}
+
 void
 config_free (void)
 {
-  size_t i;
-
-  for (i = 0; i < config.nr_deltas; ++i)
-    free (config.deltas[i]);
-  free (config.deltas);
-  config.deltas = NULL;
-  config.nr_deltas = 0;
+  free_list (&config.deltas, &config.nr_deltas);
+  free_list (&config.dirs, &config.nr_dirs);
 }

@@ -6,9 +6,9 @@
 /* nbdkit-vmdkdelta-filter: a VMDK delta laid over any export, read-only.
  *
  * nbdkit's callbacks are turned into calls of the library; there is no other
- * logic here.  The deltas are opened once for the process, in get_ready:
- * later the current directory, stderr and the user may be different.  Each connection
- * has its own view of the base (base.h).
+ * logic here.  The deltas are opened once for the process, in get_ready: later
+ * the current directory, stderr and the user may be different.  Each
+ * connection has its own view of the base (base.h).
  *
  * The server asserts that a failing data callback has set *err.  All of them
  * leave through `failed` below, so that none can forget.
@@ -26,6 +26,7 @@
 
 #include "base.h"
 #include "config.h"
+#include "deltas.h"
 #include "vmdkdelta.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
@@ -38,9 +39,7 @@ NBDKIT_DLL_PUBLIC int vmdkdelta_debug_map;
  */
 static unsigned nr_loads;
 
-static struct vd_opts opts;     /* borrowed by the links */
-static struct vd_chain *chain;
-static struct vd_reader *reader;
+static struct deltas deltas;
 
 /* What the first connection found: all others must find the same.
  * Protected by the lock.
@@ -63,12 +62,9 @@ vmdkdelta_load (void)
 static void
 vmdkdelta_unload (void)
 {
-  vd_reader_free (reader);
-  vd_chain_free (chain);
+  deltas_close (&deltas);
   config_free ();
   free (export_name);
-  reader = NULL;
-  chain = NULL;
   export_name = NULL;
 }
 
@@ -110,80 +106,13 @@ vmdkdelta_thread_model (THREAD_MODEL_ARGS)
   return THREAD_MODEL;
 }
 
-static void
-log_message (void *opaque, enum vd_level level, const char *msg)
-{
-  (void) opaque;
-  /* Images are opened in get_ready only, where stderr is the user's. */
-  if (level == VD_WARN)
-    fprintf (stderr, "nbdkit: vmdkdelta: warning: %s\n", msg);
-  else
-    nbdkit_debug ("%s", msg);
-}
-
-/* Is it a delta at all?  A disk that says it has no parent would hide the
- * base completely if its holes read as zeros, as they should.
- */
-static int
-check_role (struct vd_link *link, struct vd_err *err)
-{
-  if (link->role != VD_ROLE_BASE)
-    return 0;
-  if (config.allow_no_parent) {
-    link->role = VD_ROLE_BARE;
-    return 0;
-  }
-  return vd_fail (err, VD_USAGE,
-                  "%s is not a delta: its descriptor says that it has no "
-                  "parent (parentCID=ffffffff), so nothing would be seen of "
-                  "the base.  Give the snapshot's file, or "
-                  "delta-allow-no-parent=true to lay it over the base all "
-                  "the same", link->path);
-}
-
-static int
-open_chain (struct vd_err *err)
-{
-  struct vd_link **links = calloc (config.nr_deltas, sizeof *links);
-  size_t i;
-
-  if (!links)
-    return vd_fail_nomem (err);
-  for (i = 0; i < config.nr_deltas; ++i) {
-    links[i] = vd_link_open (config.deltas[i], &opts, err);
-    if (!links[i] || check_role (links[i], err) == -1)
-      goto out;
-    nbdkit_debug ("delta %s: %s, %" PRIu64 " bytes, %zu extents, grain %"
-                  PRIu64, links[i]->path, vd_link_format (links[i]),
-                  links[i]->capacity, links[i]->nr_pieces,
-                  vd_link_max_grain (links[i]));
-  }
-  chain = vd_chain_new (links, config.nr_deltas, &opts, err);
-
- out:
-  if (!chain)
-    for (i = 0; i < config.nr_deltas; ++i)
-      vd_link_close (links[i]);
-  free (links);
-  if (!chain)
-    return -1;
-  reader = vd_reader_new (chain, config.cache_size, err);
-  return reader ? 0 : -1;
-}
-
 static int
 vmdkdelta_get_ready (int thread_model)
 {
   struct vd_err err;
 
   (void) thread_model;
-  opts = (struct vd_opts) {
-    .log = { .fn = log_message },
-    .allow_dirty = config.allow_dirty,
-    .ignore_cid = config.ignore_cid,
-    .unconfined = config.unconfined,
-  };
-  if (open_chain (&err) == -1) {
+  if (deltas_open (&deltas, &err) == -1) {
     nbdkit_error ("%s", err.msg);
     return -1;
   }
@@ -262,21 +191,21 @@ check_base_size (int64_t size)
                   "more", size, first);
     return -1;
   }
-  if ((uint64_t) size < chain->size) {
+  if ((uint64_t) size < deltas.chain->size) {
     if (!config.allow_short_base) {
       nbdkit_error ("the base has %" PRIi64 " bytes, but the delta %s is for "
                     "a disk of %" PRIu64 " bytes: the base is not the right "
                     "one or its copy is incomplete "
                     "(delta-allow-short-base=true reads zeros beyond its "
-                    "end)", size, chain->links[0]->path, chain->size);
+                    "end)", size, deltas.chain->links[0]->path, deltas.chain->size);
       return -1;
     }
     nbdkit_debug ("base of %" PRIi64 " bytes reads as zeros up to %" PRIu64,
-                  size, chain->size);
+                  size, deltas.chain->size);
   }
-  else if ((uint64_t) size > chain->size)
+  else if ((uint64_t) size > deltas.chain->size)
     nbdkit_debug ("base of %" PRIi64 " bytes is cut at the delta's size of %"
-                  PRIu64, size, chain->size);
+                  PRIu64, size, deltas.chain->size);
   return 0;
 }
 
@@ -311,7 +240,7 @@ vmdkdelta_get_size (nbdkit_next *next, void *handle)
 {
   (void) next;
   (void) handle;
-  return (int64_t) chain->size;
+  return (int64_t) deltas.chain->size;
 }
 
 /* All capabilities are answered here: what is not would be asked of a base
@@ -368,8 +297,8 @@ vmdkdelta_block_size (nbdkit_next *next, void *handle, uint32_t *minimum,
   (void) handle;
   if (next->block_size (next, minimum, preferred, maximum) == -1)
     return -1;
-  for (i = 0; i < chain->nr_links; ++i) {
-    const uint64_t g = vd_link_max_grain (chain->links[i]);
+  for (i = 0; i < deltas.chain->nr_links; ++i) {
+    const uint64_t g = vd_link_max_grain (deltas.chain->links[i]);
 
     if (g > grain)
       grain = g;
@@ -417,7 +346,7 @@ debug_map (uint32_t count, uint64_t offset)
   struct vd_err err;
   size_t i;
 
-  if (vd_reader_map (reader, offset, count, false, &runs, &err) == -1)
+  if (vd_reader_map (deltas.reader, offset, count, false, &runs, &err) == -1)
     nbdkit_debug ("map: %s", err.msg);
   for (i = 0; i < runs.n; ++i) {
     const struct vd_run *r = &runs.run[i];
@@ -425,8 +354,8 @@ debug_map (uint32_t count, uint64_t offset)
     if (r->kind == VD_DATA || r->kind == VD_COMPRESSED)
       nbdkit_debug ("map: %" PRIu64 "+%" PRIu64 " %s layer %" PRIu32
                     " %s at %" PRIu64, r->offset, r->length, kinds[r->kind],
-                    chain->slots[r->slot].layer,
-                    chain->slots[r->slot].image->file->name, r->where);
+                    deltas.chain->slots[r->slot].layer,
+                    deltas.chain->slots[r->slot].image->file->name, r->where);
     else
       nbdkit_debug ("map: %" PRIu64 "+%" PRIu64 " %s", r->offset, r->length,
                     kinds[r->kind]);
@@ -445,7 +374,7 @@ vmdkdelta_pread (nbdkit_next *next, void *handle, void *buf, uint32_t count,
   (void) flags;
   if (vmdkdelta_debug_map)
     debug_map (count, offset);
-  if (vd_read (reader, &h->vd_base, buf, count, offset, &err) == -1)
+  if (vd_read (deltas.reader, &h->vd_base, buf, count, offset, &err) == -1)
     return failed (&err, errnum);
   return 0;
 }
@@ -481,7 +410,7 @@ vmdkdelta_extents (nbdkit_next *next, void *handle, uint32_t count,
   struct vd_err err;
 
   (void) next;
-  if (vd_status (reader, &h->vd_base, offset, count, one, add_extent, &a,
+  if (vd_status (deltas.reader, &h->vd_base, offset, count, one, add_extent, &a,
                  &err) == -1)
     return failed (&err, errnum);
   return 0;
@@ -508,7 +437,7 @@ static struct nbdkit_filter filter = {
   .unload = vmdkdelta_unload,
   .config = vmdkdelta_config,
   .config_complete = vmdkdelta_config_complete,
-  .config_help = CONFIG_HELP,
+  .config_help = config_help,
 #if NBDKIT_VERSION_MAJOR > 1 || NBDKIT_VERSION_MINOR >= 36
   .dump_plugin = vmdkdelta_dump_plugin,
 #endif

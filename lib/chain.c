@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bytes.h"
 #include "chain.h"
@@ -15,32 +16,46 @@
 static void
 free_chain (struct vd_chain **chain)
 {
-  /* the links are still the caller's */
-  if (*chain) {
-    (*chain)->nr_links = 0;
-    vd_chain_free (*chain);
-  }
+  vd_chain_free (*chain);
 }
 
 void
 vd_chain_free (struct vd_chain *chain)
 {
-  size_t i;
-
   if (!chain)
     return;
-  for (i = 0; i < chain->nr_links; ++i)
-    vd_link_close (chain->links[i]);
   free (chain->links);
   free (chain->slots);
   free (chain->first_slot);
   free (chain);
 }
 
-/* Was child made on what parent holds now? */
-static int
-check_pair (const struct vd_link *child, const struct vd_link *parent,
-            const struct vd_opts *opts, struct vd_err *err)
+/* VirtualBox gives each state of a disk's content a UUID, and a child keeps
+ * that of its parent.  Its own products do not compare them, so neither is a
+ * difference an error here.
+ */
+static void
+check_modification (const struct vd_link *child, const struct vd_link *parent,
+                    const struct vd_log *log)
+{
+  const char *want
+    = vd_descriptor_get (child->descriptor, "ddb.uuid.parentmodification");
+  const char *have
+    = vd_descriptor_get (parent->descriptor, "ddb.uuid.modification");
+  static const uint8_t null[16];
+  uint8_t w[16], h[16];
+
+  if (want && have && vd_parse_uuid (want, w) && vd_parse_uuid (have, h) &&
+      memcmp (w, null, 16) != 0 && memcmp (h, null, 16) != 0 &&
+      memcmp (w, h, 16) != 0)
+    vd_warn (log, "%s was changed after %s was made (modification UUID %s, "
+             "expected %s)", parent->path, child->path, have, want);
+}
+
+int
+vd_chain_check_pair (const struct vd_link *child,
+                     const struct vd_link *parent,
+                     const struct vd_opts *opts, struct vd_err *err)
 {
   const struct vd_descriptor *c = child->descriptor;
   const struct vd_descriptor *p = parent->descriptor;
@@ -66,6 +81,8 @@ check_pair (const struct vd_link *child, const struct vd_link *parent,
              "content %08" PRIx32 "; going on as asked", child->path,
              c->parent_cid, parent->path, p->cid);
   }
+  if (c && p)
+    check_modification (child, parent, &opts->log);
   if (child->capacity != parent->capacity)
     vd_warn (&opts->log, "%s has %" PRIu64 " bytes, its parent %s has %"
              PRIu64, child->path, child->capacity, parent->path,
@@ -105,7 +122,8 @@ vd_chain_new (struct vd_link **oldest_first, size_t n,
         .start = link->pieces[k].start,
         .layer = (uint32_t) i,
       };
-    if (i > 0 && check_pair (chain->links[i - 1], link, opts, err) == -1)
+    if (i > 0 &&
+        vd_chain_check_pair (chain->links[i - 1], link, opts, err) == -1)
       return NULL;
   }
   chain->size = chain->links[0]->capacity;

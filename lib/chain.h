@@ -31,7 +31,7 @@ struct vd_slot {
 };
 
 struct vd_chain {
-  struct vd_link **links;
+  struct vd_link **links;       /* newest first */
   size_t nr_links;
   struct vd_slot *slots;
   uint32_t nr_slots;
@@ -43,14 +43,20 @@ struct vd_chain {
 
 /* Make a chain of links given oldest first (as users list deltas), and check
  * that they belong together: CID of each against parentCID of the next,
- * unless opts->ignore_cid; sizes (a difference is a warning).  Takes over
- * the links on success only.
+ * unless opts->ignore_cid; sizes (a difference is a warning).  The links are
+ * borrowed (several chains can share them) and must be loaded.
  */
 extern struct vd_chain *vd_chain_new (struct vd_link **oldest_first, size_t n,
                                       const struct vd_opts *opts,
                                       struct vd_err *err);
 
 extern void vd_chain_free (struct vd_chain *chain);
+
+/* The check of one pair, as above.  The links need not be loaded. */
+extern int vd_chain_check_pair (const struct vd_link *child,
+                                const struct vd_link *parent,
+                                const struct vd_opts *opts,
+                                struct vd_err *err);
 
 /* Add the runs of [offset, offset+length), inside the size, to the empty
  * list runs.  Covers the range, or a prefix of it (at least one run) when the

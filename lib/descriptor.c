@@ -22,6 +22,7 @@
 #include "bytes.h"
 #include "cleanup.h"
 #include "descriptor.h"
+#include "descriptor-keys.h"
 
 /* What parsing carries along. */
 struct parser {
@@ -324,86 +325,6 @@ parse_line (struct parser *ps, char *p)
 }
 
 static int
-get_hex32 (const struct parser *ps, const struct vd_key *k, uint32_t *v)
-{
-  const char *p;
-
-  *v = 0;
-  for (p = k->value; isxdigit ((unsigned char) *p) && p - k->value < 8; ++p)
-    *v = *v << 4 | (uint32_t) (isdigit ((unsigned char) *p)
-                               ? *p - '0' : tolower (*p) - 'a' + 10);
-  if (p == k->value || *p != '\0')
-    return vd_fail (ps->err, VD_CORRUPT,
-                    "%s line %u: %s '%s' is not a 32-bit hexadecimal number",
-                    ps->name, k->line, k->key, k->value);
-  return 0;
-}
-
-static int
-check_key (struct parser *ps, const struct vd_key *k)
-{
-  struct vd_descriptor *d = ps->d;
-  uint64_t n;
-
-  if (strcmp (k->key, "cid") == 0) {
-    d->has_cid = true;
-    return get_hex32 (ps, k, &d->cid);
-  }
-  if (strcmp (k->key, "parentcid") == 0) {
-    d->has_parent_cid = true;
-    return get_hex32 (ps, k, &d->parent_cid);
-  }
-  if (strcmp (k->key, "version") == 0) {
-    if (!parse_number (k->value, &n) || n < 1 || n > 4)
-      return vd_fail (ps->err, VD_UNSUPPORTED,
-                      "%s line %u: descriptor version '%s' is not supported, "
-                      "only 1 to 4", ps->name, k->line, k->value);
-    d->version = (unsigned) n;
-    return 0;
-  }
-  if (strcmp (k->key, "isnativesnapshot") == 0 &&
-      strcasecmp (k->value, "no") != 0)
-    return vd_fail (ps->err, VD_UNSUPPORTED,
-                    "%s line %u: isNativeSnapshot is \"%s\": the snapshot "
-                    "was made by the storage array, and its data is not in "
-                    "this file; only \"no\" is supported", ps->name, k->line,
-                    k->value);
-  if (strstr (k->key, "crypt") || strstr (k->key, "keysafe") ||
-      (strcmp (k->key, "ddb.iofilters") == 0 && strcasestr (k->value, "crypt")))
-    return vd_fail (ps->err, VD_UNSUPPORTED,
-                    "%s line %u: the disk is encrypted (%s): decrypt it with "
-                    "the product that made it", ps->name, k->line, k->key);
-  return 0;
-}
-
-/* Keys whose value decides what is read may stand only once. */
-static int
-check_duplicates (const struct parser *ps)
-{
-  static const char *const once[] = {
-    "cid", "parentcid", "parentfilenamehint", "createtype",
-    "ddb.uuid.image", "ddb.uuid.parent",
-  };
-  const struct vd_descriptor *d = ps->d;
-  const struct vd_key *seen;
-  size_t i, k;
-
-  for (i = 0; i < sizeof once / sizeof once[0]; ++i) {
-    seen = NULL;
-    for (k = 0; k < d->nr_keys; ++k) {
-      if (strcmp (d->keys[k].key, once[i]) != 0)
-        continue;
-      if (seen)
-        return vd_fail (ps->err, VD_CORRUPT,
-                        "%s line %u: %s appears twice (also in line %u)",
-                        ps->name, d->keys[k].line, once[i], seen->line);
-      seen = &d->keys[k];
-    }
-  }
-  return 0;
-}
-
-static int
 parse_text (struct parser *ps, char *text, const struct vd_log *log)
 {
   struct vd_descriptor *d = ps->d;
@@ -430,10 +351,7 @@ parse_text (struct parser *ps, char *text, const struct vd_log *log)
     p = end + 1;
   }
 
-  for (i = 0; i < d->nr_keys; ++i)
-    if (check_key (ps, &d->keys[i]) == -1)
-      return -1;
-  if (check_duplicates (ps) == -1)
+  if (vd_descriptor_judge (d, ps->name, ps->err) == -1)
     return -1;
 
   if (d->nr_extents == 0)
@@ -507,26 +425,4 @@ vd_descriptor_free (struct vd_descriptor *d)
   free (d->extents);
   free (d->keys);
   free (d);
-}
-
-bool
-vd_parse_uuid (const char *text, uint8_t uuid[16])
-{
-  const char *p = text;
-  size_t n = 0;
-  int c, v;
-
-  if (*p == '{')
-    ++p;
-  for (; *p && *p != '}'; ++p) {
-    if (*p == '-')
-      continue;
-    c = tolower ((unsigned char) *p);
-    if (!isxdigit (c) || n >= 32)
-      return false;
-    v = isdigit (c) ? c - '0' : c - 'a' + 10;
-    uuid[n / 2] = (uint8_t) (n % 2 == 0 ? v << 4 : uuid[n / 2] | v);
-    ++n;
-  }
-  return n == 32;
 }

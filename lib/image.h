@@ -73,8 +73,8 @@ struct vd_format {
                struct vd_image **image, struct vd_err *err);
 
   /* The heart: add the runs of [offset, offset+length), which lies inside
-   * the capacity, to out.  May do I/O on the tables.  Returns 0 when the range is
-   * covered, or the list is full (then a prefix is covered), or -1 when a
+   * the capacity, to out.  May do I/O on the tables.  Returns 0 when the range
+   * is covered, or the list is full (then a prefix is covered), or -1 when a
    * table cannot be read.  Bad entries are not errors here but VD_DAMAGED
    * runs, so that what is around them can still be read.
    */

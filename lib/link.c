@@ -41,6 +41,7 @@ vd_link_close (struct vd_link *link)
   for (i = 0; i < link->nr_pieces; ++i)
     vd_image_close (link->pieces[i].image);
   free (link->pieces);
+  vd_image_close (link->self);
   vd_descriptor_free (link->descriptor);
   vd_places_free (link->places);
   free (link->path);
@@ -54,17 +55,17 @@ add_piece (struct vd_link *link, struct vd_image *image, uint64_t length,
 {
   struct vd_piece *p
     = realloc (link->pieces, (link->nr_pieces + 1) * sizeof *p);
+  uint64_t start = 0;
 
   if (!p) {
     vd_image_close (image);
     return vd_fail_nomem (err);
   }
+  if (link->nr_pieces > 0)
+    start = p[link->nr_pieces - 1].start + p[link->nr_pieces - 1].image->used;
   link->pieces = p;
-  p[link->nr_pieces++] = (struct vd_piece) {
-    .start = link->capacity, .image = image
-  };
+  p[link->nr_pieces++] = (struct vd_piece) { .start = start, .image = image };
   image->used = length;
-  link->capacity += length;
   return 0;
 }
 
@@ -164,45 +165,44 @@ open_extents (struct vd_link *link, const struct vd_opts *opts,
   return 0;
 }
 
-/* A sparse file; takes the image over, also on error. */
+/* The file is a sparse extent, link->self: what does it say? */
 static int
-open_sparse (struct vd_link *link, struct vd_image *sparse,
-             const struct vd_opts *opts, struct vd_err *err)
+read_sparse (struct vd_link *link, const struct vd_opts *opts,
+             struct vd_err *err)
 {
-  VD_CLEANUP (close_image) struct vd_image *image = sparse;
-  const struct vd_descriptor *d;
+  const struct vd_image *image = link->self;
   const char *name = image->file->name;
-  uint64_t length;
+  const struct vd_descriptor *d;
 
   if (image->descriptor_length == 0) {
     link->role = VD_ROLE_BARE;
-    length = image->capacity;
-    return add_piece (link, VD_TAKE (image), length, err);
+    link->capacity = image->capacity;
+    return 0;
   }
 
-  link->descriptor = read_descriptor (image->file, image->descriptor_offset,
-                                      image->descriptor_length, opts, err);
-  if (!link->descriptor)
+  d = link->descriptor
+    = read_descriptor (image->file, image->descriptor_offset,
+                       image->descriptor_length, opts, err);
+  if (!d)
     return -1;
   link->embedded = true;
-  link->role = role_of (link->descriptor, name, &opts->log);
-  if (image->capacity == 0)
-    return open_extents (link, opts, err);
+  link->role = role_of (d, name, &opts->log);
+  link->capacity = d->capacity;
+  if (image->capacity == 0)     /* it names other files */
+    return 0;
 
-  d = link->descriptor;
   if (d->nr_extents != 1 || d->extents[0].type != VD_EXTENT_SPARSE)
     return vd_fail (err, VD_CORRUPT,
                     "%s: the embedded descriptor has %zu extents, the first "
                     "of type %s; allowed is one of type SPARSE, this file",
                     name, d->nr_extents, d->extents[0].type_text);
-  length = d->extents[0].length;
-  if (length > image->capacity)
+  if (d->capacity > image->capacity)
     return vd_fail (err, VD_MISMATCH,
                     "%s: extent has room for %" PRIu64 " sectors (header byte "
                     "12), its descriptor wants %" PRIu64 " (line %u)", name,
-                    image->capacity / VD_SECTOR, length / VD_SECTOR,
+                    image->capacity / VD_SECTOR, d->capacity / VD_SECTOR,
                     d->extents[0].line);
-  return add_piece (link, VD_TAKE (image), length, err);
+  return 0;
 }
 
 /* Not a VMDK: say what it is, and what to give instead. */
@@ -239,13 +239,12 @@ explain_foreign (const struct vd_file *file, enum vd_magic magic,
 }
 
 struct vd_link *
-vd_link_open_file (struct vd_file *given, const char *path,
-                   const struct vd_opts *opts, struct vd_err *err)
+vd_link_read (struct vd_file *given, const char *path,
+              const struct vd_opts *opts, struct vd_err *err)
 {
   VD_CLEANUP (close_file) struct vd_file *file = given;
   VD_CLEANUP (close_link) struct vd_link *link = calloc (1, sizeof *link);
   const struct vd_format *fmt;
-  struct vd_image *image;
   enum vd_magic magic;
 
   if (!link || !(link->path = strdup (path))) {
@@ -260,11 +259,11 @@ vd_link_open_file (struct vd_file *given, const char *path,
 
   switch (magic) {
   case VD_MAGIC_SPARSE:
-    image = vd_image_open (file, opts, err);
-    if (!image)
+    link->self = vd_image_open (file, opts, err);
+    if (!link->self)
       return NULL;
     file = NULL;
-    if (open_sparse (link, image, opts, err) == -1)
+    if (read_sparse (link, opts, err) == -1)
       return NULL;
     break;
   case VD_MAGIC_TEXT:
@@ -272,8 +271,7 @@ vd_link_open_file (struct vd_file *given, const char *path,
     if (!link->descriptor)
       return NULL;
     link->role = role_of (link->descriptor, path, &opts->log);
-    if (open_extents (link, opts, err) == -1)
-      return NULL;
+    link->capacity = link->descriptor->capacity;
     break;
   default:
     explain_foreign (file, magic, err);
@@ -282,13 +280,34 @@ vd_link_open_file (struct vd_file *given, const char *path,
   return VD_TAKE (link);
 }
 
+int
+vd_link_load (struct vd_link *link, const struct vd_opts *opts,
+              struct vd_err *err)
+{
+  if (link->loaded)
+    return 0;
+  if (link->self && link->self->capacity > 0) {
+    if (add_piece (link, VD_TAKE (link->self), link->capacity, err) == -1)
+      return -1;
+  }
+  else if (open_extents (link, opts, err) == -1)
+    return -1;
+  link->loaded = true;
+  return 0;
+}
+
 struct vd_link *
 vd_link_open (const char *path, const struct vd_opts *opts,
               struct vd_err *err)
 {
+  VD_CLEANUP (close_link) struct vd_link *link = NULL;
   struct vd_file *file = vd_file_open (path, err);
 
-  return file ? vd_link_open_file (file, path, opts, err) : NULL;
+  if (file)
+    link = vd_link_read (file, path, opts, err);
+  if (!link || vd_link_load (link, opts, err) == -1)
+    return NULL;
+  return VD_TAKE (link);
 }
 
 /* The piece that holds offset, which lies inside the link. */

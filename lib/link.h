@@ -44,22 +44,33 @@ struct vd_link {
   bool embedded;
   enum vd_role role;
   uint64_t capacity;            /* bytes */
+  bool loaded;                  /* the extents are open */
   struct vd_piece *pieces;
   size_t nr_pieces;
   dev_t dev;                    /* identity of the file at path */
   ino_t ino;
+
+  struct vd_image *self;        /* the sparse file itself, until loaded */
 };
 
-/* Open what the user named.  opts is borrowed for the life of the link. */
+/* Open what the user named: vd_link_read and vd_link_load in one.  opts is
+ * borrowed for the life of the link.
+ */
 extern struct vd_link *vd_link_open (const char *path,
                                      const struct vd_opts *opts,
                                      struct vd_err *err);
 
-/* The same for a file that is open already; takes it over, also on error. */
-extern struct vd_link *vd_link_open_file (struct vd_file *file,
-                                          const char *path,
-                                          const struct vd_opts *opts,
-                                          struct vd_err *err);
+/* Read what an open file says of itself (descriptor, header), without opening
+ * its extents: that is enough to find out what it is and who its parent is.
+ * Takes the file over, also on error.
+ */
+extern struct vd_link *vd_link_read (struct vd_file *file, const char *path,
+                                     const struct vd_opts *opts,
+                                     struct vd_err *err);
+
+/* Open the extents, unless they are. */
+extern int vd_link_load (struct vd_link *link, const struct vd_opts *opts,
+                         struct vd_err *err);
 
 extern void vd_link_close (struct vd_link *link);
 
@@ -71,7 +82,9 @@ extern int vd_link_map (const struct vd_link *link, uint64_t offset,
                         uint64_t length, uint32_t first_slot,
                         struct vd_runs *runs, struct vd_err *err);
 
-/* "KDMV", "COWD", "SEsparse", "flat", or "mixed". */
+/* These want a loaded link. */
+
+/* "KDMV", "COWD", "SEsparse", "FLAT", "ZERO", or "mixed". */
 extern const char *vd_link_format (const struct vd_link *link);
 
 /* Smallest and largest grain among the extents; 0 when none has grains. */

@@ -14,8 +14,8 @@
  *     directory that the user named.
  *
  * "Below" is enforced by the kernel while it resolves the name (openat2 with
- * RESOLVE_BENEATH), so that symbolic links cannot lead out, not even ones that are
- * swapped meanwhile.  Where the kernel does not have it, names are walked
+ * RESOLVE_BENEATH), so that symbolic links cannot lead out, not even ones
+ * that are swapped meanwhile.  Where the kernel does not have it, names are walked
  * component by component and symbolic links are refused.
  *
  * Threads: used while images are opened, by one thread.

@@ -46,8 +46,8 @@ extern int vd_read (struct vd_reader *reader, const struct vd_base *base,
                     struct vd_err *err);
 
 /* Describe [offset, offset+length), inside the disk, by holes, zeros and
- * data, to fn.  What is called VD_READS_ZERO reads as zeros.  Damaged parts are
- * called data: reading them tells what is wrong.  Covers at least one piece;
+ * data, to fn.  What is called VD_READS_ZERO reads as zeros.  Damaged parts
+ * are called data: reading them tells what is wrong.  Covers at least one piece;
  * with only_first not more than is cheap to find out.
  */
 extern int vd_status (struct vd_reader *reader, const struct vd_base *base,

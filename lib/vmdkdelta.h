@@ -13,14 +13,18 @@
  *     image      one extent file, any format: answers map   image.h
  *     descriptor the text that says what belongs together   descriptor.h
  *     link       a descriptor and its extents               link.h
+ *     parents    where the parent of a link is              parents.h
+ *     family     links opened once, and their parents       family.h
  *     chain      links on top of each other: answers map    chain.h
  *     map        the chain's answers, kept                  map.h
  *     reader     requests turned into few large reads       reader.h
  *
  * In the order of use:
  *
- *     link = vd_link_open (path, &opts, &err);
- *     chain = vd_chain_new (&link, 1, &opts, &err);
+ *     family = vd_family_new (&opts, &err);
+ *     member = vd_family_add (family, path, &err);
+ *     vd_family_resolve (family, member, &err);
+ *     chain = vd_family_chain (family, member, &err);
  *     reader = vd_reader_new (chain, VD_MAP_DEFAULT_BUDGET, &err);
  *     vd_read (reader, &base, buf, count, offset, &err);
  *
@@ -36,11 +40,13 @@
 #include "chain.h"
 #include "descriptor.h"
 #include "err.h"
+#include "family.h"
 #include "file.h"
 #include "image.h"
 #include "link.h"
 #include "map.h"
 #include "opts.h"
+#include "parents.h"
 #include "place.h"
 #include "reader.h"
 #include "runs.h"

@@ -1,0 +1,19 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Inside the library: the second half of parsing a descriptor. */
+
+#ifndef VD_DESCRIPTOR_KEYS_H
+#define VD_DESCRIPTOR_KEYS_H
+
+#include "descriptor.h"
+
+/* Fill the fields of d that come from its keys; refuse what changes the
+ * meaning of the data in a way that we do not know.
+ */
+extern int vd_descriptor_judge (struct vd_descriptor *d, const char *name,
+                                struct vd_err *err);
+
+#endif /* VD_DESCRIPTOR_KEYS_H */

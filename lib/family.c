@@ -1,0 +1,212 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Links opened once, and who is whose parent; see family.h. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "family.h"
+
+struct vd_family *
+vd_family_new (const struct vd_opts *opts, struct vd_err *err)
+{
+  struct vd_family *family = calloc (1, sizeof *family);
+
+  if (!family)
+    vd_fail_nomem (err);
+  else
+    family->opts = opts;
+  return family;
+}
+
+void
+vd_family_free (struct vd_family *family)
+{
+  size_t i;
+
+  if (!family)
+    return;
+  for (i = 0; i < family->nr_members; ++i) {
+    vd_link_close (family->members[i]->link);
+    free (family->members[i]);
+  }
+  free (family->members);
+  free (family);
+}
+
+static struct vd_member *
+find (const struct vd_family *family, const struct vd_link *link)
+{
+  size_t i;
+
+  for (i = 0; i < family->nr_members; ++i) {
+    const struct vd_link *l = family->members[i]->link;
+
+    if (l->ino != 0 && l->ino == link->ino && l->dev == link->dev)
+      return family->members[i];
+  }
+  return NULL;
+}
+
+/* Takes the link over, also on error. */
+static struct vd_member *
+add_link (struct vd_family *family, struct vd_link *link, struct vd_err *err)
+{
+  struct vd_member *m = find (family, link), **p;
+
+  if (m) {
+    vd_link_close (link);
+    return m;
+  }
+  m = calloc (1, sizeof *m);
+  p = realloc (family->members, (family->nr_members + 1) * sizeof *p);
+  if (p)
+    family->members = p;
+  if (!m || !p) {
+    free (m);
+    vd_link_close (link);
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  m->link = link;
+  p[family->nr_members++] = m;
+  return m;
+}
+
+struct vd_member *
+vd_family_add (struct vd_family *family, const char *path,
+               struct vd_err *err)
+{
+  struct vd_file *file = vd_file_open (path, err);
+  struct vd_link *link
+    = file ? vd_link_read (file, path, family->opts, err) : NULL;
+
+  return link ? add_link (family, link, err) : NULL;
+}
+
+int
+vd_family_find_parent (struct vd_family *family, struct vd_member *member,
+                       struct vd_err *err)
+{
+  struct vd_link *parent;
+
+  if (member->resolved)
+    return 0;
+  if (vd_find_parent (member->link, family->opts, &member->result, &parent,
+                      err) == -1)
+    return -1;
+  if (parent) {
+    member->parent = add_link (family, parent, err);
+    if (!member->parent)
+      return -1;
+  }
+  member->resolved = true;
+  return 0;
+}
+
+void
+vd_family_set_parent (struct vd_member *member, struct vd_member *parent)
+{
+  member->parent = parent;
+  member->result = VD_PARENT_FOUND;
+  member->resolved = true;
+}
+
+/* The user gave an extent; the descriptor is probably next to it. */
+static int
+explain_bare (const struct vd_link *link, struct vd_err *err)
+{
+  static const char *const suffixes[] = {
+    "-delta.vmdk", "-sesparse.vmdk", "-s001.vmdk",
+  };
+  const size_t n = strlen (link->path);
+  size_t i, len;
+
+  for (i = 0; i < sizeof suffixes / sizeof suffixes[0]; ++i) {
+    len = strlen (suffixes[i]);
+    if (n > len && strcmp (link->path + n - len, suffixes[i]) == 0)
+      return vd_fail (err, VD_USAGE,
+                      "%s is the data of a disk, not the disk: open its "
+                      "descriptor %.*s.vmdk", link->path, (int) (n - len),
+                      link->path);
+  }
+  return vd_fail (err, VD_USAGE,
+                  "%s is the data of a disk (a bare extent without a "
+                  "descriptor), so its parent is not known: open its "
+                  "descriptor", link->path);
+}
+
+int
+vd_family_resolve (struct vd_family *family, struct vd_member *member,
+                   struct vd_err *err)
+{
+  const struct vd_member *above;
+  struct vd_member *m;
+  unsigned n = 1;
+
+  for (m = member; ; m = m->parent, ++n) {
+    if (n > VD_MAX_LINKS)
+      return vd_fail (err, VD_UNSUPPORTED,
+                      "the chain of %s has more than %u links",
+                      member->link->path, VD_MAX_LINKS);
+    if (vd_family_find_parent (family, m, err) == -1)
+      return -1;
+    switch (m->result) {
+    case VD_PARENT_NONE:
+      return 0;
+    case VD_PARENT_UNKNOWN:
+      if (!m->link->descriptor)
+        return explain_bare (m->link, err);
+      return vd_fail (err, VD_NOT_FOUND,
+                      "%s has a parent (parentCID %08x) but does not say "
+                      "which file; give it with parent=FILE", m->link->path,
+                      m->link->descriptor->parent_cid);
+    case VD_PARENT_FOUND:
+      break;
+    }
+    for (above = member; ; above = above->parent) {
+      if (above == m->parent)
+        return vd_fail (err, VD_CORRUPT,
+                        "the chain loops: %s is its own ancestor (it is the "
+                        "parent of %s)", m->parent->link->path,
+                        m->link->path);
+      if (above == m)
+        break;
+    }
+  }
+}
+
+unsigned
+vd_member_depth (const struct vd_member *member)
+{
+  unsigned n = 0;
+
+  for (; member->parent; member = member->parent)
+    ++n;
+  return n;
+}
+
+struct vd_chain *
+vd_family_chain (const struct vd_family *family,
+                 const struct vd_member *member, struct vd_err *err)
+{
+  const size_t n = vd_member_depth (member) + 1;
+  CLEANUP_FREE struct vd_link **links = calloc (n, sizeof *links);
+  const struct vd_member *m;
+  size_t i = n;
+
+  if (!links) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  for (m = member; m; m = m->parent) {
+    if (vd_link_load (m->link, family->opts, err) == -1)
+      return NULL;
+    links[--i] = m->link;
+  }
+  return vd_chain_new (links, n, family->opts, err);
+}
