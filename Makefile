@@ -72,8 +72,9 @@ BASE := -std=gnu11 $(WARN) -D_GNU_SOURCE= -D_FILE_OFFSET_BITS=64 \
 
 # Flags of one directory.  The modules need HAVE_VFPRINTF_PERCENT_M, or the
 # compiler does not check the formats given to nbdkit_error and nbdkit_debug.
-MODULE            = -Ilib -fPIC -fvisibility=hidden -Wconversion -DHAVE_VFPRINTF_PERCENT_M=1
+MODULE            = -Ilib -Icommon -fPIC -fvisibility=hidden -Wconversion -DHAVE_VFPRINTF_PERCENT_M=1
 $(B)/lib/%.o:     DIR = -Ilib -fPIC -fvisibility=hidden -Wconversion $(DEFLATE_CFLAGS)
+$(B)/common/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/filter/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/plugin/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/tool/%.o:    DIR = -Ilib -Wconversion $(NBD_CFLAGS)
@@ -159,7 +160,7 @@ $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(BASE) $(DIR) $(SAN) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(call objects,filter) $(call objects,plugin): $(B)/nbdkit-version
+$(call objects,common) $(call objects,filter) $(call objects,plugin): $(B)/nbdkit-version
 
 $(LIB): $(call objects,lib)
 $(MAKER): $(call objects,tests/maker)
@@ -169,8 +170,8 @@ $(LIB) $(MAKER):
 	$(Q)$(AR) rcs $@ $(filter %.o,$^)
 
 # Modules leave the nbdkit_* symbols undefined: the server resolves them.
-$(FILTER): $(call objects,filter) $(LIB) filter/filter.syms
-$(PLUGIN): $(call objects,plugin) $(LIB) plugin/plugin.syms
+$(FILTER): $(call objects,filter) $(call objects,common) $(LIB) filter/filter.syms
+$(PLUGIN): $(call objects,plugin) $(call objects,common) $(LIB) plugin/plugin.syms
 $(FILTER) $(PLUGIN):
 	$(call say,LINK)
 	@mkdir -p $(@D)

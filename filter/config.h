@@ -3,22 +3,19 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* The filter's parameters: one table drives parsing, --help, and the test
- * that compares both with the manual.
- */
+/* The filter's parameters. */
 
 #ifndef VMDKDELTA_CONFIG_H
 #define VMDKDELTA_CONFIG_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
+#include "options.h"
+
 struct config {
-  char **deltas;                /* absolute paths, oldest first */
-  size_t nr_deltas;
-  char **dirs;                  /* absolute paths */
-  size_t nr_dirs;
+  struct paths deltas;          /* oldest first */
+  struct paths dirs;
   bool follow;
   bool allow_short_base;
   bool allow_no_parent;

@@ -16,22 +16,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <nbdkit-filter.h>
 
 #include "config.h"
 #include "deltas.h"
-
-static void
-log_message (void *opaque, enum vd_level level, const char *msg)
-{
-  (void) opaque;
-  /* Images are opened in get_ready only, where stderr is the user's. */
-  if (level == VD_WARN)
-    fprintf (stderr, "nbdkit: vmdkdelta: warning: %s\n", msg);
-  else
-    nbdkit_debug ("%s", msg);
-}
+#include "serve.h"
 
 /* Is it a delta at all?  A disk that says it has no parent would hide the
  * base completely if its holes read as zeros, as they should.
@@ -163,30 +154,31 @@ make_chain (struct deltas *d, const struct vd_member *newest,
 int
 deltas_open (struct deltas *d, struct vd_err *err)
 {
+  static char name[] = "vmdkdelta";
   struct vd_member *newest = NULL, *oldest = NULL, *m;
   size_t i;
 
   *d = (struct deltas) {
     .opts = {
-      .log = { .fn = log_message },
+      .log = { .fn = serve_log, .opaque = name },
       .allow_dirty = config.allow_dirty,
       .ignore_cid = config.ignore_cid,
       .unconfined = config.unconfined,
-      .dirs = (const char *const *) config.dirs,
-      .nr_dirs = config.nr_dirs,
+      .dirs = (const char *const *) config.dirs.path,
+      .nr_dirs = config.dirs.n,
     },
   };
   d->family = vd_family_new (&d->opts, err);
   if (!d->family)
     return -1;
 
-  for (i = 0; i < config.nr_deltas; ++i, newest = m) {
-    m = vd_family_add (d->family, config.deltas[i], err);
+  for (i = 0; i < config.deltas.n; ++i, newest = m) {
+    m = vd_family_add (d->family, config.deltas.path[i], err);
     if (!m || check_role (m->link, err) == -1)
       return -1;
     if (d->family->nr_members != i + 1)
       return vd_fail (err, VD_USAGE, "delta=%s is the same file as one given "
-                      "before", config.deltas[i]);
+                      "before", config.deltas.path[i]);
     if (newest)
       vd_family_set_parent (m, newest);
     else

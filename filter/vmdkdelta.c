@@ -17,8 +17,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +25,7 @@
 #include "base.h"
 #include "config.h"
 #include "deltas.h"
+#include "serve.h"
 #include "vmdkdelta.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
@@ -86,7 +85,7 @@ vmdkdelta_config_complete (nbdkit_next_config_complete *next,
                   "delta=FILE for each delta, oldest first", nr_loads);
     return -1;
   }
-  if (config.nr_deltas == 0) {
+  if (config.deltas.n == 0) {
     nbdkit_error ("the vmdkdelta filter needs delta=FILE; see "
                   "nbdkit-vmdkdelta-filter(1)");
     return -1;
@@ -291,76 +290,28 @@ static int
 vmdkdelta_block_size (nbdkit_next *next, void *handle, uint32_t *minimum,
                       uint32_t *preferred, uint32_t *maximum)
 {
-  uint64_t grain = 4096;
-  size_t i;
+  const uint32_t grain = serve_preferred_block (deltas.chain);
 
   (void) handle;
   if (next->block_size (next, minimum, preferred, maximum) == -1)
     return -1;
-  for (i = 0; i < deltas.chain->nr_links; ++i) {
-    const uint64_t g = vd_link_max_grain (deltas.chain->links[i]);
-
-    if (g > grain)
-      grain = g;
-  }
-  /* preferred is a power of two between 512 bytes and 32 MiB, as grains are */
-  if (grain > UINT32_C (32) << 20)
-    grain = UINT32_C (32) << 20;
-
   if (*minimum == 0)
     *minimum = 1;
   if (*maximum == 0)
     *maximum = UINT32_MAX;
   if (*preferred < grain)
-    *preferred = (uint32_t) grain;
+    *preferred = grain;
   if (*preferred > *maximum)
     *preferred = *maximum;
   return 0;
 }
 
-/* The one exit of failing data callbacks.  A damaged disk can make every
- * request fail; syslog gets the first ones.
- */
+/* The one exit of failing data callbacks. */
 static int
 failed (const struct vd_err *err, int *errnum)
 {
-  static atomic_uint reported;
-  const unsigned n = atomic_fetch_add (&reported, 1);
-
-  if (n < 100)
-    nbdkit_error ("%s%s", err->msg, n < 99 ? "" : " (further errors are "
-                  "reported in verbose mode only)");
-  else
-    nbdkit_debug ("%s", err->msg);
-  *errnum = vd_err_to_errno (err);
+  *errnum = serve_failed (err);
   return -1;
-}
-
-static void
-debug_map (uint32_t count, uint64_t offset)
-{
-  static const char *const kinds[] = {
-    "base", "zero", "data", "compressed", "damaged"
-  };
-  struct vd_runs runs = VD_RUNS_INIT (64);
-  struct vd_err err;
-  size_t i;
-
-  if (vd_reader_map (deltas.reader, offset, count, false, &runs, &err) == -1)
-    nbdkit_debug ("map: %s", err.msg);
-  for (i = 0; i < runs.n; ++i) {
-    const struct vd_run *r = &runs.run[i];
-
-    if (r->kind == VD_DATA || r->kind == VD_COMPRESSED)
-      nbdkit_debug ("map: %" PRIu64 "+%" PRIu64 " %s layer %" PRIu32
-                    " %s at %" PRIu64, r->offset, r->length, kinds[r->kind],
-                    deltas.chain->slots[r->slot].layer,
-                    deltas.chain->slots[r->slot].image->file->name, r->where);
-    else
-      nbdkit_debug ("map: %" PRIu64 "+%" PRIu64 " %s", r->offset, r->length,
-                    kinds[r->kind]);
-  }
-  vd_runs_free (&runs);
 }
 
 static int
@@ -373,30 +324,10 @@ vmdkdelta_pread (nbdkit_next *next, void *handle, void *buf, uint32_t count,
   (void) next;
   (void) flags;
   if (vmdkdelta_debug_map)
-    debug_map (count, offset);
+    serve_debug_map (deltas.reader, count, offset);
   if (vd_read (deltas.reader, &h->vd_base, buf, count, offset, &err) == -1)
     return failed (&err, errnum);
   return 0;
-}
-
-struct adder {
-  struct nbdkit_extents *extents;
-  uint64_t offset;
-  bool one;
-};
-
-static int
-add_extent (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
-{
-  struct adder *a = opaque;
-
-  if (nbdkit_add_extent (a->extents, a->offset, length,
-                         (type & VD_HOLE ? NBDKIT_EXTENT_HOLE : 0) |
-                         (type & VD_READS_ZERO ? NBDKIT_EXTENT_ZERO : 0))
-      == -1)
-    return vd_fail_errno (err, errno, "nbdkit_add_extent");
-  a->offset += length;
-  return a->one;
 }
 
 static int
@@ -404,14 +335,12 @@ vmdkdelta_extents (nbdkit_next *next, void *handle, uint32_t count,
                    uint64_t offset, uint32_t flags,
                    struct nbdkit_extents *extents, int *errnum)
 {
-  const bool one = (flags & NBDKIT_FLAG_REQ_ONE) != 0;
-  struct adder a = { .extents = extents, .offset = offset, .one = one };
   struct handle *h = handle;
   struct vd_err err;
 
   (void) next;
-  if (vd_status (deltas.reader, &h->vd_base, offset, count, one, add_extent, &a,
-                 &err) == -1)
+  if (serve_extents (deltas.reader, &h->vd_base, count, offset, flags,
+                     extents, &err) == -1)
     return failed (&err, errnum);
   return 0;
 }
@@ -420,13 +349,7 @@ vmdkdelta_extents (nbdkit_next *next, void *handle, uint32_t count,
 static void
 vmdkdelta_dump_plugin (void)
 {
-  size_t i;
-
-  printf ("vmdkdelta_version=%s\n", VMDKDELTA_VERSION);
-  printf ("vmdkdelta_formats=");
-  for (i = 0; vd_formats[i]; ++i)
-    printf ("%s ", vd_formats[i]->name);
-  printf ("%s %s\n", vd_format_flat.name, vd_format_zero.name);
+  serve_dump ("vmdkdelta");
 }
 #endif
 

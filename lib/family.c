@@ -5,6 +5,7 @@
 
 /* Links opened once, and who is whose parent; see family.h. */
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,14 +79,21 @@ add_link (struct vd_family *family, struct vd_link *link, struct vd_err *err)
 }
 
 struct vd_member *
+vd_family_add_file (struct vd_family *family, struct vd_file *file,
+                    const char *path, struct vd_err *err)
+{
+  struct vd_link *link = vd_link_read (file, path, family->opts, err);
+
+  return link ? add_link (family, link, err) : NULL;
+}
+
+struct vd_member *
 vd_family_add (struct vd_family *family, const char *path,
                struct vd_err *err)
 {
   struct vd_file *file = vd_file_open (path, err);
-  struct vd_link *link
-    = file ? vd_link_read (file, path, family->opts, err) : NULL;
 
-  return link ? add_link (family, link, err) : NULL;
+  return file ? vd_family_add_file (family, file, path, err) : NULL;
 }
 
 int
@@ -140,44 +148,67 @@ explain_bare (const struct vd_link *link, struct vd_err *err)
                   "descriptor", link->path);
 }
 
+/* The parent is not known: say so, unless the user named it. */
+static int
+parent_unknown (struct vd_family *family, struct vd_member *m,
+                struct vd_err *err)
+{
+  struct vd_member *parent;
+
+  if (!family->opts->parent)
+    return -1;
+  parent = vd_family_add (family, family->opts->parent, err);
+  if (!parent)
+    return -1;
+  vd_family_set_parent (m, parent);
+  return 0;
+}
+
+/* Is parent one of the members from top down to m? */
+static bool
+is_ancestor_of_itself (const struct vd_member *top, const struct vd_member *m,
+                       const struct vd_member *parent)
+{
+  for (; top != m; top = top->parent)
+    if (top == parent)
+      return true;
+  return m == parent;
+}
+
 int
 vd_family_resolve (struct vd_family *family, struct vd_member *member,
                    struct vd_err *err)
 {
-  const struct vd_member *above;
   struct vd_member *m;
-  unsigned n = 1;
+  unsigned n;
 
-  for (m = member; ; m = m->parent, ++n) {
-    if (n > VD_MAX_LINKS)
-      return vd_fail (err, VD_UNSUPPORTED,
-                      "the chain of %s has more than %u links",
-                      member->link->path, VD_MAX_LINKS);
-    if (vd_family_find_parent (family, m, err) == -1)
-      return -1;
-    switch (m->result) {
-    case VD_PARENT_NONE:
-      return 0;
-    case VD_PARENT_UNKNOWN:
+  for (m = member, n = 1; n <= VD_MAX_LINKS; m = m->parent, ++n) {
+    if (vd_family_find_parent (family, m, err) == -1) {
+      if ((err->code != VD_NOT_FOUND && err->code != VD_DENIED) ||
+          parent_unknown (family, m, err) == -1)
+        return -1;
+    }
+    else if (m->result == VD_PARENT_UNKNOWN) {
       if (!m->link->descriptor)
-        return explain_bare (m->link, err);
-      return vd_fail (err, VD_NOT_FOUND,
-                      "%s has a parent (parentCID %08x) but does not say "
-                      "which file; give it with parent=FILE", m->link->path,
-                      m->link->descriptor->parent_cid);
-    case VD_PARENT_FOUND:
-      break;
+        explain_bare (m->link, err);
+      else
+        vd_fail (err, VD_NOT_FOUND,
+                 "%s has a parent (parentCID %08" PRIx32 ") but does not say "
+                 "which file; give it with parent=FILE", m->link->path,
+                 m->link->descriptor->parent_cid);
+      if (parent_unknown (family, m, err) == -1)
+        return -1;
     }
-    for (above = member; ; above = above->parent) {
-      if (above == m->parent)
-        return vd_fail (err, VD_CORRUPT,
-                        "the chain loops: %s is its own ancestor (it is the "
-                        "parent of %s)", m->parent->link->path,
-                        m->link->path);
-      if (above == m)
-        break;
-    }
+    if (m->result == VD_PARENT_NONE)
+      return 0;
+    if (is_ancestor_of_itself (member, m, m->parent))
+      return vd_fail (err, VD_CORRUPT,
+                      "the chain loops: %s is its own ancestor (it is the "
+                      "parent of %s)", m->parent->link->path, m->link->path);
   }
+  return vd_fail (err, VD_UNSUPPORTED,
+                  "the chain of %s has more than %u links",
+                  member->link->path, VD_MAX_LINKS);
 }
 
 unsigned

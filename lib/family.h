@@ -39,6 +39,12 @@ extern struct vd_member *vd_family_add (struct vd_family *family,
                                         const char *path,
                                         struct vd_err *err);
 
+/* The same for an open file, which is taken over, also on error. */
+extern struct vd_member *vd_family_add_file (struct vd_family *family,
+                                             struct vd_file *file,
+                                             const char *path,
+                                             struct vd_err *err);
+
 /* Look for the parent of a member, unless that was done.  Afterwards
  * member->result and member->parent are valid.
  */
@@ -52,9 +58,9 @@ extern int vd_family_find_parent (struct vd_family *family,
 extern void vd_family_set_parent (struct vd_member *member,
                                   struct vd_member *parent);
 
-/* Find all parents of member, down to the base.  With the base in it, the
- * links are, oldest first, a chain.  Fails where a parent is not found, not
- * known, or is its own descendant.
+/* Find all parents of member, down to the base.  Fails where a parent is not
+ * found, not known, or is its own descendant.  opts->parent, if given, is
+ * taken where the first two would fail.
  */
 extern int vd_family_resolve (struct vd_family *family,
                               struct vd_member *member, struct vd_err *err);

@@ -36,6 +36,11 @@ struct vd_opts {
    */
   const char *const *dirs;
   size_t nr_dirs;
+
+  /* The parent of the link whose parent is not known or not found (see
+   * vd_family_resolve), or NULL.  Borrowed.
+   */
+  const char *parent;
 };
 
 #endif /* VD_OPTS_H */

@@ -10,20 +10,12 @@
  * these only header and descriptor.
  */
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 #include "cleanup.h"
+#include "dir.h"
 #include "parents.h"
-
-/* A directory with more entries is not a VM's. */
-#define MAX_ENTRIES 10000u
 
 struct uuid_search {
   const struct vd_link *child;
@@ -32,13 +24,6 @@ struct uuid_search {
   struct vd_link *found;
   unsigned looked_at;
 };
-
-static void
-close_dir (DIR **dir)
-{
-  if (*dir)
-    closedir (*dir);
-}
 
 static bool
 has_uuid (const struct vd_link *link, const uint8_t uuid[16])
@@ -50,26 +35,16 @@ has_uuid (const struct vd_link *link, const uint8_t uuid[16])
   return text && vd_parse_uuid (text, have) && memcmp (have, uuid, 16) == 0;
 }
 
-/* An open link for one file of the directory, or NULL. */
 static struct vd_link *
 read_entry (int dir, const char *name, const char *path,
             const struct vd_opts *opts, struct vd_err *err)
 {
-  int fd = openat (dir, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
-                   O_NOFOLLOW);
+  struct vd_file *file = vd_dir_open (dir, name, path, err);
   const struct vd_format *fmt;
-  struct vd_file *file;
   enum vd_magic magic;
 
-  if (fd == -1) {
-    vd_fail_errno (err, errno, "%s", path);
+  if (!file)
     return NULL;
-  }
-  file = vd_file_from_fd (fd, path, err);
-  if (!file) {
-    close (fd);
-    return NULL;
-  }
   if (vd_image_probe (file, &magic, &fmt, err) == -1 ||
       (magic != VD_MAGIC_TEXT && magic != VD_MAGIC_SPARSE)) {
     vd_file_close (file);
@@ -79,9 +54,10 @@ read_entry (int dir, const char *name, const char *path,
 }
 
 static int
-try_file (struct uuid_search *s, int dir, const char *name, const char *path,
+try_file (void *opaque, int dir, const char *name, const char *path,
           struct vd_err *err)
 {
+  struct uuid_search *s = opaque;
   /* What does not open is not what we look for: no warnings. */
   const struct vd_opts quiet = { .allow_dirty = true };
   struct vd_err ignored;
@@ -109,40 +85,6 @@ try_file (struct uuid_search *s, int dir, const char *name, const char *path,
   return s->found ? 0 : -1;
 }
 
-static int
-search_dir (struct uuid_search *s, const char *path, struct vd_err *err)
-{
-  VD_CLEANUP (close_dir) DIR *dir = opendir (path);
-  const struct dirent *d;
-  unsigned n = 0;
-
-  if (!dir)
-    return 0;                   /* vd_places_of reports what matters */
-  while ((d = readdir (dir)) != NULL) {
-    CLEANUP_FREE char *name = NULL;
-    struct stat st;
-
-    if (d->d_name[0] == '.')
-      continue;
-    if (++n > MAX_ENTRIES)
-      return vd_fail (err, VD_UNSUPPORTED,
-                      "%s has more than %u files; the parent of %s is not "
-                      "looked for among them", path, MAX_ENTRIES,
-                      s->child->path);
-    /* regular files only, and no symbolic links: they may lead anywhere */
-    if (fstatat (dirfd (dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) == -1 ||
-        !S_ISREG (st.st_mode))
-      continue;
-    if (asprintf (&name, "%s/%s", path, d->d_name) == -1) {
-      name = NULL;
-      return vd_fail_nomem (err);
-    }
-    if (try_file (s, dirfd (dir), d->d_name, name, err) == -1)
-      return -1;
-  }
-  return 0;
-}
-
 int
 vd_find_by_uuid (const struct vd_link *child, const uint8_t uuid[16],
                  const struct vd_opts *opts, struct vd_link **parent,
@@ -152,16 +94,16 @@ vd_find_by_uuid (const struct vd_link *child, const uint8_t uuid[16],
   const char *dir = vd_places_dir (child->places);
   const char *slash = strrchr (dir, '/');
   size_t i;
-  int r = search_dir (&s, dir, err);
+  int r = vd_dir_scan (dir, try_file, &s, err);
 
   /* VirtualBox keeps snapshots in a folder of that name beside the base. */
   if (r == 0 && slash > dir && strcasecmp (slash + 1, "Snapshots") == 0) {
     CLEANUP_FREE char *above = strndup (dir, (size_t) (slash - dir));
 
-    r = above ? search_dir (&s, above, err) : vd_fail_nomem (err);
+    r = above ? vd_dir_scan (above, try_file, &s, err) : vd_fail_nomem (err);
   }
   for (i = 0; r == 0 && i < opts->nr_dirs; ++i)
-    r = search_dir (&s, opts->dirs[i], err);
+    r = vd_dir_scan (opts->dirs[i], try_file, &s, err);
   if (r == 0 && !s.found)
     r = vd_fail (err, VD_NOT_FOUND,
                  "%s is a VirtualBox differencing image of {%s}; none of the "

@@ -39,6 +39,7 @@
 
 #include "chain.h"
 #include "descriptor.h"
+#include "dir.h"
 #include "err.h"
 #include "family.h"
 #include "file.h"

@@ -4,7 +4,7 @@
 shopt -s nullglob
 cd "$top_srcdir"
 
-long=$(wc -l lib/*.[ch] filter/*.[ch] plugin/*.[ch] tool/*.[ch] /dev/null |
+long=$(wc -l lib/*.[ch] common/*.[ch] filter/*.[ch] plugin/*.[ch] tool/*.[ch] /dev/null |
     awk '$1 > 500 && $2 != "total"')
 [ -z "$long" ] || fail "more than 500 lines:
 $long"

@@ -1,0 +1,111 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Parsing key=value; see options.h. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+#include "options.h"
+
+static int
+parse_bool (const char *value, bool *b)
+{
+  const int r = nbdkit_parse_bool (value);
+
+  if (r == -1)
+    return -1;
+  *b = r;
+  return 0;
+}
+
+static int
+parse_size (const char *key, const char *value, uint64_t *size)
+{
+  const int64_t r = nbdkit_parse_size (value);
+
+  if (r == -1)
+    return -1;
+  if (r < 1048576) {
+    nbdkit_error ("%s=%s is too small; allowed is 1M and up", key, value);
+    return -1;
+  }
+  *size = (uint64_t) r;
+  return 0;
+}
+
+/* The server changes its directory before some of them are used. */
+static int
+parse_path (const char *value, char **path)
+{
+  *path = nbdkit_absolute_path (value);
+  return *path ? 0 : -1;
+}
+
+static int
+parse_paths (const char *value, struct paths *paths)
+{
+  char **p = realloc (paths->path, (paths->n + 1) * sizeof *p);
+
+  if (!p) {
+    nbdkit_error ("realloc: %m");
+    return -1;
+  }
+  paths->path = p;
+  if (parse_path (value, &p[paths->n]) == -1)
+    return -1;
+  paths->n++;
+  return 0;
+}
+
+int
+options_parse (struct option *options, size_t n, const char *key,
+               const char *value)
+{
+  struct option *o;
+  int r = -1;
+
+  for (o = options; o < options + n && strcmp (key, o->key) != 0; ++o)
+    ;
+  if (o == options + n)
+    return 0;
+  if (o->seen && o->type != OPTION_PATHS) {
+    nbdkit_error ("%s is given twice", key);
+    return -1;
+  }
+  o->seen = true;
+
+  switch (o->type) {
+  case OPTION_BOOL: r = parse_bool (value, o->ptr); break;
+  case OPTION_SIZE: r = parse_size (key, value, o->ptr); break;
+  case OPTION_PATH: r = parse_path (value, o->ptr); break;
+  case OPTION_PATHS: r = parse_paths (value, o->ptr); break;
+  }
+  return r == -1 ? -1 : 1;
+}
+
+void
+options_free (struct option *options, size_t n)
+{
+  struct option *o;
+
+  for (o = options; o < options + n; ++o) {
+    if (o->type == OPTION_PATH) {
+      free (* (char **) o->ptr);
+      * (char **) o->ptr = NULL;
+    }
+    else if (o->type == OPTION_PATHS) {
+      struct paths *p = o->ptr;
+
+      while (p->n > 0)
+        free (p->path[--p->n]);
+      free (p->path);
+      p->path = NULL;
+    }
+  }
+}

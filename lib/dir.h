@@ -1,0 +1,35 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Looking through a directory that holds images.
+ *
+ * Only regular files are handed out, and no symbolic links: whoever can put
+ * a link there could make it lead anywhere.
+ */
+
+#ifndef VD_DIR_H
+#define VD_DIR_H
+
+#include "err.h"
+#include "file.h"
+
+/* A directory with more entries is not that of a VM. */
+#define VD_MAX_DIR_ENTRIES 10000u
+
+/* Called for each file, in order of name; dir and name open it with
+ * vd_dir_open, path is for messages.  Returns 0 to go on, -1 after filling
+ * err.
+ */
+typedef int (*vd_dir_fn) (void *opaque, int dir, const char *name,
+                          const char *path, struct vd_err *err);
+
+extern int vd_dir_scan (const char *path, vd_dir_fn fn, void *opaque,
+                        struct vd_err *err);
+
+/* NULL when it is not a regular file (any more), or cannot be read. */
+extern struct vd_file *vd_dir_open (int dir, const char *name,
+                                    const char *path, struct vd_err *err);
+
+#endif /* VD_DIR_H */

@@ -1,0 +1,53 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* The plugin's parameters; see config.h. */
+
+#include "config.h"
+#include "vmdkdelta.h"
+
+struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };
+
+/* X (key, type, where the value goes, help) */
+#define OPTIONS(X)                                                          \
+  X ("file", OPTION_PATH, &config.file,                                     \
+     "[file=]<FILE>   a VMDK disk or snapshot: its descriptor, or the file\n" \
+     "               that holds it; each link of its chain is an export")   \
+  X ("dir", OPTION_PATH, &config.dir,                                       \
+     "dir=<DIR>   or a directory: each disk and each snapshot in it is an\n" \
+     "               export")                                               \
+  X ("parent-path", OPTION_PATHS, &config.dirs,                             \
+     "parent-path=<DIR>   another place where parents and extents may be;\n" \
+     "               may be given again")                                   \
+  X ("parent", OPTION_PATH, &config.parent,                                 \
+     "parent=<FILE>   the parent of a link that does not say which file it\n" \
+     "               is, or whose parent is not found")                     \
+  X ("ignore-cid", OPTION_BOOL, &config.ignore_cid,                         \
+     "ignore-cid=true   take links whose CIDs do not fit")                  \
+  X ("allow-dirty", OPTION_BOOL, &config.allow_dirty,                       \
+     "allow-dirty=true   read an SEsparse file whose journal was not\n"      \
+     "               replayed")                                             \
+  X ("unconfined", OPTION_BOOL, &config.unconfined,                         \
+     "unconfined=true   names found in images may lead anywhere")           \
+  X ("cache-size", OPTION_SIZE, &config.cache_size,                         \
+     "cache-size=<SIZE>   memory for the map of each export in use\n"        \
+     "               (default 64M)")
+
+const char config_help[] = OPTIONS (OPTION_HELP);
+
+static struct option options[] = { OPTIONS (OPTION_ROW) };
+#define NR_OPTIONS (sizeof options / sizeof options[0])
+
+int
+config_parse (const char *key, const char *value)
+{
+  return options_parse (options, NR_OPTIONS, key, value);
+}
+
+void
+config_free (void)
+{
+  options_free (options, NR_OPTIONS);
+}

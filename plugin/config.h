@@ -1,0 +1,34 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* The plugin's parameters. */
+
+#ifndef VMDK_CONFIG_H
+#define VMDK_CONFIG_H
+
+#include "options.h"
+
+struct config {
+  char *file;
+  char *dir;
+  char *parent;
+  struct paths dirs;
+  bool ignore_cid;
+  bool allow_dirty;
+  bool unconfined;
+  uint64_t cache_size;
+};
+
+extern struct config config;
+
+/* For .config_help. */
+extern const char config_help[];
+
+/* 1 = taken, 0 = no such key, -1 = error (reported). */
+extern int config_parse (const char *key, const char *value);
+
+extern void config_free (void);
+
+#endif /* VMDK_CONFIG_H */

@@ -1,0 +1,261 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Finding disks and snapshots; see exports.h. */
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "config.h"
+#include "exports.h"
+#include "serve.h"
+
+/* Protects the making of readers. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static const char *
+base_name (const char *path)
+{
+  const char *slash = strrchr (path, '/');
+
+  return slash ? slash + 1 : path;
+}
+
+/* What a client sees in a list of exports. */
+static char *
+describe (const struct export *x)
+{
+  const struct vd_link *link = x->member->link;
+  const char *hint = vd_link_hint (link);
+  const struct vd_member *parent = x->member->parent;
+  char cid[16] = "none", safe[256] = "", *text;
+  int r;
+
+  if (x->error) {
+    r = asprintf (&text, "cannot be opened: %s", x->error);
+    return r == -1 ? NULL : text;
+  }
+  if (link->descriptor && link->descriptor->has_cid)
+    snprintf (cid, sizeof cid, "%08" PRIx32, link->descriptor->cid);
+  if (parent)
+    vd_escape (safe, sizeof safe, hint ? hint : base_name (parent->link->path));
+  r = asprintf (&text, "%s, depth %u, %" PRIu64 " bytes, CID %s, %s%s",
+                vd_link_format (link), vd_member_depth (x->member),
+                link->capacity, cid, parent ? "created from " : "base disk",
+                safe);
+  return r == -1 ? NULL : text;
+}
+
+/* A new export for a member, named like its file.  Two links of a chain may
+ * have the same name in different directories: then the path is the name.
+ */
+static struct export *
+add_export (struct exports *e, struct vd_member *member, struct vd_err *err)
+{
+  struct export *p = realloc (e->export, (e->n + 1) * sizeof *p);
+  const char *path = member->link->path, *name = base_name (path);
+  size_t i;
+
+  if (!p) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  e->export = p;
+  for (i = 0; i < e->n; ++i)
+    if (strcmp (p[i].name, name) == 0)
+      name = path;
+  p[e->n] = (struct export) { .name = strdup (name), .member = member };
+  if (!p[e->n].name) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  return &p[e->n++];
+}
+
+/* Resolve and open one export.  With fatal, an error is returned; otherwise
+ * it is kept for the client who asks for this export.
+ */
+static int
+open_export (struct exports *e, struct export *x, bool fatal,
+             struct vd_err *err)
+{
+  if (vd_family_resolve (e->family, x->member, err) == 0)
+    x->chain = vd_family_chain (e->family, x->member, err);
+  if (!x->chain) {
+    if (fatal || err->code == VD_NOMEM)
+      return -1;
+    vd_warn (&e->opts.log, "export %s cannot be opened: %s", x->name,
+             err->msg);
+    x->error = strdup (err->msg);
+    if (!x->error)
+      return vd_fail_nomem (err);
+  }
+  x->description = describe (x);
+  return x->description ? 0 : vd_fail_nomem (err);
+}
+
+/* file=: the link given, and all links below it. */
+static int
+open_file (struct exports *e, struct vd_err *err)
+{
+  struct vd_member *m = vd_family_add (e->family, config.file, err);
+  struct export *x;
+
+  if (!m || vd_family_resolve (e->family, m, err) == -1)
+    return -1;
+  for (; m; m = m->parent) {
+    x = add_export (e, m, err);
+    if (!x || open_export (e, x, true, err) == -1)
+      return -1;
+  }
+  e->dflt = &e->export[0];
+  return 0;
+}
+
+static bool
+has_suffix (const char *name, const char *suffix)
+{
+  const size_t n = strlen (name), m = strlen (suffix);
+
+  return n >= m && strcasecmp (name + n - m, suffix) == 0;
+}
+
+/* One file of the directory: an export if it is a disk or a snapshot, that
+ * is, if it has a descriptor.
+ */
+static int
+add_file (void *opaque, int dir, const char *name, const char *path,
+          struct vd_err *err)
+{
+  struct exports *e = opaque;
+  const struct vd_format *fmt;
+  struct vd_member *m;
+  struct vd_file *file;
+  enum vd_magic magic;
+  struct vd_err why;
+
+  if (!has_suffix (name, ".vmdk"))
+    return 0;
+  file = vd_dir_open (dir, name, path, &why);
+  if (!file || vd_image_probe (file, &magic, &fmt, &why) == -1) {
+    vd_file_close (file);
+    vd_warn (&e->opts.log, "%s", why.msg);
+    return 0;
+  }
+  if (magic != VD_MAGIC_TEXT && magic != VD_MAGIC_SPARSE) {
+    vd_file_close (file);       /* flat data */
+    return 0;
+  }
+  m = vd_family_add_file (e->family, file, path, &why);
+  if (!m) {
+    vd_warn (&e->opts.log, "not an export: %s", why.msg);
+    return 0;
+  }
+  if (!m->link->descriptor)     /* a bare extent of some disk */
+    return 0;
+  return add_export (e, m, err) ? 0 : -1;
+}
+
+/* dir=: everything in it. */
+static int
+open_dir (struct exports *e, struct vd_err *err)
+{
+  const struct export *leaf = NULL;
+  size_t i, k, leaves = 0;
+
+  if (vd_dir_scan (config.dir, add_file, e, err) == -1)
+    return -1;
+  for (i = 0; i < e->n; ++i)
+    if (open_export (e, &e->export[i], false, err) == -1)
+      return -1;
+  if (e->n == 0)
+    return vd_fail (err, VD_NOT_FOUND, "%s: there is no VMDK disk or snapshot "
+                    "in this directory", config.dir);
+
+  /* With one disk only, its newest snapshot is what "" means. */
+  for (i = 0; i < e->n; ++i) {
+    for (k = 0; k < e->n; ++k)
+      if (e->export[k].member->parent == e->export[i].member)
+        break;
+    if (k == e->n) {
+      leaf = &e->export[i];
+      ++leaves;
+    }
+  }
+  if (leaves == 1)
+    e->dflt = leaf;
+  return 0;
+}
+
+int
+exports_open (struct exports *e, struct vd_err *err)
+{
+  static char name[] = "vmdk";
+
+  *e = (struct exports) {
+    .opts = {
+      .log = { .fn = serve_log, .opaque = name },
+      .allow_dirty = config.allow_dirty,
+      .ignore_cid = config.ignore_cid,
+      .unconfined = config.unconfined,
+      .dirs = (const char *const *) config.dirs.path,
+      .nr_dirs = config.dirs.n,
+      .parent = config.parent,
+    },
+  };
+  e->family = vd_family_new (&e->opts, err);
+  if (!e->family)
+    return -1;
+  return config.file ? open_file (e, err) : open_dir (e, err);
+}
+
+void
+exports_close (struct exports *e)
+{
+  size_t i;
+
+  for (i = 0; i < e->n; ++i) {
+    struct export *x = &e->export[i];
+
+    vd_reader_free (x->reader);
+    vd_chain_free (x->chain);
+    free (x->name);
+    free (x->description);
+    free (x->error);
+  }
+  free (e->export);
+  vd_family_free (e->family);
+  *e = (struct exports) { .n = 0 };
+}
+
+struct export *
+exports_find (struct exports *e, const char *name)
+{
+  size_t i;
+
+  if (*name == '\0' && e->dflt)
+    name = e->dflt->name;
+  for (i = 0; i < e->n; ++i)
+    if (strcmp (e->export[i].name, name) == 0)
+      return &e->export[i];
+  return NULL;
+}
+
+struct vd_reader *
+export_reader (struct export *x, struct vd_err *err)
+{
+  struct vd_reader *reader;
+
+  pthread_mutex_lock (&lock);
+  if (!x->reader)
+    x->reader = vd_reader_new (x->chain, config.cache_size, err);
+  reader = x->reader;
+  pthread_mutex_unlock (&lock);
+  return reader;
+}

@@ -1,0 +1,260 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* nbdkit-vmdk-plugin: VMDK disks with all their snapshots, read-only.
+ *
+ * nbdkit's callbacks are turned into calls of the library; what there is to
+ * serve is found in exports.c.  Everything is opened in get_ready: later the
+ * current directory, stderr and the user may be different.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+#include "config.h"
+#include "exports.h"
+#include "serve.h"
+
+#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+
+/* -D vmdk.map=1: how each read is put together. */
+NBDKIT_DLL_PUBLIC int vmdk_debug_map;
+
+static struct exports exports;
+
+struct handle {
+  const struct export *export;
+  struct vd_reader *reader;
+};
+
+/* The chains end in a base of their own: there is nothing underneath. */
+static const struct vd_base nothing = { .file = NULL, .align = 1 };
+
+static void
+vmdk_unload (void)
+{
+  exports_close (&exports);
+  config_free ();
+}
+
+static int
+vmdk_config (const char *key, const char *value)
+{
+  const int r = config_parse (key, value);
+
+  if (r == 0)
+    nbdkit_error ("unknown parameter '%s'; see nbdkit-vmdk-plugin(1)", key);
+  return r == 1 ? 0 : -1;
+}
+
+static int
+vmdk_config_complete (void)
+{
+  if (!config.file == !config.dir) {
+    nbdkit_error ("give either file=FILE, a VMDK disk or snapshot, or "
+                  "dir=DIR, a directory of them; see nbdkit-vmdk-plugin(1)");
+    return -1;
+  }
+  return 0;
+}
+
+static void
+vmdk_dump_plugin (void)
+{
+  serve_dump ("vmdk");
+}
+
+static int
+vmdk_get_ready (void)
+{
+  struct vd_err err;
+
+  if (exports_open (&exports, &err) == -1) {
+    nbdkit_error ("%s", err.msg);
+    return -1;
+  }
+  return 0;
+}
+
+static int
+vmdk_list_exports (int readonly, int is_tls, struct nbdkit_exports *list)
+{
+  size_t i;
+
+  (void) readonly;
+  (void) is_tls;
+  for (i = 0; i < exports.n; ++i)
+    if (nbdkit_add_export (list, exports.export[i].name,
+                           exports.export[i].description) == -1)
+      return -1;
+  return 0;
+}
+
+static const char *
+vmdk_default_export (int readonly, int is_tls)
+{
+  (void) readonly;
+  (void) is_tls;
+  return exports.dflt ? exports.dflt->name : "";
+}
+
+static void *
+vmdk_open (int readonly)
+{
+  const char *name = nbdkit_export_name ();
+  struct export *x = name ? exports_find (&exports, name) : NULL;
+  struct handle *h;
+  struct vd_err err;
+  char safe[256];
+
+  (void) readonly;
+  if (!name)
+    return NULL;
+  if (!x) {
+    vd_escape (safe, sizeof safe, name);
+    nbdkit_error ("there is no export '%s'; nbdinfo --list shows those that "
+                  "there are", safe);
+    return NULL;
+  }
+  if (x->error) {
+    nbdkit_error ("export %s cannot be opened: %s", x->name, x->error);
+    return NULL;
+  }
+  h = calloc (1, sizeof *h);
+  if (!h) {
+    nbdkit_error ("calloc: %m");
+    return NULL;
+  }
+  h->export = x;
+  h->reader = export_reader (x, &err);
+  if (!h->reader) {
+    nbdkit_error ("%s", err.msg);
+    free (h);
+    return NULL;
+  }
+  return h;
+}
+
+static void
+vmdk_close (void *handle)
+{
+  free (handle);
+}
+
+static int64_t
+vmdk_get_size (void *handle)
+{
+  const struct handle *h = handle;
+
+  return (int64_t) h->export->chain->size;
+}
+
+static int
+vmdk_can_write (void *handle)
+{
+  (void) handle;
+  return 0;
+}
+
+/* All connections read the same files, which nobody writes. */
+static int
+vmdk_can_multi_conn (void *handle)
+{
+  (void) handle;
+  return 1;
+}
+
+static int
+vmdk_can_extents (void *handle)
+{
+  (void) handle;
+  return 1;
+}
+
+static int
+vmdk_can_cache (void *handle)
+{
+  (void) handle;
+  return NBDKIT_CACHE_EMULATE;  /* the server reads through us */
+}
+
+static int
+vmdk_block_size (void *handle, uint32_t *minimum, uint32_t *preferred,
+                 uint32_t *maximum)
+{
+  const struct handle *h = handle;
+
+  *minimum = 1;
+  *preferred = serve_preferred_block (h->export->chain);
+  *maximum = UINT32_MAX;
+  return 0;
+}
+
+static int
+failed (const struct vd_err *err)
+{
+  errno = serve_failed (err);
+  return -1;
+}
+
+static int
+vmdk_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
+            uint32_t flags)
+{
+  const struct handle *h = handle;
+  struct vd_err err;
+
+  (void) flags;
+  if (vmdk_debug_map)
+    serve_debug_map (h->reader, count, offset);
+  if (vd_read (h->reader, &nothing, buf, count, offset, &err) == -1)
+    return failed (&err);
+  return 0;
+}
+
+static int
+vmdk_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
+              struct nbdkit_extents *extents)
+{
+  const struct handle *h = handle;
+  struct vd_err err;
+
+  if (serve_extents (h->reader, &nothing, count, offset, flags, extents,
+                     &err) == -1)
+    return failed (&err);
+  return 0;
+}
+
+static struct nbdkit_plugin plugin = {
+  .name = "vmdk",
+  .longname = "nbdkit VMDK plugin",
+  .version = VMDKDELTA_VERSION,
+  .description = "VMDK disks and snapshots, whole chains, read-only",
+  .magic_config_key = "file",
+  .unload = vmdk_unload,
+  .config = vmdk_config,
+  .config_complete = vmdk_config_complete,
+  .config_help = config_help,
+  .dump_plugin = vmdk_dump_plugin,
+  .get_ready = vmdk_get_ready,
+  .list_exports = vmdk_list_exports,
+  .default_export = vmdk_default_export,
+  .open = vmdk_open,
+  .close = vmdk_close,
+  .get_size = vmdk_get_size,
+  .can_write = vmdk_can_write,
+  .can_multi_conn = vmdk_can_multi_conn,
+  .can_extents = vmdk_can_extents,
+  .can_cache = vmdk_can_cache,
+  .block_size = vmdk_block_size,
+  .pread = vmdk_pread,
+  .extents = vmdk_extents,
+  .errno_is_preserved = 1,
+};
+
+NBDKIT_REGISTER_PLUGIN (plugin)
