@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -76,6 +77,23 @@ spawn (const char *log, int listen_fd, char *const *argv)
   }
   execvp (argv[0], argv);
   _exit (127);
+}
+
+/* Wait until an nbdkit has done with all its connections: a thread serves each,
+ * and what belongs to one is not freed if the server is stopped before.
+ */
+static inline void
+wait_idle (pid_t nbdkit)
+{
+  char path[64];
+  struct stat st;
+
+  snprintf (path, sizeof path, "/proc/%ld/task", (long) nbdkit);
+  for (int i = 0; i < 5000; i++) {
+    if (stat (path, &st) == -1 || st.st_nlink <= 3)     /* ".", "..", one */
+      return;
+    usleep (1000);
+  }
 }
 
 /* Wait for the end of a program.  0, or -1 after printing what became of it,

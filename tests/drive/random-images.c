@@ -138,10 +138,10 @@ static int
 read_whole (void)
 {
   uint8_t *buf = mk_alloc (MAX_READ, 1);
-  uint64_t n, offset;
+  uint64_t n, offset = 0;
   int r = 0;
 
-  for (offset = 0; r == 0 && offset < c->capacity; offset += n) {
+  for (; r == 0 && offset < c->capacity; offset += n) {
     n = c->capacity - offset < MAX_READ ? c->capacity - offset : MAX_READ;
     memset (buf, 0xa5, n);
     total.reads++;
@@ -319,7 +319,7 @@ got_status (void *opaque, const char *context, uint64_t offset,
     st->r = failed ("status of %" PRIu64 ": %zu extents at %" PRIu64,
                     st->offset, n / 2, offset);
   for (size_t i = 0; i + 1 < n && st->r == 0; i += 2) {
-    /* Only the last one may reach past what was asked for. */
+    /* Only the last one may reach past what was asked. */
     if (entries[i] == 0 || entries[i] > c->capacity - st->end ||
         st->end >= st->offset + st->asked)
       st->r = failed ("status %" PRIu64 "+%" PRIu64 ": an extent of %" PRIu32
@@ -435,8 +435,8 @@ connect_all (void)
 static void
 check_case (uint64_t seed, uint64_t reads, uint64_t every)
 {
-  int r;
   pid_t pid;
+  int r;
 
   c = mk_random_case (seed);
   mk_rng_seed (&rng, mk_hash (seed, 1));
@@ -460,9 +460,12 @@ check_case (uint64_t seed, uint64_t reads, uint64_t every)
     r = check_qemu ();
 
   for (int i = 0; i < CONNECTIONS; i++) {
+    if (r == 0 && nbd_shutdown (nbd[i], 0) == -1)
+      r = failed ("disconnecting: %s", nbd_get_error ());
     nbd_close (nbd[i]);
     nbd[i] = NULL;
   }
+  wait_idle (pid);
   kill (pid, SIGTERM);
   if (finish (pid, "nbdkit", in_dir ("nbdkit.log")) == -1)
     r = failed ("nbdkit");
@@ -480,8 +483,7 @@ main (int argc, char **argv)
   filter = getenv ("FILTER");
   tmpdir = getenv ("TMPDIR") ? getenv ("TMPDIR") : "/tmp";
   if (argc < 3 || argc > 5 || filter == NULL) {
-    fprintf (stderr, "usage: FILTER=... random-images START COUNT [READS "
-             "[QEMU-EVERY]]\n");
+    fputs ("usage: random-images START COUNT [READS [QEMU-EVERY]]\n", stderr);
     return 2;
   }
   start = strtoull (argv[1], NULL, 0);
