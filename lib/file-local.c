@@ -10,8 +10,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <linux/fs.h>
 
 #include "bytes.h"
 #include "cleanup.h"
@@ -20,6 +23,7 @@
 struct local_file {
   struct vd_file file;
   int fd;
+  bool block;
 };
 
 static int
@@ -93,6 +97,65 @@ local_extents (struct vd_file *f, uint64_t offset, uint64_t length,
   return 0;
 }
 
+static int
+local_pwrite (struct vd_file *f, const void *buf, size_t n, uint64_t offset,
+              struct vd_err *err)
+{
+  const struct local_file *l = (struct local_file *) f;
+  const char *p = buf;
+
+  while (n > 0) {
+    const ssize_t r = pwrite (l->fd, p, n, (off_t) offset);
+
+    if (r == -1 && errno == EINTR)
+      continue;
+    if (r <= 0)
+      return vd_fail_errno (err, r == 0 ? EIO : errno,
+                            "%s: cannot write %zu bytes at byte %" PRIu64,
+                            f->name, n, offset);
+    p += r;
+    n -= (size_t) r;
+    offset += (uint64_t) r;
+  }
+  return 0;
+}
+
+static int
+local_zero (struct vd_file *f, uint64_t offset, uint64_t length,
+            struct vd_err *err)
+{
+  const struct local_file *l = (struct local_file *) f;
+  uint64_t range[2] = { offset, length };
+  int r;
+
+  if (f->growable)
+    return 1;
+  if (l->block)
+    r = offset % VD_SECTOR || length % VD_SECTOR
+      ? 1 : ioctl (l->fd, BLKZEROOUT, range);
+  else
+    r = fallocate (l->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                   (off_t) offset, (off_t) length);
+  if (r == 0)
+    return 0;
+  /* Not possible here is not an error; anything else is. */
+  if (r == 1 || errno == EOPNOTSUPP || errno == ENOTTY || errno == EINVAL ||
+      errno == ENOSYS)
+    return 1;
+  return vd_fail_errno (err, errno, "%s: cannot zero %" PRIu64
+                        " bytes at byte %" PRIu64, f->name, length, offset);
+}
+
+static int
+local_flush (struct vd_file *f, struct vd_err *err)
+{
+  const struct local_file *l = (struct local_file *) f;
+
+  if (fsync (l->fd) == -1)
+    return vd_fail_errno (err, errno, "%s: cannot flush", f->name);
+  return 0;
+}
+
 static void
 local_close (struct vd_file *f)
 {
@@ -107,6 +170,22 @@ static const struct vd_file_ops local_ops = {
   .extents = local_extents,
   .close = local_close,
 };
+
+static const struct vd_file_ops local_rw_ops = {
+  .pread = local_pread,
+  .extents = local_extents,
+  .close = local_close,
+  .pwrite = local_pwrite,
+  .zero = local_zero,
+  .flush = local_flush,
+};
+
+int
+vd_file_fd (const struct vd_file *f)
+{
+  return f->ops == &local_ops || f->ops == &local_rw_ops
+    ? ((const struct local_file *) f)->fd : -1;
+}
 
 static const char *
 type_of (mode_t mode)
@@ -153,6 +232,7 @@ vd_file_from_fd (int fd, const char *name, struct vd_err *err)
   l->file.dev = st.st_dev;
   l->file.ino = st.st_ino;
   l->fd = fd;
+  l->block = S_ISBLK (st.st_mode);
   return (struct vd_file *) VD_TAKE (l);
 }
 
@@ -170,5 +250,50 @@ vd_file_open (const char *path, struct vd_err *err)
   f = vd_file_from_fd (fd, path, err);
   if (!f)
     close (fd);
+  return f;
+}
+
+static struct vd_file *
+open_with (const char *path, int flags, struct vd_err *err)
+{
+  struct vd_file *f;
+  const int fd = open (path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
+
+  if (fd == -1) {
+    vd_fail_errno (err, errno, "%s: cannot %s", path,
+                   flags & O_CREAT ? "create" : "open for writing");
+    return NULL;
+  }
+  f = vd_file_from_fd (fd, path, err);
+  if (!f) {
+    close (fd);
+    return NULL;
+  }
+  f->ops = &local_rw_ops;
+  return f;
+}
+
+struct vd_file *
+vd_file_open_rw (const char *path, struct vd_err *err)
+{
+  struct stat st;
+  /* O_EXCL without O_CREAT has a meaning for block devices only. */
+  const int excl = stat (path, &st) == 0 && S_ISBLK (st.st_mode) ? O_EXCL : 0;
+  struct vd_file *f = open_with (path, O_RDWR | excl, err);
+
+  if (!f && err && err->errnum == EBUSY)
+    vd_fail (err, VD_DENIED, "%s is in use (mounted, or part of an array or "
+             "volume group, or opened by another program): stop that first",
+             path);
+  return f;
+}
+
+struct vd_file *
+vd_file_create (const char *path, struct vd_err *err)
+{
+  struct vd_file *f = open_with (path, O_RDWR | O_CREAT | O_EXCL, err);
+
+  if (f)
+    f->growable = true;
   return f;
 }

@@ -27,6 +27,65 @@ vd_file_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
   return f->ops->pread (f, buf, n, offset, err);
 }
 
+static int
+check_write (const struct vd_file *f, uint64_t n, uint64_t offset,
+             struct vd_err *err)
+{
+  if (!f->ops->pwrite)
+    return vd_fail (err, VD_USAGE, "%s: opened read-only", f->name);
+  if (n > INT64_MAX || offset > INT64_MAX - n ||
+      (!f->growable && offset + n > f->size))
+    return vd_fail (err, VD_USAGE,
+                    "%s: cannot write %" PRIu64 " bytes at byte %" PRIu64
+                    ": it ends at byte %" PRIu64, f->name, n, offset,
+                    f->size);
+  return 0;
+}
+
+int
+vd_file_pwrite (struct vd_file *f, const void *buf, size_t n,
+                uint64_t offset, struct vd_err *err)
+{
+  if (n == 0)
+    return 0;
+  if (check_write (f, n, offset, err) == -1 ||
+      f->ops->pwrite (f, buf, n, offset, err) == -1)
+    return -1;
+  if (f->growable)
+    f->size = vd_max (f->size, offset + n);
+  return 0;
+}
+
+int
+vd_file_zero (struct vd_file *f, uint64_t offset, uint64_t length,
+              struct vd_err *err)
+{
+  static const uint8_t zeros[65536];
+  uint64_t n;
+  int r = 1;
+
+  if (length == 0)
+    return 0;
+  if (check_write (f, length, offset, err) == -1)
+    return -1;
+  if (f->ops->zero)
+    r = f->ops->zero (f, offset, length, err);
+  for (; r == 1 && length > 0; offset += n, length -= n) {
+    n = vd_min (length, sizeof zeros);
+    if (f->ops->pwrite (f, zeros, (size_t) n, offset, err) == -1)
+      return -1;
+    if (f->growable)
+      f->size = vd_max (f->size, offset + n);
+  }
+  return r == -1 ? -1 : 0;
+}
+
+int
+vd_file_flush (struct vd_file *f, struct vd_err *err)
+{
+  return f->ops->flush ? f->ops->flush (f, err) : 0;
+}
+
 /* Counts what went through, so that a file whose ops stop short is asked
  * again from there.
  */

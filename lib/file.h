@@ -54,12 +54,32 @@ struct vd_file_ops {
 
   /* May be NULL: nothing to close. */
   void (*close) (struct vd_file *f);
+
+  /* The rest is NULL in files that are only read. */
+
+  /* Write exactly n bytes.  The range lies inside [0, size), unless the file
+   * is growable.
+   */
+  int (*pwrite) (struct vd_file *f, const void *buf, size_t n,
+                 uint64_t offset, struct vd_err *err);
+
+  /* Make [offset, offset+length) read as zeros without writing them, giving
+   * the space back where that is possible.  Returns 1 when it cannot be done
+   * here: zeros are written then.  May be NULL, which says the same.
+   */
+  int (*zero) (struct vd_file *f, uint64_t offset, uint64_t length,
+               struct vd_err *err);
+
+  /* Return when everything written is on stable storage. */
+  int (*flush) (struct vd_file *f, struct vd_err *err);
 };
 
 struct vd_file {
   const struct vd_file_ops *ops;
   char *name;                   /* owned */
   uint64_t size;                /* bytes */
+  bool growable;                /* writing past the end extends it; then it
+                                   may be written by one thread only */
   /* Identity, to recognise loops and double use; 0, 0 when unknown. */
   dev_t dev;
   ino_t ino;
@@ -76,6 +96,19 @@ extern struct vd_file *vd_file_from_fd (int fd, const char *name,
  */
 extern struct vd_file *vd_file_open (const char *path, struct vd_err *err);
 
+/* Open an existing file or block device for reading and writing; its size
+ * does not change.  A block device is opened exclusively (O_EXCL), which fails
+ * if it is mounted or otherwise in use.
+ */
+extern struct vd_file *vd_file_open_rw (const char *path,
+                                        struct vd_err *err);
+
+/* Create a new, growable file; there must be none of that name. */
+extern struct vd_file *vd_file_create (const char *path, struct vd_err *err);
+
+/* The descriptor of a local file, for what has no function here, or -1. */
+extern int vd_file_fd (const struct vd_file *f);
+
 /* A file in memory; data is borrowed. */
 extern struct vd_file *vd_file_memory (const char *name, const void *data,
                                        size_t size, struct vd_err *err);
@@ -85,6 +118,16 @@ extern struct vd_file *vd_file_memory (const char *name, const void *data,
  */
 extern int vd_file_pread (struct vd_file *f, void *buf, size_t n,
                           uint64_t offset, struct vd_err *err);
+
+/* Write exactly n bytes.  Fails with VD_USAGE on a file that is only read. */
+extern int vd_file_pwrite (struct vd_file *f, const void *buf, size_t n,
+                           uint64_t offset, struct vd_err *err);
+
+/* Make a range read as zeros, in the cheapest way the file has. */
+extern int vd_file_zero (struct vd_file *f, uint64_t offset, uint64_t length,
+                         struct vd_err *err);
+
+extern int vd_file_flush (struct vd_file *f, struct vd_err *err);
 
 /* Covers the range completely unless fn stops it.  Parts past the end of the
  * file are not allowed.
