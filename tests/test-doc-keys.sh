@@ -1,0 +1,40 @@
+#!/bin/bash
+# The parameters that a module's --help lists are those in its manual page, both
+# ways.  A module or page that does not exist yet is not compared.
+. "$top_srcdir/tests/lib.sh"
+need filter
+
+# Keys in the help text of the module: lines "key=..." or "[key=]..." in its part.
+help_keys () {  # WHAT ("filter: NAME" or "plugin: NAME"), from stdin
+    awk -v what="$1" '/^(filter|plugin): / { on = ($0 ~ "^" what "( |$)"); next } on' |
+        sed -n 's/^\[\{0,1\}\([a-z][a-z0-9-]*\)=.*/\1/p' | sort -u
+}
+
+# Keys in the PARAMETERS of a manual page: =item B<key=>VALUE, =item [B<key=>]VALUE.
+page_keys () {  # FILE
+    awk '/^=head1/ { on = ($2 == "PARAMETERS") } on' "$1" |
+        sed -n 's/^=item \[\{0,1\}B<\([a-z][a-z0-9-]*\)=.*/\1/p' | sort -u
+}
+
+compare () {  # PAGE; keys of the help text in file "help"
+    page_keys "$1" > page
+    [ -s help ] || fail "no parameters in the help text for $1"
+    diff help page || fail "parameters in --help (<) and in $1 (>) differ"
+    echo "$(wc -l < page) parameters: ${1##*/}"
+}
+
+nbdkit --filter="$FILTER" null --help | help_keys 'filter: vmdkdelta' > help
+compare "$top_srcdir/docs/nbdkit-vmdkdelta-filter.pod"
+
+page=$top_srcdir/docs/nbdkit-vmdk-plugin.pod
+if [ "${PLUGIN:-}" ] && [ -e "$page" ]; then
+    nbdkit "$PLUGIN" --help | help_keys 'plugin: vmdk' > help
+    compare "$page"
+fi
+
+# Each parameter of the filter is in the synopsis too.
+page=$top_srcdir/docs/nbdkit-vmdkdelta-filter.pod
+for key in $(page_keys "$page"); do
+    awk '/^=head1/ { on = ($2 == "SYNOPSIS") } on' "$page" | grep -q -e "[[ ]$key=" ||
+        fail "$key is not in the synopsis of $page"
+done
