@@ -24,7 +24,6 @@
 
 #include "base.h"
 #include "config.h"
-#include "deltas.h"
 #include "serve.h"
 #include "vmdkdelta.h"
 
@@ -38,7 +37,9 @@ NBDKIT_DLL_PUBLIC int vmdkdelta_debug_map;
  */
 static unsigned nr_loads;
 
-static struct deltas deltas;
+static struct vd_opts opts;     /* borrowed by the deltas */
+static struct vd_deltas deltas;
+static struct vd_reader *reader;
 
 /* What the first connection found: all others must find the same.
  * Protected by the lock.
@@ -61,7 +62,9 @@ vmdkdelta_load (void)
 static void
 vmdkdelta_unload (void)
 {
-  deltas_close (&deltas);
+  vd_reader_free (reader);
+  vd_deltas_close (&deltas);
+  reader = NULL;
   config_free ();
   free (export_name);
   export_name = NULL;
@@ -108,10 +111,26 @@ vmdkdelta_thread_model (THREAD_MODEL_ARGS)
 static int
 vmdkdelta_get_ready (int thread_model)
 {
+  static char name[] = "vmdkdelta";
+  const struct vd_deltas_opts how = {
+    .no_follow = !config.follow,
+    .allow_no_parent = config.allow_no_parent,
+  };
   struct vd_err err;
 
   (void) thread_model;
-  if (deltas_open (&deltas, &err) == -1) {
+  opts = (struct vd_opts) {
+    .log = { .fn = serve_log, .opaque = name },
+    .allow_dirty = config.allow_dirty,
+    .ignore_cid = config.ignore_cid,
+    .unconfined = config.unconfined,
+    .dirs = (const char *const *) config.dirs.path,
+    .nr_dirs = config.dirs.n,
+  };
+  if (vd_deltas_open (&deltas, (const char *const *) config.deltas.path,
+                      config.deltas.n, &how, &opts, &err) == 0)
+    reader = vd_reader_new (deltas.chain, config.cache_size, &err);
+  if (!reader) {
     nbdkit_error ("%s", err.msg);
     return -1;
   }
@@ -324,8 +343,8 @@ vmdkdelta_pread (nbdkit_next *next, void *handle, void *buf, uint32_t count,
   (void) next;
   (void) flags;
   if (vmdkdelta_debug_map)
-    serve_debug_map (deltas.reader, count, offset);
-  if (vd_read (deltas.reader, &h->vd_base, buf, count, offset, &err) == -1)
+    serve_debug_map (reader, count, offset);
+  if (vd_read (reader, &h->vd_base, buf, count, offset, &err) == -1)
     return failed (&err, errnum);
   return 0;
 }
@@ -339,7 +358,7 @@ vmdkdelta_extents (nbdkit_next *next, void *handle, uint32_t count,
   struct vd_err err;
 
   (void) next;
-  if (serve_extents (deltas.reader, &h->vd_base, count, offset, flags,
+  if (serve_extents (reader, &h->vd_base, count, offset, flags,
                      extents, &err) == -1)
     return failed (&err, errnum);
   return 0;

@@ -15,6 +15,7 @@
  *     link       a descriptor and its extents               link.h
  *     parents    where the parent of a link is              parents.h
  *     family     links opened once, and their parents       family.h
+ *     deltas     deltas for a base that is not a VMDK       deltas.h
  *     chain      links on top of each other: answers map    chain.h
  *     map        the chain's answers, kept                  map.h
  *     reader     requests turned into few large reads       reader.h
@@ -38,6 +39,7 @@
 #define VMDKDELTA_H
 
 #include "chain.h"
+#include "deltas.h"
 #include "descriptor.h"
 #include "dir.h"
 #include "err.h"

@@ -3,45 +3,32 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Opening the deltas; see deltas.h.
- *
- * The deltas given are stacked as they are given.  From the oldest one on,
- * parents are followed as long as they are deltas themselves.  The first one
- * that is not is the base: its place is taken by the export underneath, and
- * all that is used of it is its descriptor, to see whether the CIDs fit.
- */
+/* Stacking deltas and following their parents; see deltas.h. */
 
 #include <ctype.h>
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include <nbdkit-filter.h>
-
-#include "config.h"
 #include "deltas.h"
-#include "serve.h"
 
 /* Is it a delta at all?  A disk that says it has no parent would hide the
  * base completely if its holes read as zeros, as they should.
  */
 static int
-check_role (struct vd_link *link, struct vd_err *err)
+check_role (struct vd_link *link, bool allow_no_parent, struct vd_err *err)
 {
   if (link->role != VD_ROLE_BASE)
     return 0;
-  if (config.allow_no_parent) {
+  if (allow_no_parent) {
     link->role = VD_ROLE_BARE;
     return 0;
   }
   return vd_fail (err, VD_USAGE,
                   "%s is not a delta: its descriptor says that it has no "
                   "parent (parentCID=ffffffff), so nothing would be seen of "
-                  "the base.  Give the snapshot's file, or "
-                  "delta-allow-no-parent=true to lay it over the base all "
-                  "the same", link->path);
+                  "the base.  Give the snapshot's file (or allow-no-parent, "
+                  "to lay it over the base all the same)", link->path);
 }
 
 /* "vm-000002.vmdk": products name snapshots like that, and never a base. */
@@ -64,7 +51,8 @@ is_snapshot_name (const char *hint)
  * that is normal: the user has its content, not its descriptor.
  */
 static int
-parent_missing (const struct vd_link *link, struct vd_err *err)
+parent_missing (const struct vd_link *link, const struct vd_log *log,
+                struct vd_err *err)
 {
   const char *hint = vd_link_hint (link);
 
@@ -72,20 +60,20 @@ parent_missing (const struct vd_link *link, struct vd_err *err)
     return -1;
   if (hint && is_snapshot_name (hint)) {
     vd_err_prefix (err, "the parent of %s is a snapshot too, and it is "
-                   "missing (if the base already holds it, say "
-                   "delta-follow=false): ", link->path);
+                   "missing (if the base holds it already, say not to follow "
+                   "parents): ", link->path);
     return -1;
   }
-  fprintf (stderr, "nbdkit: vmdkdelta: warning: the export underneath is "
-           "taken for the parent of %s, unchecked: %s\n", link->path,
-           err->msg);
+  vd_warn (log, "the base that was given is taken for the parent of %s, "
+           "unchecked: %s", link->path, err->msg);
   return 0;
 }
 
 /* Follow parents from *oldest on, and move it down. */
 static int
-follow (struct deltas *d, const struct vd_member *newest,
-        struct vd_member **oldest, struct vd_err *err)
+follow (struct vd_deltas *d, const struct vd_opts *opts,
+        const struct vd_member *newest, struct vd_member **oldest,
+        struct vd_err *err)
 {
   const struct vd_member *m;
   struct vd_member *parent;
@@ -97,7 +85,7 @@ follow (struct deltas *d, const struct vd_member *newest,
                       "the chain of %s has more than %u links",
                       newest->link->path, VD_MAX_LINKS);
     if (vd_family_find_parent (d->family, *oldest, err) == -1)
-      return parent_missing ((*oldest)->link, err);
+      return parent_missing ((*oldest)->link, &opts->log, err);
     parent = (*oldest)->parent;
     if (!parent)
       return 0;
@@ -111,18 +99,19 @@ follow (struct deltas *d, const struct vd_member *newest,
         break;
     }
     if (parent->link->role == VD_ROLE_BASE) {
-      nbdkit_debug ("base %s: its place is taken by the export underneath",
-                    parent->link->path);
-      return vd_chain_check_pair ((*oldest)->link, parent->link, &d->opts,
-                                  err);
+      vd_debug (&opts->log, "base %s: its place is taken by the base that was "
+                "given", parent->link->path);
+      d->base = parent->link;
+      return vd_chain_check_pair ((*oldest)->link, parent->link, opts, err);
     }
     *oldest = parent;
   }
 }
 
 static int
-make_chain (struct deltas *d, const struct vd_member *newest,
-            const struct vd_member *oldest, struct vd_err *err)
+make_chain (struct vd_deltas *d, const struct vd_opts *opts,
+            const struct vd_member *newest, const struct vd_member *oldest,
+            struct vd_err *err)
 {
   struct vd_link *links[VD_MAX_LINKS];
   const struct vd_member *m;
@@ -137,63 +126,52 @@ make_chain (struct deltas *d, const struct vd_member *newest,
       break;
   }
   for (i = VD_MAX_LINKS - n; i < VD_MAX_LINKS; ++i) {
-    if (vd_link_load (links[i], &d->opts, err) == -1)
+    if (vd_link_load (links[i], opts, err) == -1)
       return -1;
-    nbdkit_debug ("delta %s: %s, %" PRIu64 " bytes, %zu extents, grain %"
-                  PRIu64, links[i]->path, vd_link_format (links[i]),
-                  links[i]->capacity, links[i]->nr_pieces,
-                  vd_link_max_grain (links[i]));
+    vd_debug (&opts->log, "delta %s: %s, %" PRIu64 " bytes, %zu extents, "
+              "grain %" PRIu64, links[i]->path, vd_link_format (links[i]),
+              links[i]->capacity, links[i]->nr_pieces,
+              vd_link_max_grain (links[i]));
   }
-  d->chain = vd_chain_new (&links[VD_MAX_LINKS - n], n, &d->opts, err);
-  if (!d->chain)
-    return -1;
-  d->reader = vd_reader_new (d->chain, config.cache_size, err);
-  return d->reader ? 0 : -1;
+  d->chain = vd_chain_new (&links[VD_MAX_LINKS - n], n, opts, err);
+  return d->chain ? 0 : -1;
 }
 
 int
-deltas_open (struct deltas *d, struct vd_err *err)
+vd_deltas_open (struct vd_deltas *d, const char *const *paths, size_t n,
+                const struct vd_deltas_opts *how, const struct vd_opts *opts,
+                struct vd_err *err)
 {
-  static char name[] = "vmdkdelta";
   struct vd_member *newest = NULL, *oldest = NULL, *m;
   size_t i;
 
-  *d = (struct deltas) {
-    .opts = {
-      .log = { .fn = serve_log, .opaque = name },
-      .allow_dirty = config.allow_dirty,
-      .ignore_cid = config.ignore_cid,
-      .unconfined = config.unconfined,
-      .dirs = (const char *const *) config.dirs.path,
-      .nr_dirs = config.dirs.n,
-    },
-  };
-  d->family = vd_family_new (&d->opts, err);
+  *d = (struct vd_deltas) { .family = vd_family_new (opts, err) };
   if (!d->family)
     return -1;
+  if (n == 0)
+    return vd_fail (err, VD_USAGE, "no delta was given");
 
-  for (i = 0; i < config.deltas.n; ++i, newest = m) {
-    m = vd_family_add (d->family, config.deltas.path[i], err);
-    if (!m || check_role (m->link, err) == -1)
+  for (i = 0; i < n; ++i, newest = m) {
+    m = vd_family_add (d->family, paths[i], err);
+    if (!m || check_role (m->link, how->allow_no_parent, err) == -1)
       return -1;
     if (d->family->nr_members != i + 1)
-      return vd_fail (err, VD_USAGE, "delta=%s is the same file as one given "
-                      "before", config.deltas.path[i]);
+      return vd_fail (err, VD_USAGE, "%s is the same file as one given before",
+                      paths[i]);
     if (newest)
       vd_family_set_parent (m, newest);
     else
       oldest = m;
   }
-  if (config.follow && follow (d, newest, &oldest, err) == -1)
+  if (!how->no_follow && follow (d, opts, newest, &oldest, err) == -1)
     return -1;
-  return make_chain (d, newest, oldest, err);
+  return make_chain (d, opts, newest, oldest, err);
 }
 
 void
-deltas_close (struct deltas *d)
+vd_deltas_close (struct vd_deltas *d)
 {
-  vd_reader_free (d->reader);
   vd_chain_free (d->chain);
   vd_family_free (d->family);
-  *d = (struct deltas) { .reader = NULL };
+  *d = (struct vd_deltas) { .chain = NULL };
 }

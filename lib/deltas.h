@@ -1,0 +1,42 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Deltas for a base that is not a VMDK: an NBD export, a raw file, a device.
+ *
+ * The deltas given are stacked as they are given, oldest first.  From the
+ * oldest one on, parents are followed as long as they are deltas themselves.
+ * The first one that is not is the base: the base that the user gave takes its
+ * place, and all that is used of it is its descriptor, to see whether CIDs
+ * and sizes fit.  When it is not there, that is said.
+ *
+ * Threads: opened by one; then immutable.
+ */
+
+#ifndef VD_DELTAS_H
+#define VD_DELTAS_H
+
+#include "family.h"
+
+struct vd_deltas {
+  struct vd_family *family;
+  struct vd_chain *chain;       /* without the base: holes are VD_BASE */
+  const struct vd_link *base;   /* read, not loaded; NULL if not found */
+};
+
+struct vd_deltas_opts {
+  bool no_follow;               /* take only the deltas given */
+  bool allow_no_parent;         /* also a disk that says it has no parent */
+};
+
+/* Fill *d.  opts is borrowed until vd_deltas_close, which must be called in
+ * any case.
+ */
+extern int vd_deltas_open (struct vd_deltas *d, const char *const *paths,
+                           size_t n, const struct vd_deltas_opts *how,
+                           const struct vd_opts *opts, struct vd_err *err);
+
+extern void vd_deltas_close (struct vd_deltas *d);
+
+#endif /* VD_DELTAS_H */
