@@ -399,21 +399,17 @@ read_pieces (const struct vd_chain *chain, struct scratch *s, uint8_t *buf,
   return 0;
 }
 
-/* All of [offset, offset+length), length <= WINDOW. */
+/* Everything but VD_BASE of runs, which begin at offset, into buf. */
 static int
-read_window (struct vd_reader *reader, struct scratch *s,
-             const struct vd_base *base, uint8_t *buf, uint64_t offset,
-             uint64_t length, struct vd_err *err)
+fetch (struct vd_reader *reader, struct scratch *s,
+       const struct vd_runs *runs, uint8_t *buf, uint64_t offset,
+       struct vd_err *err)
 {
-  const uint64_t end = offset + length;
   size_t i;
 
-  if (read_base_runs (base, &s->runs, buf, offset, end, err) == -1)
-    return -1;
-
   s->nr_pieces = 0;
-  for (i = 0; i < s->runs.n; ++i) {
-    const struct vd_run *r = &s->runs.run[i];
+  for (i = 0; i < runs->n; ++i) {
+    const struct vd_run *r = &runs->run[i];
     uint8_t *to = buf + (r->offset - offset);
 
     switch (r->kind) {
@@ -438,6 +434,20 @@ read_window (struct vd_reader *reader, struct scratch *s,
 }
 
 int
+vd_fetch (struct vd_reader *reader, const struct vd_runs *runs, void *buf,
+          uint64_t offset, struct vd_err *err)
+{
+  struct scratch *s = get_scratch (reader, err);
+  int r;
+
+  if (!s)
+    return -1;
+  r = fetch (reader, s, runs, buf, offset, err);
+  put_scratch (reader, s);
+  return r;
+}
+
+int
 vd_read (struct vd_reader *reader, const struct vd_base *base, void *buf,
          size_t count, uint64_t offset, struct vd_err *err)
 {
@@ -455,7 +465,9 @@ vd_read (struct vd_reader *reader, const struct vd_base *base, void *buf,
     r = vd_reader_map (reader, offset, want, false, &s->runs, err);
     if (r == 0) {
       n = vd_run_end (&s->runs.run[s->runs.n - 1]) - offset;
-      r = read_window (reader, s, base, p, offset, n, err);
+      r = read_base_runs (base, &s->runs, p, offset, offset + n, err);
+      if (r == 0)
+        r = fetch (reader, s, &s->runs, p, offset, err);
       p += n;
       count -= n;
       offset += n;

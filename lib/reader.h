@@ -45,6 +45,13 @@ extern int vd_read (struct vd_reader *reader, const struct vd_base *base,
                     void *buf, size_t count, uint64_t offset,
                     struct vd_err *err);
 
+/* Read what the layers hold of runs (in order, within 4 GiB of each other)
+ * into buf, which stands for the disk from offset on.  VD_BASE runs are left
+ * alone.
+ */
+extern int vd_fetch (struct vd_reader *reader, const struct vd_runs *runs,
+                     void *buf, uint64_t offset, struct vd_err *err);
+
 /* Describe [offset, offset+length), inside the disk, by holes, zeros and
  * data, to fn.  What is called VD_READS_ZERO reads as zeros.  Damaged parts
  * are called data: reading them tells what is wrong.  Covers at least one piece;
