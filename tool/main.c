@@ -1,0 +1,239 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* vmdkdelta: look at, check, make and apply VMDK disks and deltas.
+ *
+ * Here are the table of verbs, and what all of them do alike with their
+ * options.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool.h"
+
+/* A verb that is not linked in is NULL: files of tool/ are found by wildcard,
+ * and the others work without it.
+ */
+#pragma weak verb_check
+#pragma weak verb_create
+#pragma weak verb_apply
+
+static const struct verb *const verbs[] = {
+  &verb_info,
+  &verb_map,
+  &verb_check,
+  &verb_create,
+  &verb_apply,
+};
+#define NR_VERBS (sizeof verbs / sizeof verbs[0])
+
+static const struct verb *
+find_verb (const char *name)
+{
+  size_t i;
+
+  for (i = 0; i < NR_VERBS; ++i)
+    if (verbs[i] && strcmp (verbs[i]->name, name) == 0)
+      return verbs[i];
+  return NULL;
+}
+
+static void
+print_help (void)
+{
+  size_t i;
+
+  printf ("vmdkdelta: look at, check, make and apply VMDK disks and deltas\n"
+          "\n"
+          "Usage:\n"
+          "  vmdkdelta VERB [OPTIONS] FILE...\n"
+          "  vmdkdelta VERB --help\n"
+          "  vmdkdelta --help | --version\n"
+          "\n"
+          "Verbs:\n");
+  for (i = 0; i < NR_VERBS; ++i)
+    if (verbs[i])
+      printf ("  %-8s %s\n", verbs[i]->name, verbs[i]->summary);
+  printf ("\n"
+          "Examples:\n"
+          "  vmdkdelta info disk-000002.vmdk\n"
+          "  vmdkdelta info --chain disk-000002.vmdk\n"
+          "  vmdkdelta map --picture disk-000002.vmdk\n"
+          "\n"
+          "Exit status: 0 done, 1 could not be done, 2 wrong usage,\n"
+          "3 check found damage.  See vmdkdelta(1).\n");
+}
+
+static void
+print_verb_help (const struct verb *verb)
+{
+  printf ("vmdkdelta %s: %s\n\nUsage:\n  vmdkdelta %s %s\n\n%s",
+          verb->name, verb->summary, verb->name, verb->synopsis, verb->help);
+}
+
+/* End after an answer on stdout, which may be a full disk. */
+static void __attribute__ ((__noreturn__))
+answered (void)
+{
+  if (fflush (stdout) == EOF || ferror (stdout))
+    exit (tool_error ("stdout cannot be written"));
+  exit (STATUS_OK);
+}
+
+/* For completion, as libnbd's tools do it: one a line. */
+static void
+print_options (const struct option *o)
+{
+  for (; o->name; ++o)
+    if (strcmp (o->name, "long-options") != 0 &&
+        strcmp (o->name, "short-options") != 0)
+      printf ("--%s\n", o->name);
+}
+
+static void
+print_short_options (const char *s)
+{
+  for (; *s; ++s)
+    if (*s != ':' && *s != '+' && *s != '-')
+      printf ("-%c\n", *s);
+}
+
+/* opts->dirs, with room for one directory an argument. */
+static const char **dirs;
+
+static void
+add_dir (struct vd_opts *opts, int argc, const char *dir)
+{
+  if (!dirs) {
+    dirs = calloc ((size_t) argc, sizeof *dirs);
+    if (!dirs)
+      exit (tool_error ("out of memory"));
+  }
+  dirs[opts->nr_dirs++] = dir;
+  opts->dirs = dirs;
+}
+
+int
+next_option (const struct verb *verb, int argc, char **argv,
+             struct vd_opts *opts)
+{
+  int c;
+
+  if (opts)
+    opts->log.fn = tool_log;
+  for (;;) {
+    c = getopt_long (argc, argv, verb->short_options, verb->long_options,
+                     NULL);
+    switch (c) {
+    case OPT_HELP:
+      print_verb_help (verb);
+      answered ();
+    case OPT_LONG_OPTIONS:
+      print_options (verb->long_options);
+      answered ();
+    case OPT_SHORT_OPTIONS:
+      print_short_options (verb->short_options);
+      answered ();
+    case '?':                   /* getopt_long printed what is wrong */
+      fprintf (stderr, "vmdkdelta: see: vmdkdelta %s --help\n", verb->name);
+      exit (STATUS_USAGE);
+    default:
+      if (!opts)
+        return c;
+    }
+    switch (c) {
+    case OPT_PARENT_PATH:
+      add_dir (opts, argc, optarg);
+      break;
+    case OPT_PARENT:
+      if (opts->parent)
+        exit (tool_usage (verb, "--parent is given twice"));
+      opts->parent = optarg;
+      break;
+    case OPT_IGNORE_CID:
+      opts->ignore_cid = true;
+      break;
+    case OPT_ALLOW_DIRTY:
+      opts->allow_dirty = true;
+      break;
+    case OPT_UNCONFINED:
+      opts->unconfined = true;
+      break;
+    default:
+      return c;
+    }
+  }
+}
+
+static int
+unknown_verb (const char *name)
+{
+  tool_error ("there is no verb '%s'", name);
+  fprintf (stderr, "vmdkdelta: see: vmdkdelta --help\n");
+  return STATUS_USAGE;
+}
+
+static int
+run_verb (const struct verb *verb, int argc, char **argv)
+{
+  static char name[] = "vmdkdelta";
+  int status;
+
+  /* getopt_long prints argv[0] in front of its messages. */
+  argv[0] = name;
+  status = verb->run (argc, argv);
+  free (dirs);
+  return status;
+}
+
+int
+main (int argc, char **argv)
+{
+  static const struct option own[] = {
+    { "help", no_argument, NULL, OPT_HELP },
+    { "version", no_argument, NULL, OPT_OWN },
+    { NULL, 0, NULL, 0 },
+  };
+  const struct verb *verb;
+  const char *word = argc > 1 ? argv[1] : NULL;
+  size_t i;
+
+  if (!word) {
+    fprintf (stderr, "vmdkdelta: which verb?  See: vmdkdelta --help\n");
+    return STATUS_USAGE;
+  }
+  if (strcmp (word, "--version") == 0 || strcmp (word, "-V") == 0) {
+    printf ("vmdkdelta %s\n", VMDKDELTA_VERSION);
+    answered ();
+  }
+  if (strcmp (word, "--long-options") == 0) {
+    print_options (own);
+    answered ();
+  }
+  if (strcmp (word, "--short-options") == 0) {
+    printf ("-V\n");
+    answered ();
+  }
+  if (strcmp (word, "--verbs") == 0) {
+    for (i = 0; i < NR_VERBS; ++i)
+      if (verbs[i])
+        printf ("%s\n", verbs[i]->name);
+    answered ();
+  }
+  if (strcmp (word, "help") == 0 && argc > 2) {
+    verb = find_verb (argv[2]);
+    if (!verb)
+      return unknown_verb (argv[2]);
+    print_verb_help (verb);
+    answered ();
+  }
+  if (strcmp (word, "--help") == 0 || strcmp (word, "help") == 0) {
+    print_help ();
+    answered ();
+  }
+  verb = find_verb (word);
+  return verb ? run_verb (verb, argc - 1, argv + 1) : unknown_verb (word);
+}

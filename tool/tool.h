@@ -1,0 +1,173 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* What the verbs of the command share.
+ *
+ * A verb is a file that exports one struct verb, named in the table of
+ * main.c.  It parses its options with next_option, works with the library,
+ * writes its answer into a spool (so that nothing half done reaches a pipe),
+ * and returns an exit status.  Only main.c exits.
+ *
+ * Names that come from images are hostile: print them through tool_error,
+ * out_text or the JSON writer, never as they are.
+ */
+
+#ifndef VMDKDELTA_TOOL_H
+#define VMDKDELTA_TOOL_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "vmdkdelta.h"
+
+/* Exit statuses; documented in vmdkdelta(1), scripts depend on them. */
+enum status {
+  STATUS_OK = 0,
+  STATUS_ERROR = 1,             /* what was asked could not be done */
+  STATUS_USAGE = 2,             /* the command line makes no sense */
+  STATUS_DAMAGE = 3,            /* check: it was done, and found damage */
+};
+
+struct verb {
+  const char *name;             /* "info" */
+  const char *synopsis;         /* "FILE... [--json]": what follows the name */
+  const char *summary;          /* one line, for vmdkdelta --help */
+
+  /* The rest of --help: options and examples.  Each line ends with \n; a
+   * literal %s in it is an error.  Options shared by all verbs that open
+   * chains are CHAIN_HELP.
+   */
+  const char *help;
+
+  /* As getopt_long takes them.  HELP_OPTIONS must be among the long ones. */
+  const char *short_options;
+  const struct option *long_options;
+
+  /* argv[0] is the verb.  Returns one of enum status. */
+  int (*run) (int argc, char **argv);
+};
+
+extern const struct verb verb_info;
+extern const struct verb verb_map;
+extern const struct verb verb_check;
+extern const struct verb verb_create;
+extern const struct verb verb_apply;
+
+/* ---- Options (main.c) --------------------------------------------------- */
+
+/* Values of shared long options; a verb's own start at OPT_OWN. */
+enum {
+  OPT_HELP = 0x100,
+  OPT_LONG_OPTIONS,
+  OPT_SHORT_OPTIONS,
+  OPT_PARENT_PATH,
+  OPT_PARENT,
+  OPT_IGNORE_CID,
+  OPT_ALLOW_DIRTY,
+  OPT_UNCONFINED,
+  OPT_OWN,
+};
+
+#define HELP_OPTIONS                                            \
+  { "help", no_argument, NULL, OPT_HELP },                      \
+  { "long-options", no_argument, NULL, OPT_LONG_OPTIONS },      \
+  { "short-options", no_argument, NULL, OPT_SHORT_OPTIONS }
+
+/* For verbs that open chains. */
+#define CHAIN_OPTIONS                                           \
+  { "parent-path", required_argument, NULL, OPT_PARENT_PATH },  \
+  { "parent", required_argument, NULL, OPT_PARENT },            \
+  { "ignore-cid", no_argument, NULL, OPT_IGNORE_CID },          \
+  { "allow-dirty", no_argument, NULL, OPT_ALLOW_DIRTY },        \
+  { "unconfined", no_argument, NULL, OPT_UNCONFINED }
+
+#define CHAIN_HELP                                                         \
+  "  --parent-path=DIR  another place where parents and extents may be;\n" \
+  "                     may be given again\n"                              \
+  "  --parent=FILE      the parent of a link that does not say which file\n" \
+  "                     it is, or whose parent is not found\n"             \
+  "  --ignore-cid       take links whose CIDs do not fit\n"                \
+  "  --allow-dirty      read an SEsparse file whose journal was not\n"     \
+  "                     replayed\n"                                        \
+  "  --unconfined       names found in images may lead anywhere\n"
+
+/* The next option of the verb, or -1 when only operands are left, from
+ * argv[optind] on.  --help and its like are answered, and CHAIN_OPTIONS put
+ * into opts (which may be NULL if the verb has none of them).  Exits with
+ * STATUS_USAGE when an option is not known or lacks its value.  opts->log is
+ * set to print warnings.
+ */
+extern int next_option (const struct verb *verb, int argc, char **argv,
+                        struct vd_opts *opts);
+
+/* ---- Messages (out.c) --------------------------------------------------- */
+
+/* "vmdkdelta: ..." on stderr, escaped.  Returns STATUS_ERROR. */
+extern int tool_error (const char *fs, ...) VD_PRINTF (1, 2);
+
+/* The same for what the library said. */
+extern int tool_fail (const struct vd_err *err);
+
+/* The same, with the way to --help.  Returns STATUS_USAGE. */
+extern int tool_usage (const struct verb *verb, const char *fs, ...)
+  VD_PRINTF (2, 3);
+
+/* For struct vd_log: "vmdkdelta: warning: ..." on stderr. */
+extern void tool_log (void *opaque, enum vd_level level, const char *msg);
+
+/* ---- Output (out.c) ----------------------------------------------------- */
+
+/* A stream that holds the output back until out_commit.  It is a temporary
+ * file, so that a long answer costs no memory.  NULL after a message.
+ */
+extern FILE *out_begin (void);
+
+/* Close it, writing it to stdout.  Returns STATUS_OK, or STATUS_ERROR after a
+ * message.  fp may be NULL: STATUS_ERROR.
+ */
+extern int out_commit (FILE *fp);
+
+/* Close it and forget it.  NULL is allowed. */
+extern void out_discard (FILE *fp);
+
+/* Print text that may hold anything, made safe to look at. */
+extern void out_text (FILE *fp, const char *text);
+
+/* "10.5 GiB (11274289152 bytes)", "512 bytes".  Returns buf. */
+#define HUMAN_SIZE_MAX 64
+extern const char *human_size (char buf[HUMAN_SIZE_MAX], uint64_t bytes);
+
+/* "10.5 GiB", "512 B". */
+extern const char *short_size (char buf[HUMAN_SIZE_MAX], uint64_t bytes);
+
+/* The part of a path after its last slash. */
+extern const char *base_name (const char *path);
+
+/* ---- Opening (open.c) --------------------------------------------------- */
+
+struct stack {
+  struct vd_family *family;
+  struct vd_member *top;        /* the newest */
+  struct vd_chain *chain;
+};
+
+enum stack_mode {
+  STACK_PARENTS,                /* one file: look for its parents */
+  STACK_ALONE,                  /* only the files given, as deltas */
+};
+
+/* Open the files, oldest first, as one chain.  With one file and
+ * STACK_PARENTS its parents come along, and it is an error if one of them is
+ * missing; several files are always taken as they are given.  Whether the
+ * chain ends in a base says chain->has_base.  opts is borrowed.
+ */
+extern int stack_open (struct stack *stack, char **files, size_t n,
+                       enum stack_mode mode, const struct vd_opts *opts,
+                       struct vd_err *err);
+extern void stack_close (struct stack *stack);
+
+#endif /* VMDKDELTA_TOOL_H */
