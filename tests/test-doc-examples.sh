@@ -88,7 +88,7 @@ sha256sum -- *.vmdk base.img > sums
 mkdir bin
 cat > bin/nbdkit <<END
 #!/bin/sh
-LD_PRELOAD=${NBDKIT_PRELOAD:-} exec $(type -P nbdkit) "\$@"
+exec env LD_PRELOAD=${NBDKIT_PRELOAD:-} $(type -P nbdkit) "\$@"
 END
 chmod +x bin/nbdkit
 PATH=$T/bin:$PATH
