@@ -188,6 +188,7 @@ $(UNITS): %: %.o $(UNIT_HELP) $(LIB) $(MAKER)
 
 $(MKIMAGE): $(B)/tests/mkimage.o $(MAKER)
 $(DRIVERS): $(B)/tests/%: $(B)/tests/drive/%.o $(MAKER)
+$(B)/tests/nbd-file: $(B)/tool/nbd.o $(LIB)
 $(MKIMAGE) $(DRIVERS):
 	$(call say,LINK)
 	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(DEFLATE_LIBS)

@@ -1,0 +1,502 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* An NBD export as a struct vd_file, over libnbd.
+ *
+ * Invariants:
+ * N1. A libnbd handle is used by one thread at a time: each connection has a
+ *     mutex, held for one request.  Callers' functions (vd_extent_fn) are
+ *     never called with it held.
+ * N2. Whole blocks go to the server: [offset, offset+n) of each request is a
+ *     multiple of `minimum`, or ends at the end of the export.
+ * N3. Two writers of one block exclude each other by `merge`.  A writer of
+ *     whole blocks needs no lock: nobody else may write there meanwhile.
+ * N4. There is more than one connection only if the server offers multi-conn,
+ *     so a flush on one is a flush for all.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libnbd.h>
+
+#include "bytes.h"
+#include "cleanup.h"
+#include "nbd.h"
+
+#define MAX_CONNECTIONS 64u
+
+/* Servers that do not say are asked for at most this much (all take it). */
+#define DEFAULT_MAXIMUM (UINT64_C (32) << 20)
+
+/* Zeroing has no payload, so the limit is ours: not too long without an
+ * answer from servers that write the zeros.
+ */
+#define MAX_ZERO (UINT64_C (1) << 30)
+
+#define MAX_STATUS (UINT64_C (2) << 30)
+
+struct conn {
+  pthread_mutex_t lock;
+  struct nbd_handle *h;
+};
+
+struct nbd_file {
+  struct vd_file file;
+  struct conn *conn;
+  unsigned nr_conns;
+  atomic_uint next;             /* the connection to try first */
+  uint64_t minimum, maximum;    /* size of requests; a power of two, and a
+                                   multiple of it */
+  bool can_zero, can_flush, can_status;
+  pthread_mutex_t merge;        /* N3 */
+};
+
+static inline struct nbd_file *
+get (struct vd_file *f)
+{
+  return (struct nbd_file *) f;
+}
+
+bool
+nbd_is_uri (const char *name)
+{
+  static const char *const scheme[] = {
+    "nbd://", "nbds://", "nbd+unix://", "nbds+unix://", "nbd+vsock://",
+    "nbds+vsock://",
+  };
+  size_t i;
+
+  for (i = 0; i < sizeof scheme / sizeof scheme[0]; ++i)
+    if (strncmp (name, scheme[i], strlen (scheme[i])) == 0)
+      return true;
+  return false;
+}
+
+/* libnbd's last error in this thread. */
+static int
+fail_nbd (struct vd_err *err, const char *name, const char *what)
+{
+  const char *why = nbd_get_error ();
+  const int errnum = nbd_get_errno ();
+
+  if (errnum != 0)
+    return vd_fail_errno (err, errnum, "%s: %s: %s", name, what,
+                          why ? why : "?");
+  return vd_fail (err, VD_IO, "%s: %s: %s", name, what, why ? why : "?");
+}
+
+/* A connection that is free, or the next one when none is. */
+static struct conn *
+take (struct nbd_file *n)
+{
+  const unsigned first = atomic_fetch_add (&n->next, 1);
+  unsigned i;
+
+  for (i = 0; i < n->nr_conns; ++i) {
+    struct conn *c = &n->conn[(first + i) % n->nr_conns];
+
+    if (pthread_mutex_trylock (&c->lock) == 0)
+      return c;
+  }
+  pthread_mutex_lock (&n->conn[first % n->nr_conns].lock);
+  return &n->conn[first % n->nr_conns];
+}
+
+static void
+give_back (struct conn *c)
+{
+  pthread_mutex_unlock (&c->lock);
+}
+
+/* One request of whole blocks, at most `maximum`. */
+static int
+read_blocks (struct nbd_file *n, void *buf, size_t count, uint64_t offset,
+             struct vd_err *err)
+{
+  struct conn *c = take (n);
+  const int r = nbd_pread (c->h, buf, count, offset, 0);
+
+  give_back (c);
+  if (r == -1) {
+    fail_nbd (err, n->file.name, "cannot read");
+    vd_err_prefix (err, "%zu bytes at byte %" PRIu64 ": ", count, offset);
+  }
+  return r;
+}
+
+static int
+write_blocks (struct nbd_file *n, const void *buf, size_t count,
+              uint64_t offset, struct vd_err *err)
+{
+  struct conn *c = take (n);
+  const int r = nbd_pwrite (c->h, buf, count, offset, 0);
+
+  give_back (c);
+  if (r == -1) {
+    fail_nbd (err, n->file.name, "cannot write");
+    vd_err_prefix (err, "%zu bytes at byte %" PRIu64 ": ", count, offset);
+  }
+  return r;
+}
+
+/* How much of the front of [offset, offset+count) is a part of one block;
+ * 0: it begins with a whole one.
+ */
+static size_t
+partial (const struct nbd_file *n, uint64_t count, uint64_t offset)
+{
+  const uint64_t in = offset & (n->minimum - 1);
+  const uint64_t block
+    = vd_min (n->minimum, n->file.size - (offset - in)) - in;
+
+  if (in == 0 && count >= block)
+    return 0;
+  return (size_t) vd_min (count, block);
+}
+
+/* Otherwise: how much of it can be one request of whole blocks, at most max.
+ */
+static size_t
+whole (const struct nbd_file *n, uint64_t count, uint64_t offset,
+       uint64_t max)
+{
+  const uint64_t m = vd_min (count, max);
+
+  return (size_t) (offset + m == n->file.size
+                   ? m : vd_round_down (m, n->minimum));
+}
+
+static int
+nbd_file_pread (struct vd_file *f, void *buf, size_t count, uint64_t offset,
+                struct vd_err *err)
+{
+  struct nbd_file *n = get (f);
+  uint8_t *p = buf;
+  size_t m;
+
+  for (; count > 0; p += m, offset += m, count -= m) {
+    m = partial (n, count, offset);
+    if (m > 0) {
+      const uint64_t start = offset & ~(n->minimum - 1);
+      const size_t size = (size_t) vd_min (n->minimum, f->size - start);
+      CLEANUP_FREE uint8_t *block = malloc (size);
+
+      if (!block)
+        return vd_fail_nomem (err);
+      if (read_blocks (n, block, size, start, err) == -1)
+        return -1;
+      memcpy (p, block + (offset - start), m);
+      continue;
+    }
+    m = whole (n, count, offset, n->maximum);
+    if (read_blocks (n, p, m, offset, err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+/* Write a part of one block; p NULL: zeros. */
+static int
+merge_block (struct nbd_file *n, const void *p, size_t count,
+             uint64_t offset, struct vd_err *err)
+{
+  const uint64_t start = offset & ~(n->minimum - 1);
+  const size_t size = (size_t) vd_min (n->minimum, n->file.size - start);
+  CLEANUP_FREE uint8_t *block = malloc (size);
+  LOCK_FOR_SCOPE (&n->merge);
+
+  if (!block)
+    return vd_fail_nomem (err);
+  if (read_blocks (n, block, size, start, err) == -1)
+    return -1;
+  if (p)
+    memcpy (block + (offset - start), p, count);
+  else
+    memset (block + (offset - start), 0, count);
+  return write_blocks (n, block, size, start, err);
+}
+
+static int
+nbd_file_pwrite (struct vd_file *f, const void *buf, size_t count,
+                 uint64_t offset, struct vd_err *err)
+{
+  struct nbd_file *n = get (f);
+  const uint8_t *p = buf;
+  size_t m;
+
+  for (; count > 0; p += m, offset += m, count -= m) {
+    m = partial (n, count, offset);
+    if (m > 0) {
+      if (merge_block (n, p, m, offset, err) == -1)
+        return -1;
+      continue;
+    }
+    m = whole (n, count, offset, n->maximum);
+    if (write_blocks (n, p, m, offset, err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+static int
+nbd_file_zero (struct vd_file *f, uint64_t offset, uint64_t length,
+               struct vd_err *err)
+{
+  struct nbd_file *n = get (f);
+  uint64_t m;
+  int r;
+
+  if (!n->can_zero)
+    return 1;
+  for (; length > 0; offset += m, length -= m) {
+    struct conn *c;
+
+    m = partial (n, length, offset);
+    if (m > 0) {
+      if (merge_block (n, NULL, (size_t) m, offset, err) == -1)
+        return -1;
+      continue;
+    }
+    m = whole (n, length, offset, MAX_ZERO);
+    /* No flags: the server may make a hole, which is what we want. */
+    c = take (n);
+    r = nbd_zero (c->h, m, offset, 0);
+    give_back (c);
+    if (r == -1) {
+      fail_nbd (err, f->name, "cannot write zeros");
+      vd_err_prefix (err, "%" PRIu64 " bytes at byte %" PRIu64 ": ", m,
+                     offset);
+      return -1;
+    }
+  }
+  return 0;
+}
+
+static int
+nbd_file_flush (struct vd_file *f, struct vd_err *err)
+{
+  struct nbd_file *n = get (f);
+  struct conn *c;
+  int r;
+
+  if (!n->can_flush)
+    return 0;
+  c = take (n);                 /* N4 */
+  r = nbd_flush (c->h, 0);
+  give_back (c);
+  return r == -1 ? fail_nbd (err, f->name, "cannot flush") : 0;
+}
+
+/* What block status answered, kept until the connection is free. */
+struct answer {
+  uint32_t *entries;            /* pairs of length and flags */
+  size_t n;
+  bool nomem;
+};
+
+static int
+keep_answer (void *opaque, const char *context, uint64_t offset,
+             uint32_t *entries, size_t nr, int *error)
+{
+  struct answer *a = opaque;
+
+  (void) offset, (void) error;
+  if (strcmp (context, LIBNBD_CONTEXT_BASE_ALLOCATION) != 0 || a->entries)
+    return 0;
+  a->entries = calloc (nr + 1, sizeof *entries);
+  if (!a->entries)
+    a->nomem = true;
+  else {
+    memcpy (a->entries, entries, nr * sizeof *entries);
+    a->n = nr;
+  }
+  return 0;
+}
+
+static int
+nbd_file_extents (struct vd_file *f, uint64_t offset, uint64_t length,
+                  vd_extent_fn fn, void *opaque, struct vd_err *err)
+{
+  struct nbd_file *n = get (f);
+  const uint64_t start = offset & ~(n->minimum - 1);
+  uint64_t end = vd_min (offset + length, start + MAX_STATUS);
+  struct answer a = { .n = 0 };
+  CLEANUP_FREE uint32_t *entries = NULL;
+  uint64_t at = start;
+  struct conn *c;
+  size_t i;
+  int r;
+
+  if (!n->can_status)
+    return fn (opaque, length, 0, err) == -1 ? -1 : 0;
+
+  end = vd_min ((end + n->minimum - 1) & ~(n->minimum - 1), f->size);
+  c = take (n);
+  r = nbd_block_status (c->h, end - start, start,
+                        (nbd_extent_callback) {
+                          .callback = keep_answer, .user_data = &a }, 0);
+  give_back (c);
+  entries = a.entries;
+  if (r == -1)
+    return fail_nbd (err, f->name, "cannot find out what is allocated");
+  if (a.nomem)
+    return vd_fail_nomem (err);
+
+  end = vd_min (offset + length, end);
+  for (i = 0; i + 1 < a.n && at < end; i += 2) {
+    const uint64_t to = vd_min (at + entries[i], end);
+
+    if (to > offset) {
+      r = fn (opaque, to - vd_max (at, offset),
+              entries[i + 1] & (VD_HOLE | VD_READS_ZERO), err);
+      if (r != 0)
+        return r == -1 ? -1 : 0;
+    }
+    at = to;
+  }
+  /* No answer at all, or one for nothing: call it data. */
+  if (at <= offset)
+    return fn (opaque, end - offset, 0, err) == -1 ? -1 : 0;
+  return 0;
+}
+
+static void
+nbd_file_close (struct vd_file *f)
+{
+  struct nbd_file *n = get (f);
+  unsigned i;
+
+  for (i = 0; i < n->nr_conns; ++i) {
+    nbd_shutdown (n->conn[i].h, 0);
+    nbd_close (n->conn[i].h);
+    pthread_mutex_destroy (&n->conn[i].lock);
+  }
+  free (n->conn);
+  pthread_mutex_destroy (&n->merge);
+  free (n);
+}
+
+static const struct vd_file_ops nbd_ops = {
+  .pread = nbd_file_pread,
+  .extents = nbd_file_extents,
+  .close = nbd_file_close,
+};
+
+static const struct vd_file_ops nbd_rw_ops = {
+  .pread = nbd_file_pread,
+  .extents = nbd_file_extents,
+  .close = nbd_file_close,
+  .pwrite = nbd_file_pwrite,
+  .zero = nbd_file_zero,
+  .flush = nbd_file_flush,
+};
+
+static int
+add_connection (struct nbd_file *n, const char *uri, struct vd_err *err)
+{
+  struct conn *c = &n->conn[n->nr_conns];
+
+  c->h = nbd_create ();
+  if (!c->h)
+    return fail_nbd (err, uri, "libnbd");
+  /* The URI comes from the user: it may name a file of TLS keys. */
+  if (nbd_set_uri_allow_local_file (c->h, true) == -1 ||
+      nbd_add_meta_context (c->h, LIBNBD_CONTEXT_BASE_ALLOCATION) == -1 ||
+      nbd_connect_uri (c->h, uri) == -1) {
+    fail_nbd (err, uri, "cannot connect");
+    nbd_close (c->h);
+    return -1;
+  }
+  pthread_mutex_init (&c->lock, NULL);
+  n->nr_conns++;
+  return 0;
+}
+
+/* What the server offers; asked on the first connection. */
+static int
+ask (struct nbd_file *n, bool writable, struct vd_err *err)
+{
+  struct nbd_handle *h = n->conn[0].h;
+  const char *name = n->file.name;
+  const int64_t size = nbd_get_size (h);
+  const int64_t minimum = nbd_get_block_size (h, LIBNBD_SIZE_MINIMUM);
+  const int64_t maximum = nbd_get_block_size (h, LIBNBD_SIZE_MAXIMUM);
+
+  if (size == -1)
+    return fail_nbd (err, name, "cannot find out its size");
+  n->file.size = (uint64_t) size;
+  if (writable && nbd_is_read_only (h) != 0)
+    return vd_fail (err, VD_DENIED, "%s: the server offers this export "
+                    "read-only", name);
+
+  n->minimum = minimum > 0 ? (uint64_t) minimum : 1;
+  n->maximum = maximum > 0 ? vd_min ((uint64_t) maximum, DEFAULT_MAXIMUM)
+    : DEFAULT_MAXIMUM;
+  if (!vd_is_power_of_2 (n->minimum) || n->minimum > n->maximum)
+    return vd_fail (err, VD_UNSUPPORTED,
+                    "%s: the server asks for blocks of %" PRIu64 " bytes and "
+                    "requests of at most %" PRIu64, name, n->minimum,
+                    n->maximum);
+  n->maximum = vd_round_down (n->maximum, n->minimum);
+  n->can_zero = nbd_can_zero (h) == 1;
+  n->can_flush = nbd_can_flush (h) == 1;
+  n->can_status
+    = nbd_can_meta_context (h, LIBNBD_CONTEXT_BASE_ALLOCATION) == 1;
+  return 0;
+}
+
+static int
+connect_all (struct nbd_file *n, const char *uri, bool writable,
+             unsigned connections, struct vd_err *err)
+{
+  if (add_connection (n, uri, err) == -1 || ask (n, writable, err) == -1)
+    return -1;
+  if (nbd_can_multi_conn (n->conn[0].h) != 1)
+    return 0;
+  while (n->nr_conns < connections) {
+    if (add_connection (n, uri, err) == -1)
+      return -1;
+    if (nbd_get_size (n->conn[n->nr_conns - 1].h) != (int64_t) n->file.size)
+      return vd_fail (err, VD_MISMATCH,
+                      "%s: two connections see exports of different sizes",
+                      uri);
+  }
+  return 0;
+}
+
+struct vd_file *
+nbd_file_open (const char *uri, bool writable, unsigned connections,
+               struct vd_err *err)
+{
+  struct nbd_file *n = calloc (1, sizeof *n);
+
+  connections = (unsigned) vd_min (vd_max (connections, 1), MAX_CONNECTIONS);
+  if (n) {
+    pthread_mutex_init (&n->merge, NULL);
+    n->file.ops = writable ? &nbd_rw_ops : &nbd_ops;
+    n->file.name = strdup (uri);
+    n->conn = calloc (connections, sizeof n->conn[0]);
+  }
+  if (!n || !n->file.name || !n->conn)
+    vd_fail_nomem (err);
+  else if (connect_all (n, uri, writable, connections, err) == 0)
+    return &n->file;
+
+  if (n)
+    vd_file_close (&n->file);
+  return NULL;
+}
+
+unsigned
+nbd_file_connections (const struct vd_file *f)
+{
+  return f->ops == &nbd_ops || f->ops == &nbd_rw_ops
+    ? ((const struct nbd_file *) f)->nr_conns : 0;
+}

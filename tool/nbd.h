@@ -1,0 +1,39 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* An NBD export as a struct vd_file (see lib/file.h). */
+
+#ifndef NBD_FILE_H
+#define NBD_FILE_H
+
+#include <stdbool.h>
+
+#include "vmdkdelta.h"
+
+/* True for what nbd_file_open understands: nbd://, nbds://, nbd+unix:// and
+ * so on.  No name of a file begins like that by accident.
+ */
+extern bool nbd_is_uri (const char *name);
+
+/* Connect.  With more than one connection (1 to 64) that many requests can be
+ * under way, each in a thread of the caller's; a server that does not offer
+ * multi-conn gets one connection only.
+ *
+ * Any offset and length may be read and written: requests are split at the
+ * server's largest size, and what does not fit its smallest block is read
+ * (and for writing merged) in whole blocks.  Two threads may write to
+ * different parts of one block.
+ *
+ * Fails with VD_DENIED when writable is set and the export is read-only.
+ * Use vd_file_close.
+ */
+extern struct vd_file *nbd_file_open (const char *uri, bool writable,
+                                      unsigned connections,
+                                      struct vd_err *err);
+
+/* The number of connections really made. */
+extern unsigned nbd_file_connections (const struct vd_file *f);
+
+#endif /* NBD_FILE_H */
