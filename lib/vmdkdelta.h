@@ -19,6 +19,8 @@
  *     chain      links on top of each other: answers map    chain.h
  *     map        the chain's answers, kept                  map.h
  *     reader     requests turned into few large reads       reader.h
+ *     batch      all that a chain holds, piece by piece     batch.h
+ *     apply      deltas written to a base in place          apply.h
  *
  * In the order of use:
  *
@@ -38,6 +40,8 @@
 #ifndef VMDKDELTA_H
 #define VMDKDELTA_H
 
+#include "apply.h"
+#include "batch.h"
 #include "chain.h"
 #include "deltas.h"
 #include "descriptor.h"

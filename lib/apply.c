@@ -1,0 +1,381 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Applying and verifying: a pool of threads over a walk; see apply.h.
+ *
+ * Locks: job.lock protects the walk, the progress and the first error.  It is
+ * held while tables are read to find the next batch, not while grains are
+ * read or the target is written.
+ */
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apply.h"
+#include "batch.h"
+#include "bytes.h"
+#include "cleanup.h"
+
+struct job {
+  struct vd_reader *reader;
+  struct vd_file *target;
+  const struct vd_apply_opts *opts;
+  int (*work) (const struct job *job, const struct vd_runs *batch,
+               uint8_t *buf, struct vd_err *err);
+  size_t buf_size;
+
+  pthread_mutex_t lock;
+  struct vd_walk walk;
+  uint64_t done;
+  bool failed;
+  struct vd_err err;            /* the first */
+};
+
+/* Bytes of a batch that count as work. */
+static uint64_t
+batch_bytes (const struct vd_runs *batch)
+{
+  uint64_t n = 0;
+  size_t i;
+
+  for (i = 0; i < batch->n; ++i)
+    if (batch->run[i].kind != VD_BASE)
+      n += batch->run[i].length;
+  return n;
+}
+
+/* Get the next batch and report the last one.  1, 0 at the end, -1. */
+static int
+next_batch (struct job *job, struct vd_runs *batch, uint64_t finished,
+            struct vd_err *err)
+{
+  LOCK_FOR_SCOPE (&job->lock);
+
+  job->done += finished;
+  if (job->failed)
+    return 0;
+  if (finished > 0 && job->opts->progress &&
+      job->opts->progress (job->opts->opaque, job->done) != 0)
+    return vd_fail (err, VD_USAGE, "stopped as asked");
+  return vd_walk_next (&job->walk, batch, err);
+}
+
+static void
+set_failed (struct job *job, const struct vd_err *err)
+{
+  LOCK_FOR_SCOPE (&job->lock);
+
+  if (!job->failed)
+    job->err = *err;
+  job->failed = true;
+}
+
+static void *
+worker (void *vp)
+{
+  struct job *job = vp;
+  struct vd_runs batch = VD_BATCH_RUNS;
+  uint8_t *buf = malloc (job->buf_size);
+  uint64_t finished = 0;
+  struct vd_err err;
+  int r = buf ? 1 : vd_fail_nomem (&err);
+
+  while (r == 1) {
+    r = next_batch (job, &batch, finished, &err);
+    if (r == 1) {
+      finished = batch_bytes (&batch);
+      if (job->work (job, &batch, buf, &err) == -1)
+        r = -1;
+    }
+  }
+  if (r == -1)
+    set_failed (job, &err);
+  vd_runs_free (&batch);
+  free (buf);
+  return NULL;
+}
+
+static int
+run_job (struct job *job, struct vd_err *err)
+{
+  unsigned n = job->opts->threads ? job->opts->threads : VD_APPLY_THREADS;
+  pthread_t thread[VD_APPLY_MAX_THREADS];
+  unsigned i;
+
+  n = (unsigned) vd_min (n, VD_APPLY_MAX_THREADS);
+  pthread_mutex_init (&job->lock, NULL);
+  vd_walk_init (&job->walk, vd_reader_get_chain (job->reader));
+
+  /* This thread is one of them, so that one thread is always had. */
+  for (i = 0; i < n - 1; ++i)
+    if (pthread_create (&thread[i], NULL, worker, job) != 0)
+      break;
+  worker (job);
+  while (i > 0)
+    pthread_join (thread[--i], NULL);
+
+  vd_walk_free (&job->walk);
+  pthread_mutex_destroy (&job->lock);
+  if (job->failed) {
+    *err = job->err;
+    return -1;
+  }
+  return 0;
+}
+
+/* Stops, with *opaque false, at the first piece that does not read as
+ * zeros.
+ */
+static int
+all_zero (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
+{
+  (void) length;
+  (void) err;
+  if (type & VD_READS_ZERO)
+    return 0;
+  * (bool *) opaque = false;
+  return 1;
+}
+
+/* Are these zeros there already, as a hole?  Writing them would only take
+ * space.
+ */
+static int
+is_hole (struct vd_file *target, const struct vd_run *run, bool *hole,
+         struct vd_err *err)
+{
+  *hole = target->ops->extents != NULL;
+  if (!*hole)
+    return 0;
+  return vd_file_extents (target, run->offset, run->length, all_zero, hole,
+                          err);
+}
+
+/* Write what was fetched, one write for each stretch without holes. */
+static int
+write_batch (const struct job *job, const struct vd_runs *batch,
+             uint8_t *buf, struct vd_err *err)
+{
+  const uint64_t start = vd_batch_start (batch);
+  uint64_t from = start, to = start;
+  size_t i;
+
+  if (vd_batch_is_zeros (batch))
+    return vd_file_zero (job->target, start, vd_batch_end (batch) - start,
+                         err);
+  if (vd_fetch (job->reader, batch, buf, start, err) == -1)
+    return -1;
+
+  for (i = 0; i <= batch->n; ++i) {
+    bool skip = i == batch->n || batch->run[i].kind == VD_BASE;
+
+    if (!skip && batch->run[i].kind == VD_ZERO &&
+        is_hole (job->target, &batch->run[i], &skip, err) == -1)
+      return -1;
+    if (!skip) {
+      if (from == to)
+        from = batch->run[i].offset;
+      to = vd_run_end (&batch->run[i]);
+      continue;
+    }
+    if (vd_file_pwrite (job->target, buf + (from - start),
+                        (size_t) (to - from), from, err) == -1)
+      return -1;
+    from = to;
+  }
+  return 0;
+}
+
+int
+vd_apply (struct vd_reader *reader, struct vd_file *target,
+          const struct vd_apply_opts *opts, struct vd_err *err)
+{
+  struct job job = {
+    .reader = reader, .target = target, .opts = opts, .work = write_batch,
+    .buf_size = VD_BATCH_SIZE,
+  };
+
+  if (run_job (&job, err) == -1)
+    return -1;
+  return vd_file_flush (target, err);
+}
+
+static int
+differs (const struct job *job, const uint8_t *want, const uint8_t *have,
+         uint64_t n, uint64_t offset, struct vd_err *err)
+{
+  uint64_t i;
+
+  if (memcmp (want, have, (size_t) n) == 0)
+    return 0;
+  for (i = 0; want[i] == have[i]; ++i)
+    ;
+  return vd_fail (err, VD_MISMATCH,
+                  "%s: byte %" PRIu64 " is 0x%02x, should be 0x%02x",
+                  job->target->name, offset + i, have[i], want[i]);
+}
+
+/* Compare a stretch of zeros of any length, in pieces of half a buffer. */
+static int
+verify_zeros (const struct job *job, uint64_t offset, uint64_t end,
+              uint8_t *buf, struct vd_err *err)
+{
+  uint8_t *have = buf + VD_BATCH_SIZE;
+  uint64_t n;
+
+  memset (buf, 0, VD_BATCH_SIZE);
+  for (; offset < end; offset += n) {
+    bool hole = job->target->ops->extents != NULL;
+
+    n = vd_min (end - offset, VD_BATCH_SIZE);
+    if (hole && vd_file_extents (job->target, offset, n, all_zero, &hole,
+                                 err) == -1)
+      return -1;
+    if (hole)
+      continue;
+    if (vd_file_pread (job->target, have, (size_t) n, offset, err) == -1 ||
+        differs (job, buf, have, n, offset, err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+static int
+verify_batch (const struct job *job, const struct vd_runs *batch,
+              uint8_t *buf, struct vd_err *err)
+{
+  const uint64_t start = vd_batch_start (batch);
+  uint8_t *have = buf + VD_BATCH_SIZE;
+  size_t i;
+
+  if (vd_batch_is_zeros (batch))
+    return verify_zeros (job, start, vd_batch_end (batch), buf, err);
+  if (vd_fetch (job->reader, batch, buf, start, err) == -1 ||
+      vd_file_pread (job->target, have,
+                     (size_t) (vd_batch_end (batch) - start), start,
+                     err) == -1)
+    return -1;
+  for (i = 0; i < batch->n; ++i) {
+    const struct vd_run *r = &batch->run[i];
+
+    if (r->kind != VD_BASE &&
+        differs (job, buf + (r->offset - start), have + (r->offset - start),
+                 r->length, r->offset, err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+int
+vd_apply_verify (struct vd_reader *reader, struct vd_file *target,
+                 const struct vd_apply_opts *opts, struct vd_err *err)
+{
+  struct job job = {
+    .reader = reader, .target = target, .opts = opts, .work = verify_batch,
+    .buf_size = 2 * VD_BATCH_SIZE,
+  };
+
+  return run_job (&job, err);
+}
+
+/* For each run that is to be written, in order. */
+static int
+for_each_run (const struct vd_chain *chain,
+              int (*fn) (void *opaque, const struct vd_run *run,
+                         struct vd_err *err),
+              void *opaque, struct vd_err *err)
+{
+  struct vd_runs batch = VD_BATCH_RUNS;
+  struct vd_walk walk;
+  size_t i;
+  int r;
+
+  vd_walk_init (&walk, chain);
+  while ((r = vd_walk_next (&walk, &batch, err)) == 1) {
+    for (i = 0; i < batch.n; ++i)
+      if (batch.run[i].kind != VD_BASE &&
+          fn (opaque, &batch.run[i], err) == -1) {
+        r = -1;
+        goto out;
+      }
+  }
+ out:
+  vd_walk_free (&walk);
+  vd_runs_free (&batch);
+  return r;
+}
+
+struct planner {
+  struct vd_apply_plan *plan;
+  uint64_t data_end, zero_end;  /* of the last run of each */
+};
+
+static int
+plan_run (void *opaque, const struct vd_run *run, struct vd_err *err)
+{
+  struct planner *p = opaque;
+
+  (void) err;
+  if (run->kind == VD_ZERO) {
+    p->plan->zero_bytes += run->length;
+    p->plan->zero_runs += p->zero_end != run->offset || run->offset == 0;
+    p->zero_end = vd_run_end (run);
+  }
+  else {
+    p->plan->data_bytes += run->length;
+    p->plan->data_runs += p->data_end != run->offset || run->offset == 0;
+    p->data_end = vd_run_end (run);
+  }
+  return 0;
+}
+
+int
+vd_apply_plan (const struct vd_chain *chain, struct vd_apply_plan *plan,
+               struct vd_err *err)
+{
+  struct planner p = { .plan = plan };
+
+  *plan = (struct vd_apply_plan) { .data_bytes = 0 };
+  return for_each_run (chain, plan_run, &p, err);
+}
+
+struct space {
+  struct vd_file *target;
+  uint64_t *bytes;
+};
+
+static int
+add_hole (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
+{
+  struct space *s = opaque;
+
+  (void) err;
+  if (type & VD_HOLE)
+    *s->bytes += length;
+  return 0;
+}
+
+static int
+space_of_run (void *opaque, const struct vd_run *run, struct vd_err *err)
+{
+  struct space *s = opaque;
+
+  if (run->kind == VD_ZERO)
+    return 0;
+  return vd_file_extents (s->target, run->offset, run->length, add_hole, s,
+                          err);
+}
+
+int
+vd_apply_new_space (const struct vd_chain *chain, struct vd_file *target,
+                    uint64_t *bytes, struct vd_err *err)
+{
+  struct space s = { .target = target, .bytes = bytes };
+
+  *bytes = 0;
+  return for_each_run (chain, space_of_run, &s, err);
+}
