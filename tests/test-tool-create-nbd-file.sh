@@ -41,5 +41,5 @@ expect_fail "cannot connect" "$drive" "nbd+unix:///?socket=$T/none" 1 1 1
 
 start --filter=error memory 33M error-pwrite=EIO error-pwrite-rate=100%
 expect_fail "at byte [0-9]+: .*cannot write.*Input/output error" \
-    "$drive" "$uri" 4 150 1
+    "$drive" "$uri" 1 150 1
 stop

@@ -79,17 +79,26 @@ nbd_is_uri (const char *name)
   return false;
 }
 
-/* libnbd's last error in this thread. */
+/* libnbd's last error in this thread; -1. */
 static int
 fail_nbd (struct vd_err *err, const char *name, const char *what)
 {
   const char *why = nbd_get_error ();
   const int errnum = nbd_get_errno ();
 
-  if (errnum != 0)
-    return vd_fail_errno (err, errnum, "%s: %s: %s", name, what,
-                          why ? why : "?");
-  return vd_fail (err, VD_IO, "%s: %s: %s", name, what, why ? why : "?");
+  return vd_fail_errno (err, errnum ? errnum : EIO, "%s: %s: %s", name, what,
+                        why ? why : "?");
+}
+
+/* The same for a request. */
+static int
+fail_request (struct vd_err *err, const char *name, const char *what,
+              uint64_t count, uint64_t offset)
+{
+  fail_nbd (err, name, what);
+  vd_err_prefix (err, "%" PRIu64 " bytes at byte %" PRIu64 ": ", count,
+                 offset);
+  return -1;
 }
 
 /* A connection that is free, or the next one when none is. */
@@ -124,11 +133,8 @@ read_blocks (struct nbd_file *n, void *buf, size_t count, uint64_t offset,
   const int r = nbd_pread (c->h, buf, count, offset, 0);
 
   give_back (c);
-  if (r == -1) {
-    fail_nbd (err, n->file.name, "cannot read");
-    vd_err_prefix (err, "%zu bytes at byte %" PRIu64 ": ", count, offset);
-  }
-  return r;
+  return r == 0 ? 0
+    : fail_request (err, n->file.name, "cannot read", count, offset);
 }
 
 static int
@@ -139,11 +145,8 @@ write_blocks (struct nbd_file *n, const void *buf, size_t count,
   const int r = nbd_pwrite (c->h, buf, count, offset, 0);
 
   give_back (c);
-  if (r == -1) {
-    fail_nbd (err, n->file.name, "cannot write");
-    vd_err_prefix (err, "%zu bytes at byte %" PRIu64 ": ", count, offset);
-  }
-  return r;
+  return r == 0 ? 0
+    : fail_request (err, n->file.name, "cannot write", count, offset);
 }
 
 /* How much of the front of [offset, offset+count) is a part of one block;
@@ -269,12 +272,8 @@ nbd_file_zero (struct vd_file *f, uint64_t offset, uint64_t length,
     c = take (n);
     r = nbd_zero (c->h, m, offset, 0);
     give_back (c);
-    if (r == -1) {
-      fail_nbd (err, f->name, "cannot write zeros");
-      vd_err_prefix (err, "%" PRIu64 " bytes at byte %" PRIu64 ": ", m,
-                     offset);
-      return -1;
-    }
+    if (r == -1)
+      return fail_request (err, f->name, "cannot write zeros", m, offset);
   }
   return 0;
 }

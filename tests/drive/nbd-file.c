@@ -105,8 +105,12 @@ work (void *opaque)
       if (r == 0 && c.at != p->start + at + n)
         die ("a map with the wrong length");
     }
-    if (r == -1)
+    if (r == -1) {
+      /* a server that is sanitized wants its clients to say goodbye */
+      if (p->size == p->f->size)
+        vd_file_close (p->f);
       die (err.msg);
+    }
   }
   free (buf);
   return NULL;
