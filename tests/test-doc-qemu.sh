@@ -54,7 +54,7 @@ qemu-img convert -O raw x.vmdk good.raw
 # The first table entry that is not 0 gets sector 0x7fffffff.
 cp x-delta.vmdk keep
 table=$(($(od -An -tu4 -j $(($(od -An -tu4 -j 20 -N 4 x-delta.vmdk) * 512)) -N 4 x-delta.vmdk) * 512))
-entry=$(od -An -v -w4 -tu4 -j $table -N 16384 x-delta.vmdk | awk '$1 { print NR - 1; exit }')
+entry=$(od -An -v -w4 -tu4 -j $table -N 16384 x-delta.vmdk | awk '$1 && !n { n = NR } END { print n - 1 }')
 printf '\377\377\377\177' | dd of=x-delta.vmdk bs=1 seek=$((table + entry * 4)) conv=notrunc status=none
 qemu 'entry past the end of the file' good.raw x.vmdk
 expect_fail "grain $entry .* is at sector 2147483647, but the file ends" copy delta=x.vmdk
