@@ -1,0 +1,48 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* How far a long work is: a bar for people, lines of JSON for programs. */
+
+#ifndef PROGRESS_H
+#define PROGRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+enum progress_mode { PROGRESS_NONE, PROGRESS_BAR, PROGRESS_JSON };
+
+struct progress {
+  enum progress_mode mode;
+  const char *what;             /* "applying" */
+  uint64_t total;               /* bytes */
+  struct timespec start, last;
+  bool shown;
+};
+
+/* "json", "bar", or NULL (a bar if stderr is a terminal).  False for anything
+ * else.
+ */
+extern bool progress_parse (const char *value, enum progress_mode *mode);
+
+extern void progress_begin (struct progress *p, enum progress_mode mode,
+                            const char *what, uint64_t total);
+
+/* A vd_progress_fn.  Prints to stderr, once a second for JSON, ten times for
+ * a bar.  Returns 1 after SIGINT or SIGTERM, so that the work stops.
+ */
+extern int progress_update (void *progress, uint64_t done);
+
+/* The last line. */
+extern void progress_end (struct progress *p, uint64_t done);
+
+/* Catch SIGINT and SIGTERM from now on; a second one kills. */
+extern void progress_catch_signals (void);
+extern bool progress_stopped (void);
+
+/* Seconds since. */
+extern double seconds_since (const struct timespec *start);
+
+#endif /* PROGRESS_H */

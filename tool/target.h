@@ -1,0 +1,51 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* What a delta is applied to: a raw file, a block device, or an NBD export;
+ * opened so that nobody else is using it, as far as that can be found out.
+ */
+
+#ifndef TARGET_H
+#define TARGET_H
+
+#include <stdbool.h>
+
+#include "vmdkdelta.h"
+
+struct target {
+  struct vd_file *file;
+  bool is_nbd;
+  bool is_block;
+  unsigned threads;             /* that make sense for it */
+};
+
+/* Open for writing, or, for a dry run, look only.  Refused, before anything
+ * is written:
+ *
+ *   - a VMDK descriptor or sparse extent: its bytes are not those of a disk;
+ *   - a file with a .lck beside it (a VM of a hosted product is running), or
+ *     locked by another program (QEMU locks its images), or attached to a
+ *     loop device;
+ *   - a device that is mounted or otherwise claimed.
+ *
+ * A lock that keeps others out is held until target_close.
+ */
+extern int target_open (struct target *target, const char *name, bool write,
+                        unsigned threads, struct vd_err *err);
+
+extern void target_close (struct target *target);
+
+/* For NAME-flat.vmdk: NAME.vmdk beside it, if there is one.  To be freed;
+ * NULL if not.
+ */
+extern char *target_descriptor (const char *name);
+
+/* Is there room for so many bytes more in the file system of a local file?
+ * -1 with VD_NOSPACE if not.
+ */
+extern int target_check_space (const char *path, uint64_t bytes,
+                               const char *what, struct vd_err *err);
+
+#endif /* TARGET_H */
