@@ -1,0 +1,17 @@
+#!/bin/bash
+# SIGTERM and SIGINT end the server in an orderly way.
+. "$top_srcdir/tests/lib.sh"
+. "$top_srcdir/tests/drive/fixture.sh"
+need filter mkimage nbdcopy
+
+simple
+for signal in TERM INT QUIT; do
+    serve file base.raw delta=x.vmdk
+    nbdcopy "$uri" out.raw
+    same expected.raw out.raw
+    kill -$signal "$server_pid"
+    status=0
+    wait "$server_pid" || status=$?
+    [ $status -eq 0 ] || fail "SIG$signal: status $status"
+    servers=()
+done
