@@ -5,8 +5,6 @@
 
 #include "unit.h"
 
-#define NEW_LINKS __has_include ("parents.h")
-
 void
 u_assert_err (const struct vd_err *err, enum vd_code code, const char *file,
               int line, ...)
@@ -211,13 +209,9 @@ u_link_file (struct vd_file *file, const struct vd_opts *opts)
   struct vd_link *link;
 
   /* a path that exists, though the file is elsewhere */
-#if NEW_LINKS
   link = vd_link_read (file, "/", opts, &err);
   if (link && vd_link_load (link, opts, &err) == -1)
     fail_msg ("%s", err.msg);
-#else
-  link = vd_link_open_file (file, "/", opts, &err);
-#endif
   assert_opened (link, &err);
   return link;
 }
@@ -259,16 +253,12 @@ u_disk_open_one (struct u_disk *d, const struct u_image *m,
 void
 u_disk_close (struct u_disk *d)
 {
-#if NEW_LINKS
   size_t i;
 
-#endif
   vd_reader_free (d->reader);
   vd_chain_free (d->chain);
-#if NEW_LINKS
   for (i = 0; i < d->nr_links; ++i)
     vd_link_close (d->links[i]);
-#endif
 }
 
 void
