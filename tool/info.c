@@ -3,31 +3,173 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* vmdkdelta info. */
+/* vmdkdelta info: what an image is, and what to do with it. */
 
-#include "tool.h"
+#include <stdlib.h>
+
+#include "info.h"
+
+enum { OPT_JSON = OPT_OWN, OPT_CHAIN };
+
+static const struct option long_options[] = {
+  HELP_OPTIONS,
+  { "json", no_argument, NULL, OPT_JSON },
+  { "chain", no_argument, NULL, OPT_CHAIN },
+  CHAIN_OPTIONS,
+  { NULL, 0, NULL, 0 },
+};
+
+static bool
+is_known (const struct report *r, const struct vd_member *m)
+{
+  size_t i;
+
+  for (i = 0; i < r->n; ++i)
+    if (r->facts[i].member == m)
+      return true;
+  return false;
+}
+
+/* The facts of the file, and with chain of its ancestors, as far as they are
+ * found.  Trouble is part of the report; fails only when there is no memory.
+ */
+static int
+gather (struct report *r, const char *path, bool chain,
+        const struct vd_opts *opts, struct vd_err *err)
+{
+  struct vd_member *m;
+  struct facts *f;
+
+  *r = (struct report) { .path = path, .family = vd_family_new (opts, err) };
+  if (!r->family)
+    return -1;
+  m = vd_family_add (r->family, path, &r->err);
+  r->opened = m != NULL;
+  while (m) {
+    f = realloc (r->facts, (r->n + 1) * sizeof *f);
+    if (!f)
+      return vd_fail (err, VD_NOMEM, "out of memory");
+    r->facts = f;
+    if (facts_of (&f[r->n], r->family, m, err) == -1)
+      return -1;
+    f = &f[r->n++];
+    m = m->parent;
+    if (!chain)
+      break;
+    if (m && (is_known (r, m) || r->n == VD_MAX_LINKS)) {
+      f->parent_state = PARENT_BROKEN;
+      vd_fail (&f->parent_err, VD_CORRUPT,
+               r->n == VD_MAX_LINKS ? "the chain of %s has too many links"
+               : "the chain loops: %s is its own ancestor", m->link->path);
+      break;
+    }
+  }
+  return 0;
+}
+
+static void
+report_free (struct report *r)
+{
+  free (r->facts);
+  vd_family_free (r->family);
+}
+
+/* Everything that was asked for could be told. */
+static bool
+is_complete (const struct report *r, bool chain)
+{
+  size_t i;
+
+  for (i = 0; i < r->n; ++i)
+    if (!facts_complete (&r->facts[i]))
+      return false;
+  return r->opened &&
+    (!chain || r->facts[r->n - 1].parent_state == PARENT_NONE);
+}
+
+static void
+print (FILE *fp, struct json *j, const struct report *r, bool chain,
+       bool first)
+{
+  if (j) {
+    json_report (j, r, chain);
+    return;
+  }
+  if (!r->opened)
+    return;
+  if (!first)
+    putc ('\n', fp);
+  if (chain)
+    text_chain (fp, r);
+  else
+    text_report (fp, r);
+  text_next (fp, r);
+}
 
 static int
 run (int argc, char **argv)
 {
   struct vd_opts opts = { .log = { .fn = NULL } };
+  bool as_json = false, chain = false, complete = true;
+  struct report r;
+  struct vd_err err;
+  struct json j;
+  FILE *fp;
+  int c, i, ok;
 
-  while (next_option (&verb_info, argc, argv, &opts) != -1)
-    ;
-  return tool_error ("info is not there yet");
+  while ((c = next_option (&verb_info, argc, argv, &opts)) != -1) {
+    if (c == OPT_JSON)
+      as_json = true;
+    else
+      chain = true;
+  }
+  if (optind == argc)
+    return tool_usage (&verb_info, "which FILE?");
+
+  fp = out_begin ();
+  if (!fp)
+    return STATUS_ERROR;
+  j = (struct json) JSON_INIT (fp);
+  if (as_json)
+    json_begin_array (&j, NULL);
+  for (i = optind; i < argc; ++i) {
+    ok = gather (&r, argv[i], chain, &opts, &err);
+    if (ok == 0) {
+      print (fp, as_json ? &j : NULL, &r, chain, i == optind);
+      if (!r.opened)
+        tool_fail (&r.err);
+      complete = complete && is_complete (&r, chain);
+    }
+    report_free (&r);
+    if (ok == -1) {
+      out_discard (fp);
+      return tool_fail (&err);
+    }
+  }
+  if (as_json)
+    json_end (&j);
+  return out_commit (fp) == STATUS_OK && complete ? STATUS_OK : STATUS_ERROR;
 }
-
-static const struct option long_options[] = {
-  HELP_OPTIONS,
-  CHAIN_OPTIONS,
-  { NULL, 0, NULL, 0 },
-};
 
 const struct verb verb_info = {
   .name = "info",
-  .synopsis = "FILE...",
-  .summary = "info",
-  .help = "Options:\n" CHAIN_HELP,
+  .synopsis = "[--chain] [--json] FILE...",
+  .summary = "say what an image is, and what it holds",
+  .help =
+    "A FILE is a disk or a snapshot (its descriptor, or a file that has it\n"
+    "inside), or a bare extent.\n"
+    "\n"
+    "Options:\n"
+    "  --chain            a table of the FILE and all its ancestors, base first\n"
+    "  --json             for programs; the keys are in vmdkdelta(1)\n"
+    CHAIN_HELP
+    "  --help             this text\n"
+    "\n"
+    "Examples:\n"
+    "  vmdkdelta info disk-000002.vmdk\n"
+    "  vmdkdelta info --chain disk-000002.vmdk\n"
+    "  vmdkdelta info --json *.vmdk | jq '.[] | .file, .data'\n"
+    "  vmdkdelta info --parent-path=/backup/vm1 disk-000002.vmdk\n",
   .short_options = "",
   .long_options = long_options,
   .run = run,

@@ -137,6 +137,9 @@ extern void out_discard (FILE *fp);
 /* Print text that may hold anything, made safe to look at. */
 extern void out_text (FILE *fp, const char *text);
 
+/* Print a file name as one word of a shell command, quoted if need be. */
+extern void out_shell (FILE *fp, const char *name);
+
 /* "10.5 GiB (11274289152 bytes)", "512 bytes".  Returns buf. */
 #define HUMAN_SIZE_MAX 64
 extern const char *human_size (char buf[HUMAN_SIZE_MAX], uint64_t bytes);

@@ -1,0 +1,179 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Finding out about one link; see info.h. */
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "info.h"
+
+const char *
+parent_state_name (enum parent_state state)
+{
+  static const char *const names[] = {
+    [PARENT_NONE] = "none", [PARENT_FOUND] = "found",
+    [PARENT_UNKNOWN] = "unknown", [PARENT_MISSING] = "missing",
+    [PARENT_MISFIT] = "misfit", [PARENT_BROKEN] = "broken",
+  };
+
+  return names[state];
+}
+
+static int
+count_piece (void *opaque, const struct piece *p, struct vd_err *err)
+{
+  struct facts *f = opaque;
+  const struct vd_link *link = f->member->link;
+  size_t i;
+
+  (void) err;
+  f->bytes[p->kind] += p->length;
+  if (p->kind == KIND_DAMAGED && f->damage.code == VD_OK) {
+    for (i = link->nr_pieces - 1; link->pieces[i].start > p->offset; --i)
+      ;
+    link->pieces[i].image->fmt->explain (link->pieces[i].image, p->offset
+                                         - link->pieces[i].start, &f->damage);
+  }
+  return 0;
+}
+
+/* A descriptor of many flat extents can name one file many times. */
+static bool
+is_new_file (const struct vd_link *link, size_t n)
+{
+  const struct vd_file *file = link->pieces[n].image->file;
+  size_t i;
+
+  for (i = 0; i < n; ++i)
+    if (link->pieces[i].image->file &&
+        vd_file_same (link->pieces[i].image->file, file))
+      return false;
+  return true;
+}
+
+static void
+add_file (struct facts *f, uint64_t size, const struct stat *st)
+{
+  f->nr_files++;
+  f->files_size += size;
+  f->files_usage += S_ISREG (st->st_mode) ? (uint64_t) st->st_blocks * 512
+    : size;
+}
+
+static void
+count_files (struct facts *f)
+{
+  const struct vd_link *link = f->member->link;
+  const struct vd_image *image;
+  struct stat st;
+  size_t i;
+
+  if (link->descriptor && !link->embedded && stat (link->path, &st) == 0)
+    add_file (f, (uint64_t) st.st_size, &st);
+  for (i = 0; i < link->nr_pieces; ++i) {
+    image = link->pieces[i].image;
+    f->unclean = f->unclean || image->unclean;
+    if (image->file && is_new_file (link, i) &&
+        fstat (vd_file_fd (image->file), &st) == 0)
+      add_file (f, image->file->size, &st);
+  }
+}
+
+/* The user named a parent for the link whose parent is not found. */
+static int
+use_given_parent (struct vd_family *family, struct vd_member *m,
+                  struct vd_err *err)
+{
+  struct vd_member *parent = vd_family_add (family, family->opts->parent, err);
+
+  if (!parent ||
+      vd_chain_check_pair (m->link, parent->link, family->opts, err) == -1)
+    return -1;
+  vd_family_set_parent (m, parent);
+  return 0;
+}
+
+static void
+find_parent (struct facts *f, struct vd_family *family)
+{
+  struct vd_member *m = f->member;
+  struct vd_err *err = &f->parent_err;
+  int r = vd_family_find_parent (family, m, err);
+
+  if (family->opts->parent &&
+      (r == 0 ? m->result == VD_PARENT_UNKNOWN
+       : err->code == VD_NOT_FOUND || err->code == VD_DENIED))
+    r = use_given_parent (family, m, err);
+  if (r == -1)
+    f->parent_state = err->code == VD_MISMATCH ? PARENT_MISFIT
+      : err->code == VD_NOT_FOUND ? PARENT_MISSING : PARENT_BROKEN;
+  else
+    f->parent_state = m->result == VD_PARENT_NONE ? PARENT_NONE
+      : m->result == VD_PARENT_FOUND ? PARENT_FOUND : PARENT_UNKNOWN;
+}
+
+int
+facts_of (struct facts *f, struct vd_family *family,
+          struct vd_member *member, struct vd_err *err)
+{
+  *f = (struct facts) { .path = member->link->path, .member = member };
+  f->loaded = vd_link_load (member->link, family->opts, &f->load_err) == 0;
+  if (f->loaded)
+    f->walked = walk_link (member->link, count_piece, f, &f->walk_err) == 0;
+  count_files (f);
+  find_parent (f, family);
+  if ((!f->loaded && f->load_err.code == VD_NOMEM) ||
+      (f->loaded && !f->walked && f->walk_err.code == VD_NOMEM))
+    return vd_fail (err, VD_NOMEM, "out of memory");
+  return 0;
+}
+
+bool
+facts_complete (const struct facts *f)
+{
+  return f->loaded && f->walked;
+}
+
+const char *
+facts_state (const struct facts *f)
+{
+  return !facts_complete (f) ? "incomplete"
+    : f->bytes[KIND_DAMAGED] > 0 ? "damaged" : f->unclean ? "unclean" : "ok";
+}
+
+const char *
+facts_key (const struct facts *f, const char *key)
+{
+  const struct vd_descriptor *d = f->member->link->descriptor;
+
+  return d ? vd_descriptor_get (d, key) : NULL;
+}
+
+const char *
+facts_format (const struct facts *f)
+{
+  const struct vd_link *link = f->member->link;
+
+  if (f->loaded)
+    return vd_link_format (link);
+  return link->self ? link->self->fmt->name : NULL;
+}
+
+int
+extent_found (const struct facts *f, const struct vd_extent_line *e,
+              struct vd_err *err)
+{
+  const struct vd_link *link = f->member->link;
+  struct vd_file *file;
+
+  if (e->type == VD_EXTENT_ZERO || e->access == VD_NOACCESS ||
+      (link->self && link->self->capacity > 0) || f->loaded)
+    return 0;
+  file = vd_places_open (link->places, e->name, link->path, err);
+  vd_file_close (file);
+  return file ? 0 : -1;
+}

@@ -1,0 +1,127 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* The end of vmdkdelta info: what to do with the file now. */
+
+#include <string.h>
+
+#include "info.h"
+
+static void
+command (FILE *fp, const char *before, const char *file, const char *after)
+{
+  fprintf (fp, "    %s", before);
+  out_shell (fp, file);
+  fprintf (fp, "%s\n", after);
+}
+
+/* Is everything down to the base there?  In a report without --chain only
+ * the first link was looked at; so look.
+ */
+static bool
+is_chain_complete (const struct report *r, struct vd_err *err)
+{
+  /* A failure here is told as a fact; nothing else uses the chain. */
+  return vd_family_resolve (r->family, r->facts[0].member, err) == 0;
+}
+
+static void
+next_incomplete (FILE *fp, const struct facts *f)
+{
+  const enum vd_code code = f->loaded ? f->walk_err.code : f->load_err.code;
+
+  switch (code) {
+  case VD_NOT_FOUND:
+    fputs ("Next: copy the missing file beside this one, or say where it is:\n",
+           fp);
+    command (fp, "vmdkdelta info --parent-path=DIR ", f->path, "");
+    break;
+  case VD_TRUNCATED:
+    fputs ("Next: copy the files again, and compare their sizes.\n", fp);
+    break;
+  case VD_DENIED:
+    fputs ("Next: if you trust this image and want to follow the name:\n", fp);
+    command (fp, "vmdkdelta info --unconfined ", f->path, "");
+    break;
+  default:
+    break;
+  }
+}
+
+/* Flat files only: any program can read them. */
+static bool
+is_one_flat_file (const struct facts *f)
+{
+  const struct vd_link *link = f->member->link;
+
+  return link->nr_pieces == 1 && link->descriptor &&
+    link->pieces[0].image->fmt == &vd_format_flat &&
+    link->descriptor->extents[0].offset == 0;
+}
+
+static void
+next_delta (FILE *fp, const struct facts *f, const char *why)
+{
+  if (why)
+    fprintf (fp, "Next: %s, to lay it over a base (a raw disk) that you "
+             "have:\n", why);
+  else
+    fputs ("Next, to lay it over its base (a raw disk):\n", fp);
+  command (fp, "nbdkit --filter=vmdkdelta file BASE delta=", f->path, "");
+  command (fp, "vmdkdelta apply ", f->path, " BASE");
+}
+
+void
+text_next (FILE *fp, const struct report *r)
+{
+  const struct facts *f = &r->facts[0];
+  struct vd_err err;
+
+  if (!facts_complete (f)) {
+    next_incomplete (fp, f);
+    return;
+  }
+  if (f->bytes[KIND_DAMAGED] > 0) {
+    fputs ("Next, to see all of the damage:\n", fp);
+    command (fp, "vmdkdelta check ", f->path, "");
+    return;
+  }
+  if (f->member->link->role == VD_ROLE_BARE) {
+    next_delta (fp, f, NULL);
+    return;
+  }
+  switch (f->parent_state) {
+  case PARENT_MISFIT:
+    fputs ("Next: find the parent that fits, or, if you know that this one is "
+           "right:\n", fp);
+    command (fp, "nbdkit vmdk ignore-cid=true file=", f->path, "");
+    return;
+  case PARENT_MISSING:
+  case PARENT_UNKNOWN:
+    fputs ("Next: say where its parent is:\n", fp);
+    command (fp, f->parent_state == PARENT_MISSING
+             ? "vmdkdelta info --chain --parent-path=DIR "
+             : "vmdkdelta info --chain --parent=FILE ", f->path, "");
+    next_delta (fp, f, "or");
+    return;
+  case PARENT_BROKEN:
+    return;
+  default:
+    break;
+  }
+  if (!is_chain_complete (r, &err)) {
+    fputs ("Next: the chain is not complete further down; see:\n", fp);
+    command (fp, "vmdkdelta info --chain ", f->path, "");
+    return;
+  }
+  fputs ("Next, to read this disk as the virtual machine saw it:\n", fp);
+  if (is_one_flat_file (f))
+    command (fp, "nbdkit file ", f->member->link->pieces[0].image->file->name,
+             "");
+  else {
+    command (fp, "nbdkit vmdk file=", f->path, "");
+    command (fp, "nbdcopy -- [ nbdkit vmdk file=", f->path, " ] out.raw");
+  }
+}

@@ -1,0 +1,189 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Writing JSON; see json.h. */
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "json.h"
+
+/* Decode the UTF-8 sequence at s (NUL-terminated): its length, with *c set,
+ * or 0 when it is not valid.
+ */
+static size_t
+decode_utf8 (const unsigned char *s, uint32_t *c)
+{
+  static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+  size_t len, i;
+
+  if (s[0] < 0x80) {
+    *c = s[0];
+    return 1;
+  }
+  if ((s[0] & 0xe0) == 0xc0) {
+    len = 2;
+    *c = s[0] & 0x1f;
+  }
+  else if ((s[0] & 0xf0) == 0xe0) {
+    len = 3;
+    *c = s[0] & 0x0f;
+  }
+  else if ((s[0] & 0xf8) == 0xf0) {
+    len = 4;
+    *c = s[0] & 0x07;
+  }
+  else
+    return 0;
+  for (i = 1; i < len; ++i) {
+    if ((s[i] & 0xc0) != 0x80)
+      return 0;
+    *c = *c << 6 | (s[i] & 0x3f);
+  }
+  if (*c < least[len] || *c > 0x10ffff || (*c >= 0xd800 && *c <= 0xdfff))
+    return 0;
+  return len;
+}
+
+/* JSON allows these as they are, but a terminal would obey them. */
+static bool
+is_active (uint32_t c)
+{
+  return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x061c || c == 0x200e ||
+    c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+    (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+}
+
+static void
+put_string (FILE *fp, const char *text)
+{
+  const unsigned char *s = (const unsigned char *) text;
+  uint32_t c;
+  size_t n;
+
+  putc ('"', fp);
+  while (*s) {
+    n = decode_utf8 (s, &c);
+    if (n == 0) {
+      fputs ("\xef\xbf\xbd", fp);
+      ++s;
+      continue;
+    }
+    if (c == '"' || c == '\\')
+      fprintf (fp, "\\%c", (int) c);
+    else if (c == '\n')
+      fputs ("\\n", fp);
+    else if (c == '\t')
+      fputs ("\\t", fp);
+    else if (is_active (c))
+      fprintf (fp, "\\u%04" PRIx32, c);
+    else
+      fwrite (s, 1, n, fp);
+    s += n;
+  }
+  putc ('"', fp);
+}
+
+static void
+new_line (const struct json *j)
+{
+  unsigned i;
+
+  if (j->one_line)
+    putc (' ', j->fp);
+  else {
+    putc ('\n', j->fp);
+    for (i = 0; i < j->depth; ++i)
+      fputs ("  ", j->fp);
+  }
+}
+
+/* What stands in front of a value. */
+static void
+before (struct json *j, const char *key)
+{
+  if (j->filled[j->depth])
+    putc (',', j->fp);
+  if (j->depth > 0)
+    new_line (j);
+  j->filled[j->depth] = true;
+  if (key) {
+    put_string (j->fp, key);
+    fputs (": ", j->fp);
+  }
+}
+
+static void
+begin (struct json *j, const char *key, char opening, char closing)
+{
+  before (j, key);
+  putc (opening, j->fp);
+  j->depth++;
+  j->filled[j->depth] = false;
+  j->closing[j->depth] = closing;
+}
+
+void
+json_begin_object (struct json *j, const char *key)
+{
+  begin (j, key, '{', '}');
+}
+
+void
+json_begin_array (struct json *j, const char *key)
+{
+  begin (j, key, '[', ']');
+}
+
+void
+json_end (struct json *j)
+{
+  const char closing = j->closing[j->depth];
+  const bool filled = j->filled[j->depth];
+
+  j->depth--;
+  if (filled)
+    new_line (j);
+  putc (closing, j->fp);
+  if (j->depth == 0)
+    putc ('\n', j->fp);
+}
+
+void
+json_string (struct json *j, const char *key, const char *value)
+{
+  before (j, key);
+  put_string (j->fp, value);
+}
+
+void
+json_u64 (struct json *j, const char *key, uint64_t value)
+{
+  before (j, key);
+  fprintf (j->fp, "%" PRIu64, value);
+}
+
+void
+json_bool (struct json *j, const char *key, bool value)
+{
+  before (j, key);
+  fputs (value ? "true" : "false", j->fp);
+}
+
+void
+json_null (struct json *j, const char *key)
+{
+  before (j, key);
+  fputs ("null", j->fp);
+}
+
+void
+json_string_or_null (struct json *j, const char *key, const char *value)
+{
+  if (value)
+    json_string (j, key, value);
+  else
+    json_null (j, key);
+}

@@ -1,0 +1,58 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Walking along a disk, from its start to its end, asking all layers.
+ *
+ * vd_chain_map answers what a reader needs: zeros are zeros, whichever layer
+ * says so.  Here each piece keeps the number of the layer that decided, and
+ * what no layer holds is told apart from what a layer holds as zeros.
+ *
+ * Cost: the tables of each layer are read once; memory is a fixed number of
+ * runs a layer, however large the disk is.
+ */
+
+#ifndef VMDKDELTA_WALK_H
+#define VMDKDELTA_WALK_H
+
+#include "tool.h"
+
+enum kind {
+  KIND_DATA,
+  KIND_COMPRESSED,
+  KIND_ZERO,                    /* a layer says: zeros */
+  KIND_HOLE,                    /* nowhere in a complete chain: zeros */
+  KIND_BASE,                    /* nowhere, and the base is not among the
+                                   files: from underneath */
+  KIND_DAMAGED,
+};
+#define NR_KINDS (KIND_DAMAGED + 1)
+
+/* "data", ...: as it stands in the output. */
+extern const char *kind_name (enum kind kind);
+
+struct piece {
+  uint64_t offset;              /* on the disk, bytes */
+  uint64_t length;
+  enum kind kind;
+  uint32_t layer;               /* 0 = newest; with HOLE and BASE the oldest */
+  uint64_t where;               /* DATA, COMPRESSED: in file */
+  const struct vd_file *file;   /* DATA, COMPRESSED; else NULL */
+};
+
+/* Returns 0 to go on, -1 after filling err. */
+typedef int (*piece_fn) (void *opaque, const struct piece *piece,
+                         struct vd_err *err);
+
+/* Hand the pieces to fn, in order, without gaps; neighbours that continue
+ * each other come as one.
+ */
+extern int walk_chain (const struct vd_chain *chain, piece_fn fn,
+                       void *opaque, struct vd_err *err);
+
+/* The same for one loaded link, whose unallocated parts are BASE. */
+extern int walk_link (struct vd_link *link, piece_fn fn, void *opaque,
+                      struct vd_err *err);
+
+#endif /* VMDKDELTA_WALK_H */
