@@ -14,12 +14,15 @@
 #include "options.h"
 
 static int
-parse_bool (const char *value, bool *b)
+parse_bool (const char *key, const char *value, bool *b)
 {
   const int r = nbdkit_parse_bool (value);
 
-  if (r == -1)
+  if (r == -1) {
+    nbdkit_error ("%s=%s is not understood; allowed are true and false", key,
+                  value);
     return -1;
+  }
   *b = r;
   return 0;
 }
@@ -81,7 +84,7 @@ options_parse (struct option *options, size_t n, const char *key,
   o->seen = true;
 
   switch (o->type) {
-  case OPTION_BOOL: r = parse_bool (value, o->ptr); break;
+  case OPTION_BOOL: r = parse_bool (key, value, o->ptr); break;
   case OPTION_SIZE: r = parse_size (key, value, o->ptr); break;
   case OPTION_PATH: r = parse_path (value, o->ptr); break;
   case OPTION_PATHS: r = parse_paths (value, o->ptr); break;

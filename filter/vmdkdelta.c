@@ -114,6 +114,7 @@ vmdkdelta_get_ready (int thread_model)
   static char name[] = "vmdkdelta";
   const struct vd_deltas_opts how = {
     .no_follow = !config.follow,
+    .follow_option = "delta-follow=false",
     .allow_no_parent = config.allow_no_parent,
   };
   struct vd_err err;
@@ -121,6 +122,7 @@ vmdkdelta_get_ready (int thread_model)
   (void) thread_model;
   opts = (struct vd_opts) {
     .log = { .fn = serve_log, .opaque = name },
+    .prefix = "delta-",
     .allow_dirty = config.allow_dirty,
     .ignore_cid = config.ignore_cid,
     .unconfined = config.unconfined,
@@ -192,6 +194,19 @@ vmdkdelta_close (void *handle)
   free (handle);
 }
 
+/* Copies on logical volumes and the like are rounded up by so much. */
+#define MAX_SURPLUS (UINT64_C (64) << 20)
+
+/* The pieces of a split disk are such extents; a whole disk of this format
+ * has a descriptor in it.
+ */
+static bool
+is_bare_hosted (const struct vd_link *link)
+{
+  return link->role == VD_ROLE_BARE && !link->descriptor &&
+    link->pieces[0].image->fmt == &vd_format_hosted;
+}
+
 static int
 check_base_size (int64_t size)
 {
@@ -220,6 +235,14 @@ check_base_size (int64_t size)
     }
     nbdkit_debug ("base of %" PRIi64 " bytes reads as zeros up to %" PRIu64,
                   size, deltas.chain->size);
+  }
+  else if ((uint64_t) size > deltas.chain->size + MAX_SURPLUS &&
+           is_bare_hosted (deltas.chain->links[0])) {
+    nbdkit_error ("%s describes %" PRIu64 " bytes and the base has %" PRIi64
+                  ": it is probably one piece of a split disk; give the "
+                  "descriptor that names all pieces",
+                  deltas.chain->links[0]->path, deltas.chain->size, size);
+    return -1;
   }
   else if ((uint64_t) size > deltas.chain->size)
     nbdkit_debug ("base of %" PRIi64 " bytes is cut at the delta's size of %"

@@ -71,12 +71,13 @@ vd_chain_check_pair (const struct vd_link *child,
     if (!opts->ignore_cid)
       return vd_fail (err, VD_MISMATCH,
                       "%s was made on content %08" PRIx32 " (its parentCID), "
-                      "but %s has content %08" PRIx32 " (its CID): %s",
+                      "but %s has content %08" PRIx32 " (its CID): %s "
+                      "(%signore-cid takes them all the same)",
                       child->path, c->parent_cid, parent->path, p->cid,
                       c->has_cid && p->parent_cid == c->cid
                       ? "the two are given in the wrong order (oldest first)"
                       : "it is the wrong file, or it was changed after the "
-                        "child was made");
+                        "child was made", vd_opts_prefix (opts));
     vd_warn (&opts->log, "%s was made on content %08" PRIx32 ", but %s has "
              "content %08" PRIx32 "; going on as asked", child->path,
              c->parent_cid, parent->path, p->cid);

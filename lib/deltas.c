@@ -16,7 +16,8 @@
  * base completely if its holes read as zeros, as they should.
  */
 static int
-check_role (struct vd_link *link, bool allow_no_parent, struct vd_err *err)
+check_role (struct vd_link *link, bool allow_no_parent, const char *prefix,
+            struct vd_err *err)
 {
   if (link->role != VD_ROLE_BASE)
     return 0;
@@ -27,8 +28,8 @@ check_role (struct vd_link *link, bool allow_no_parent, struct vd_err *err)
   return vd_fail (err, VD_USAGE,
                   "%s is not a delta: its descriptor says that it has no "
                   "parent (parentCID=ffffffff), so nothing would be seen of "
-                  "the base.  Give the snapshot's file (or allow-no-parent, "
-                  "to lay it over the base all the same)", link->path);
+                  "the base.  Give the snapshot's file (%sallow-no-parent "
+                  "lays it over the base all the same)", link->path, prefix);
 }
 
 /* "vm-000002.vmdk": products name snapshots like that, and never a base. */
@@ -51,8 +52,8 @@ is_snapshot_name (const char *hint)
  * that is normal: the user has its content, not its descriptor.
  */
 static int
-parent_missing (const struct vd_link *link, const struct vd_log *log,
-                struct vd_err *err)
+parent_missing (const struct vd_link *link, const struct vd_deltas_opts *how,
+                const struct vd_log *log, struct vd_err *err)
 {
   const char *hint = vd_link_hint (link);
 
@@ -60,8 +61,8 @@ parent_missing (const struct vd_link *link, const struct vd_log *log,
     return -1;
   if (hint && is_snapshot_name (hint)) {
     vd_err_prefix (err, "the parent of %s is a snapshot too, and it is "
-                   "missing (if the base holds it already, say not to follow "
-                   "parents): ", link->path);
+                   "missing (if the base holds it already, see %s): ",
+                   link->path, how->follow_option);
     return -1;
   }
   vd_warn (log, "the base that was given is taken for the parent of %s, "
@@ -71,9 +72,9 @@ parent_missing (const struct vd_link *link, const struct vd_log *log,
 
 /* Follow parents from *oldest on, and move it down. */
 static int
-follow (struct vd_deltas *d, const struct vd_opts *opts,
-        const struct vd_member *newest, struct vd_member **oldest,
-        struct vd_err *err)
+follow (struct vd_deltas *d, const struct vd_deltas_opts *how,
+        const struct vd_opts *opts, const struct vd_member *newest,
+        struct vd_member **oldest, struct vd_err *err)
 {
   const struct vd_member *m;
   struct vd_member *parent;
@@ -85,7 +86,7 @@ follow (struct vd_deltas *d, const struct vd_opts *opts,
                       "the chain of %s has more than %u links",
                       newest->link->path, VD_MAX_LINKS);
     if (vd_family_find_parent (d->family, *oldest, err) == -1)
-      return parent_missing ((*oldest)->link, &opts->log, err);
+      return parent_missing ((*oldest)->link, how, &opts->log, err);
     parent = (*oldest)->parent;
     if (!parent)
       return 0;
@@ -153,7 +154,8 @@ vd_deltas_open (struct vd_deltas *d, const char *const *paths, size_t n,
 
   for (i = 0; i < n; ++i, newest = m) {
     m = vd_family_add (d->family, paths[i], err);
-    if (!m || check_role (m->link, how->allow_no_parent, err) == -1)
+    if (!m || check_role (m->link, how->allow_no_parent, vd_opts_prefix (opts),
+                          err) == -1)
       return -1;
     if (d->family->nr_members != i + 1)
       return vd_fail (err, VD_USAGE, "%s is the same file as one given before",
@@ -163,7 +165,8 @@ vd_deltas_open (struct vd_deltas *d, const char *const *paths, size_t n,
     else
       oldest = m;
   }
-  if (!how->no_follow && follow (d, opts, newest, &oldest, err) == -1)
+  if (!how->no_follow &&
+      follow (d, how, opts, newest, &oldest, err) == -1)
     return -1;
   return make_chain (d, opts, newest, oldest, err);
 }

@@ -27,6 +27,7 @@ struct vd_deltas {
 
 struct vd_deltas_opts {
   bool no_follow;               /* take only the deltas given */
+  const char *follow_option;    /* what the user says for that, in messages */
   bool allow_no_parent;         /* also a disk that says it has no parent */
 };
 

@@ -194,8 +194,9 @@ vd_family_resolve (struct vd_family *family, struct vd_member *member,
       else
         vd_fail (err, VD_NOT_FOUND,
                  "%s has a parent (parentCID %08" PRIx32 ") but does not say "
-                 "which file; give it with parent=FILE", m->link->path,
-                 m->link->descriptor->parent_cid);
+                 "which file; give it with %sparent=FILE", m->link->path,
+                 m->link->descriptor->parent_cid,
+                 vd_opts_prefix (family->opts));
       if (parent_unknown (family, m, err) == -1)
         return -1;
     }

@@ -86,6 +86,7 @@ read_descriptor (struct vd_file *file, uint64_t offset, uint64_t length,
     vd_fail_nomem (err);
     return NULL;
   }
+  text[length] = '\0';
   if (vd_file_pread (file, text, (size_t) length, offset, err) == -1)
     return NULL;
   return vd_descriptor_parse (text, (size_t) length, file->name, &opts->log,
@@ -158,7 +159,9 @@ open_extents (struct vd_link *link, const struct vd_opts *opts,
   for (i = 0; i < d->nr_extents; ++i) {
     image = open_extent (link, &d->extents[i], opts, err);
     if (!image || add_piece (link, image, d->extents[i].length, err) == -1) {
-      vd_err_prefix (err, "%s line %u: ", link->path, d->extents[i].line);
+      /* Some messages begin with the path already. */
+      if (strncmp (err->msg, link->path, strlen (link->path)) != 0)
+        vd_err_prefix (err, "%s line %u: ", link->path, d->extents[i].line);
       return -1;
     }
   }
@@ -228,8 +231,9 @@ explain_foreign (const struct vd_file *file, enum vd_magic magic,
   default:
     if (flat)
       return vd_fail (err, VD_NOT_FORMAT,
-                      "%s is the data of a disk, not the disk (raw bytes, no "
-                      "delta): open %.*s.vmdk", file->name, (int) (n - 10),
+                      "%s is the data of a disk (raw bytes), not its "
+                      "descriptor and not a delta: open %.*s.vmdk, or use it "
+                      "as the base", file->name, (int) (n - 10),
                       file->name);
     return vd_fail (err, VD_NOT_FORMAT,
                     "%s is not a VMDK: it has neither a sparse extent's magic "

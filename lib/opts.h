@@ -18,6 +18,11 @@
 struct vd_opts {
   struct vd_log log;
 
+  /* What stands in front of an option's name in the face at hand ("delta-",
+   * "--"), so that messages can name it; NULL: nothing.
+   */
+  const char *prefix;
+
   /* Recovery: read a SEsparse extent although its journal was not replayed.
    * What is read may be older than what the guest wrote, or torn.
    */
@@ -42,5 +47,11 @@ struct vd_opts {
    */
   const char *parent;
 };
+
+static inline const char *
+vd_opts_prefix (const struct vd_opts *opts)
+{
+  return opts->prefix ? opts->prefix : "";
+}
 
 #endif /* VD_OPTS_H */

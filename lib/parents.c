@@ -93,7 +93,7 @@ try_name (struct search *s, const char *name, struct vd_err *err)
   }
   {
     /* Compare strictly here: another candidate may fit. */
-    const struct vd_opts strict = { .ignore_cid = false };
+    const struct vd_opts strict = { .prefix = s->opts->prefix };
 
     if (vd_chain_check_pair (s->child, link, &strict, &e) == 0) {
       s->found = link;
@@ -202,15 +202,16 @@ not_found (const struct search *s, const char *hint, struct vd_err *err)
   }
   if (s->denied)
     more = ".  Some of these lead outside of that directory and were not "
-      "tried: name the parent's directory to allow it";
+      "tried";
   else if (is_windows (hint))
     more = " (the hint is a Windows path)";
   else if (hint[0] == '/')
     more = " (the hint is a path of the machine where the child was made)";
   return vd_fail (err, s->denied ? VD_DENIED : VD_NOT_FOUND,
-                  "parent '%s' of %s not found; looked in %s for: %s%s; copy "
-                  "it there, or name its directory", hint, s->child->path,
-                  vd_places_dir (s->child->places), s->tried, more);
+                  "parent '%s' of %s not found; looked in %s for: %s%s.  Copy "
+                  "it there, or name its directory with %sparent-path", hint,
+                  s->child->path, vd_places_dir (s->child->places), s->tried,
+                  more, vd_opts_prefix (s->opts));
 }
 
 static int

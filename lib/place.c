@@ -339,9 +339,11 @@ vd_places_open (const struct vd_places *p, const char *name,
 
   if (errnum == EXDEV || errnum == ELOOP)
     vd_fail (err, VD_DENIED,
-             "%s refers to %s, which leads outside of %s; only files below "
-             "the directory of the file itself and below directories that "
-             "you name are opened", from, name, p->place[0].path);
+             "%s refers to %s, which leads outside of %s; only what lies "
+             "below that directory, and below those that you name with "
+             "%sparent-path, is opened (%sunconfined allows all)", from, name,
+             p->place[0].path, vd_opts_prefix (p->opts),
+             vd_opts_prefix (p->opts));
   else
     vd_fail_errno (err, errnum, "%s refers to %s: %s", from, name, first);
   return NULL;

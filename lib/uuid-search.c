@@ -108,10 +108,11 @@ vd_find_by_uuid (const struct vd_link *child, const uint8_t uuid[16],
     r = vd_fail (err, VD_NOT_FOUND,
                  "%s is a VirtualBox differencing image of {%s}; none of the "
                  "%u images in %s%s has that UUID: copy the parent there, or "
-                 "name its directory", child->path,
+                 "name its directory with %sparent-path", child->path,
                  vd_descriptor_get (child->descriptor, "ddb.uuid.parent"),
                  s.looked_at, dir,
-                 opts->nr_dirs > 0 ? " and the directories named" : "");
+                 opts->nr_dirs > 0 ? " and the directories named" : "",
+                 vd_opts_prefix (opts));
   if (r == -1) {
     vd_link_close (s.found);
     return -1;
