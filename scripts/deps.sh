@@ -27,6 +27,7 @@ cmd debugfs         e2fsprogs          e2fsprogs
 cmd pod2man         perl               perl-podlators
 cmd podchecker      perl               perl-Pod-Checker
 cmd cmp             diffutils          diffutils
+cmd xz              xz-utils           xz
 cmd nm              binutils           binutils
 lib libasan.so      gcc                libasan
 lib libubsan.so     gcc                libubsan
