@@ -1,7 +1,13 @@
 /* Where names found in images may lead. */
 
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "unit.h"
 
@@ -70,6 +76,24 @@ absolute (const char *name)
   return path;
 }
 
+/* Old kernels, sandboxes and valgrind do not have it; links are then not
+ * followed at all.
+ */
+static bool
+have_openat2 (void)
+{
+  struct { uint64_t flags, mode, resolve; } how = { .flags = O_PATH };
+  const long fd = syscall (SYS_openat2, AT_FDCWD, ".", &how, sizeof how);
+
+  if (fd >= 0)
+    close ((int) fd);
+  return fd >= 0;
+}
+
+#define NEED_OPENAT2                            \
+  if (!have_openat2 ())                         \
+    skip ()
+
 TEST (names_below_the_directory_are_opened)
 {
   make_dirs ();
@@ -108,6 +132,7 @@ TEST (names_that_lead_out_are_denied)
 
 TEST (links_may_not_lead_out)
 {
+  NEED_OPENAT2;
   make_dirs ();
   assert_int_equal (symlink ("../out/secret", "in/link"), 0);
   refused ("link", &none, VD_DENIED, "outside");
@@ -123,6 +148,7 @@ TEST (links_may_not_lead_out)
 
 TEST (links_that_stay_inside_are_followed)
 {
+  NEED_OPENAT2;
   make_dirs ();
   assert_int_equal (symlink ("sub/b", "in/link"), 0);
   opens ("in/d.vmdk", "link", &none, "sub b");
@@ -155,6 +181,7 @@ TEST (other_directories_can_be_named)
   const struct vd_opts bad = { .dirs = missing, .nr_dirs = 1 };
   struct vd_err err;
 
+  NEED_OPENAT2;
   make_dirs ();
   opens ("in/d.vmdk", "../out/secret", &opts, "secret");
   opens ("in/d.vmdk", absolute ("out/secret"), &opts, "secret");
@@ -175,6 +202,7 @@ TEST (the_user_can_lift_the_rule)
 {
   const struct vd_opts opts = { .unconfined = true };
 
+  NEED_OPENAT2;
   make_dirs ();
   opens ("in/d.vmdk", "../out/secret", &opts, "secret");
   opens ("in/d.vmdk", absolute ("out/secret"), &opts, "secret");
@@ -210,6 +238,7 @@ TEST (only_files_and_block_devices_are_opened)
 
 TEST (what_is_missing_is_told_with_its_place)
 {
+  NEED_OPENAT2;
   make_dirs ();
   refused ("gone", &none, VD_NOT_FOUND, "/in/gone");
   refused ("a/b", &none, VD_NOT_FOUND, "Not a directory");
@@ -244,6 +273,60 @@ TEST (a_descriptor_cannot_hand_out_other_files)
   vd_link_close (link);
 }
 
+/* From here on this process has no openat2. */
+static bool
+forbid_openat2 (void)
+{
+  struct sock_filter filter[] = {
+    BPF_STMT (BPF_LD | BPF_W | BPF_ABS, offsetof (struct seccomp_data, nr)),
+    BPF_JUMP (BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
+    BPF_STMT (BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+    BPF_STMT (BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const struct sock_fprog prog = {
+    .len = ARRAY_SIZE (filter), .filter = filter
+  };
+
+  return prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+    prctl (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) == 0;
+}
+
+TEST (without_openat2_links_are_refused_and_names_opened)
+{
+  static const char *const links[] = {
+    "out-link", "dir/secret", "dir/../link/b", "sub/dir/secret", "magic",
+    "in-link",
+  };
+  const struct vd_opts anywhere = { .unconfined = true };
+  struct vd_err err;
+  size_t i;
+
+  make_dirs ();
+  assert_int_equal (symlink ("../out/secret", "in/out-link"), 0);
+  assert_int_equal (symlink ("../out", "in/dir"), 0);
+  assert_int_equal (symlink ("../../out", "in/sub/dir"), 0);
+  assert_int_equal (symlink ("/proc/self/fd/0", "in/magic"), 0);
+  assert_int_equal (symlink ("a", "in/in-link"), 0);
+  assert_int_equal (symlink ("sub", "in/link"), 0);
+  if (have_openat2 () && !forbid_openat2 ())
+    skip ();
+  assert_false (have_openat2 ());
+
+  opens ("in/d.vmdk", "a", &none, "in a");
+  opens ("in/d.vmdk", "sub/../sub/b", &none, "sub b");
+  opens ("in/d.vmdk", absolute ("in/sub/b"), &none, "sub b");
+  opens ("in/d.vmdk", "../out/secret", &anywhere, "secret");
+  refused ("../out/secret", &none, VD_DENIED, "outside");
+  refused ("gone", &none, VD_NOT_FOUND, "/in/gone");
+  for (i = 0; i < ARRAY_SIZE (links); ++i) {
+    assert_null (open_name ("in/d.vmdk", links[i], &none, &err));
+    assert_true (err.msg[0] != '\0');
+  }
+  err.code = VD_OK;
+  assert_null (open_name ("in/d.vmdk", "out-link", &none, &err));
+  assert_err (&err, VD_DENIED, "in/out-link", "symbolic link");
+}
+
 int
 main (void)
 {
@@ -258,6 +341,8 @@ main (void)
     tmpdir_test (only_files_and_block_devices_are_opened),
     tmpdir_test (what_is_missing_is_told_with_its_place),
     tmpdir_test (a_descriptor_cannot_hand_out_other_files),
+    /* the last one: it cannot be undone */
+    tmpdir_test (without_openat2_links_are_refused_and_names_opened),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);
