@@ -23,6 +23,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "check-walk.h"
 #include "tables.h"
 
 #define HEADER_SIZE 2048u
@@ -192,6 +193,16 @@ cowd_gte (const struct vd_image *image, uint64_t index, uint64_t raw,
   return (struct vd_entry) { .kind = VD_DATA, .where = raw * VD_SECTOR };
 }
 
+static const struct vd_tables *
+cowd_tables (const struct vd_image *image)
+{
+  return &get (image)->tables;
+}
+
+const struct vd_walk vd_walk_cowd = {
+  .width = 4, .tables = cowd_tables, .gde = cowd_gde, .gte = cowd_gte,
+};
+
 static int
 cowd_map (const struct vd_image *image, uint64_t offset, uint64_t length,
           const struct vd_out *out, struct vd_err *err)
@@ -221,5 +232,6 @@ const struct vd_format vd_format_cowd = {
   .open = cowd_open,
   .map = cowd_map,
   .explain = cowd_explain,
+  .check = vd_check_cowd,
   .close = cowd_close,
 };

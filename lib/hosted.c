@@ -21,6 +21,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "check-walk.h"
 #include "hosted.h"
 
 #define MAX_GRAIN_SECTORS (UINT64_C (1) << 21)  /* 1 GiB, as in QEMU */
@@ -309,6 +310,16 @@ hosted_gte (const struct vd_image *image, uint64_t index, uint64_t raw,
   };
 }
 
+static const struct vd_tables *
+hosted_tables (const struct vd_image *image)
+{
+  return &vd_hosted (image)->tables;
+}
+
+const struct vd_walk vd_walk_hosted = {
+  .width = 4, .tables = hosted_tables, .gde = hosted_gde, .gte = hosted_gte,
+};
+
 static int
 hosted_map (const struct vd_image *image, uint64_t offset, uint64_t length,
             const struct vd_out *out, struct vd_err *err)
@@ -339,5 +350,6 @@ const struct vd_format vd_format_hosted = {
   .map = hosted_map,
   .explain = hosted_explain,
   .inflate = vd_stream_inflate,
+  .check = vd_check_hosted,
   .close = hosted_close,
 };

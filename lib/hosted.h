@@ -61,6 +61,14 @@ extern void vd_kdmv_decode (const uint8_t header[512], struct vd_kdmv *k);
 extern int vd_stream_footer (struct vd_file *file, struct vd_kdmv *k,
                              struct vd_err *err);
 
+/* Check a grain marker, of which `in` holds the 12 bytes at `where`, for the
+ * grain at `grain` (bytes), and give the size of the stream behind it.
+ */
+#define VD_GRAIN_MARKER_SIZE 12u
+extern int vd_stream_marker (const struct vd_image *image, uint64_t grain,
+                             uint64_t where, const uint8_t *in,
+                             uint32_t *size, struct vd_err *err);
+
 extern int vd_stream_inflate (const struct vd_image *image, uint64_t offset,
                               uint64_t where, void *buf, struct vd_err *err);
 

@@ -28,6 +28,7 @@
 #include "opts.h"
 #include "runs.h"
 
+struct vd_checker;
 struct vd_format;
 
 struct vd_image {
@@ -92,6 +93,12 @@ struct vd_format {
    */
   int (*inflate) (const struct vd_image *image, uint64_t offset,
                   uint64_t where, void *buf, struct vd_err *err);
+
+  /* Look at everything in the file, not only at what a read needs; see
+   * check.h and check-walk.h.  NULL: there is nothing to check.
+   */
+  int (*check) (struct vd_checker *c, const struct vd_image *image,
+                struct vd_err *err);
 
   /* Free the image itself, not its file. */
   void (*close) (struct vd_image *image);

@@ -28,6 +28,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "check-walk.h"
 #include "sesparse.h"
 #include "tables.h"
 
@@ -249,8 +250,9 @@ check_volatile (struct vd_file *file, const uint8_t *h,
                       "replayed (replayJournal is %" PRIu64 ", and %u of %u "
                       "well-formed records are not on the disk yet).  "
                       "Consolidate it on the ESXi host, or power the VM on "
-                      "and shut it down there", file->name, replay,
-                      j.pending, j.records);
+                      "and shut it down there (%sallow-dirty reads it as it "
+                      "is)", file->name, replay, j.pending, j.records,
+                      vd_opts_prefix (opts));
     vd_warn (&opts->log, "%s: its journal was not replayed (%u of %u records "
              "are not on the disk); what is read may be out of date",
              file->name, j.pending, j.records);
@@ -345,6 +347,16 @@ sesparse_gte (const struct vd_image *image, uint64_t index, uint64_t raw,
   return (struct vd_entry) { .kind = VD_DAMAGED };
 }
 
+static const struct vd_tables *
+sesparse_tables (const struct vd_image *image)
+{
+  return &get (image)->tables;
+}
+
+const struct vd_walk vd_walk_sesparse = {
+  .width = 8, .tables = sesparse_tables, .gde = sesparse_gde, .gte = sesparse_gte,
+};
+
 static int
 sesparse_map (const struct vd_image *image, uint64_t offset, uint64_t length,
               const struct vd_out *out, struct vd_err *err)
@@ -374,5 +386,6 @@ const struct vd_format vd_format_sesparse = {
   .open = sesparse_open,
   .map = sesparse_map,
   .explain = sesparse_explain,
+  .check = vd_check_sesparse,
   .close = sesparse_close,
 };

@@ -30,7 +30,6 @@
 #include "hosted.h"
 
 #define MARKER_FOOTER 3u
-#define GRAIN_MARKER_SIZE 12u
 
 /* How far before the end of a file a footer is looked for, if the file has
  * a tail of zeros: transfers pad to their block size.
@@ -129,6 +128,40 @@ inflate_bytes (const struct vd_image *image, uint64_t grain, uint64_t where,
 }
 
 int
+vd_stream_marker (const struct vd_image *image, uint64_t grain,
+                  uint64_t where, const uint8_t *in, uint32_t *size,
+                  struct vd_err *err)
+{
+  const char *name = image->file->name;
+  const uint64_t left = image->file->size - where;
+  uint64_t lba, total;
+
+  lba = vd_le64 (in);
+  *size = vd_le32 (in + 8);
+  if (lba != grain / VD_SECTOR)
+    return vd_fail (err, VD_CORRUPT,
+                    "%s: the grain table says that disk sector %" PRIu64
+                    " is at sector %" PRIu64 ", but the marker there says "
+                    "disk sector %" PRIu64, name, grain / VD_SECTOR,
+                    where / VD_SECTOR, lba);
+  if (*size == 0 || *size > max_compressed (image->grain_size))
+    return vd_fail (err, VD_CORRUPT,
+                    "%s: compressed grain at sector %" PRIu64 " claims %"
+                    PRIu32 " bytes; allowed are 1 to %" PRIu64, name,
+                    where / VD_SECTOR, *size,
+                    max_compressed (image->grain_size));
+  total = (uint64_t) VD_GRAIN_MARKER_SIZE + *size;
+  if (total > left)
+    return vd_fail (err, VD_TRUNCATED,
+                    "%s: compressed grain at sector %" PRIu64 " of %" PRIu32
+                    " bytes ends at byte %" PRIu64 ", but the file ends at "
+                    "byte %" PRIu64 ": it is truncated", name,
+                    where / VD_SECTOR, *size, where + total,
+                    image->file->size);
+  return 0;
+}
+
+int
 vd_stream_inflate (const struct vd_image *image, uint64_t offset,
                    uint64_t where, void *buf, struct vd_err *err)
 {
@@ -137,13 +170,13 @@ vd_stream_inflate (const struct vd_image *image, uint64_t offset,
   const uint64_t left = image->file->size - where;
   size_t have = (size_t) vd_min (FIRST_READ, left);
   CLEANUP_FREE uint8_t *in = NULL;
-  uint64_t lba, total;
+  uint64_t total;
   uint32_t size;
 
   in = malloc (FIRST_READ);
   if (!in)
     return vd_fail_nomem (err);
-  if (left < GRAIN_MARKER_SIZE)
+  if (left < VD_GRAIN_MARKER_SIZE)
     return vd_fail (err, VD_TRUNCATED,
                     "%s: grain at sector %" PRIu64 ": the file ends in its "
                     "marker, at byte %" PRIu64, name, where / VD_SECTOR,
@@ -151,28 +184,9 @@ vd_stream_inflate (const struct vd_image *image, uint64_t offset,
   if (vd_file_pread (image->file, in, have, where, err) == -1)
     return -1;
 
-  lba = vd_le64 (in);
-  size = vd_le32 (in + 8);
-  if (lba != grain / VD_SECTOR)
-    return vd_fail (err, VD_CORRUPT,
-                    "%s: the grain table says that disk sector %" PRIu64
-                    " is at sector %" PRIu64 ", but the marker there says "
-                    "disk sector %" PRIu64, name, grain / VD_SECTOR,
-                    where / VD_SECTOR, lba);
-  if (size == 0 || size > max_compressed (image->grain_size))
-    return vd_fail (err, VD_CORRUPT,
-                    "%s: compressed grain at sector %" PRIu64 " claims %"
-                    PRIu32 " bytes; allowed are 1 to %" PRIu64, name,
-                    where / VD_SECTOR, size,
-                    max_compressed (image->grain_size));
-  total = (uint64_t) GRAIN_MARKER_SIZE + size;
-  if (total > left)
-    return vd_fail (err, VD_TRUNCATED,
-                    "%s: compressed grain at sector %" PRIu64 " of %" PRIu32
-                    " bytes ends at byte %" PRIu64 ", but the file ends at "
-                    "byte %" PRIu64 ": it is truncated", name,
-                    where / VD_SECTOR, size, where + total,
-                    image->file->size);
+  if (vd_stream_marker (image, grain, where, in, &size, err) == -1)
+    return -1;
+  total = (uint64_t) VD_GRAIN_MARKER_SIZE + size;
   if (total > have) {
     uint8_t *p = realloc (in, (size_t) total);
 
@@ -183,6 +197,6 @@ vd_stream_inflate (const struct vd_image *image, uint64_t offset,
                        where + have, err) == -1)
       return -1;
   }
-  return inflate_bytes (image, grain, where, in + GRAIN_MARKER_SIZE, size,
+  return inflate_bytes (image, grain, where, in + VD_GRAIN_MARKER_SIZE, size,
                         buf, err);
 }

@@ -49,6 +49,17 @@ typedef struct vd_entry (*vd_judge_fn) (const struct vd_image *image,
                                         uint64_t index, uint64_t raw,
                                         struct vd_err *err);
 
+/* What a format gives to those who walk its tables themselves (check). */
+struct vd_walk {
+  unsigned width;               /* of an entry, bytes */
+  const struct vd_tables *(*tables) (const struct vd_image *image);
+  vd_judge_fn gde, gte;
+};
+
+extern const struct vd_walk vd_walk_cowd;
+extern const struct vd_walk vd_walk_hosted;
+extern const struct vd_walk vd_walk_sesparse;
+
 #define VD_TABLE_BUFFER 65536u
 #define VD_GD_CHUNK 512u        /* directory entries looked at together */
 

@@ -19,6 +19,7 @@
  *     chain      links on top of each other: answers map    chain.h
  *     map        the chain's answers, kept                  map.h
  *     reader     requests turned into few large reads       reader.h
+ *     check      everything in a file looked at             check.h
  *     batch      all that a chain holds, piece by piece     batch.h
  *     apply      deltas written to a base in place          apply.h
  *
@@ -43,6 +44,7 @@
 #include "apply.h"
 #include "batch.h"
 #include "chain.h"
+#include "check.h"
 #include "deltas.h"
 #include "descriptor.h"
 #include "dir.h"
