@@ -20,14 +20,14 @@ says "the parent 'x-sesparse.vmdk' of $T/s.vmdk" 'a bare SEsparse extent'
 child s.vmdk 3 2 "$(hint disk-flat.vmdk)"
 refused s.vmdk
 says "the parent 'disk-flat.vmdk' of $T/s.vmdk" \
-    "$T/disk-flat.vmdk is the data of a disk, not the disk (raw bytes, no delta): open $T/disk.vmdk"
+    "$T/disk-flat.vmdk is the data of a disk (raw bytes), not its descriptor and not a delta: open $T/disk.vmdk"
 child s.vmdk 3 2 "$(hint x.dat)"
 refused s.vmdk
 says "$T/x.dat is the data of a disk (a bare KDMV extent), not its descriptor"
 
 # Given by the user.
 refused disk-flat.vmdk
-says "$T/disk-flat.vmdk is the data of a disk, not the disk" "open $T/disk.vmdk"
+says "$T/disk-flat.vmdk is the data of a disk (raw bytes), not its descriptor" "open $T/disk.vmdk"
 refused disk-000001-delta.vmdk
 says "$T/disk-000001-delta.vmdk is the data of a disk, not the disk: open its descriptor $T/disk-000001.vmdk"
 refused x-sesparse.vmdk

@@ -27,20 +27,20 @@ sees C vm/t1.vmdk
 child vm/w.vmdk 2 aaaa0001 "$(hint 'D:\x\gone.vmdk')"
 refused vm/w.vmdk
 says "parent 'D:\\x\\gone.vmdk' of $T/vm/w.vmdk not found" "looked in $T/vm for: gone.vmdk, ../x/gone.vmdk" \
-    "Some of these lead outside of that directory and were not tried: name the parent's directory to allow it" \
-    'copy it there, or name its directory'
+    'Some of these lead outside of that directory and were not tried' \
+    'Copy it there, or name its directory with parent-path'
 child vm/w.vmdk 2 aaaa0001 "$(hint 'D:\gone.vmdk')"
 refused vm/w.vmdk
 says "parent 'D:\\gone.vmdk' of $T/vm/w.vmdk not found" "looked in $T/vm for: gone.vmdk (the hint is a Windows path)"
 child vm/v.vmdk 3 aaaa0001 "$(hint "$store/gone.vmdk")"
 refused vm/v.vmdk
-says "parent '$store/gone.vmdk' of $T/vm/v.vmdk not found" gone.vmdk 'copy it there, or name its directory'
+says "parent '$store/gone.vmdk' of $T/vm/v.vmdk not found" gone.vmdk 'Copy it there, or name its directory with parent-path'
 
 # An absolute path outside needs permission.
 child vm/abs.vmdk 4 aaaa0001 "$(hint "$T/away/disk.vmdk")"
 rm vm/disk.vmdk
 refused vm/abs.vmdk
-says "parent '$T/away/disk.vmdk' of $T/vm/abs.vmdk" "lead outside"  "name the parent's directory to allow it"
+says "parent '$T/away/disk.vmdk' of $T/vm/abs.vmdk" 'lead outside of that directory and were not tried'
 sees B vm/abs.vmdk parent-path=away
 sees B vm/abs.vmdk unconfined=true
 sees B vm/abs.vmdk parent=away/disk.vmdk

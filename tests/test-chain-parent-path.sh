@@ -16,7 +16,7 @@ child store/clone/vm.vmdk 2 1 "$(hint /vmfs/volumes/datastore1/master/disk.vmdk)
 # Beside the child there is none, and elsewhere it may not look.
 refused store/clone/vm.vmdk
 says "parent '/vmfs/volumes/datastore1/master/disk.vmdk' of $T/store/clone/vm.vmdk" \
-    ../master/disk.vmdk "name the parent's directory to allow it"
+    ../master/disk.vmdk 'lead outside of that directory and were not tried'
 sees A store/clone/vm.vmdk parent-path=store
 sees A store/clone/vm.vmdk parent-path=store/master
 sees A store/clone/vm.vmdk unconfined=true

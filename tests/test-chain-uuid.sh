@@ -50,7 +50,7 @@ sees C "two/Snapshots/{$(uuid 3)}.vmdk"
 sees C "three/SNAPSHOTS/{$(uuid 3)}.vmdk"
 refused "two/other/{$(uuid 3)}.vmdk"
 says "$T/two/other/{$(uuid 3)}.vmdk is a VirtualBox differencing image of {$(uuid 1)}" \
-    "none of the 2 images in $T/two/other has that UUID" 'copy the parent there, or name its directory'
+    "none of the 2 images in $T/two/other has that UUID" 'copy the parent there, or name its directory with parent-path'
 sees C "two/other/{$(uuid 3)}.vmdk" parent-path=two
 sees A "two/other/{$(uuid 3)}.vmdk" parent-path=one
 sees C "two/other/{$(uuid 3)}.vmdk" parent=two/base.vmdk
