@@ -48,6 +48,8 @@ part_line (FILE *fp, const char *name, uint64_t bytes, uint64_t whole,
   percent = 100 * (double) bytes / (double) whole;
   if (percent < 0.01)
     snprintf (share, sizeof share, "below 0.01");
+  else if (percent > 99.5 && bytes < whole)
+    snprintf (share, sizeof share, "over 99");
   else
     snprintf (share, sizeof share, percent < 10 ? "%.2g" : "%.0f", percent);
   snprintf (text, sizeof text, ", %s %% of the disk%s", share, note);
@@ -75,7 +77,10 @@ put_format (FILE *fp, const struct facts *f)
       fprintf (fp, "mixed, see the extents\n");
     else {
       fputs (image->fmt->long_name, fp);
-      if (image->version > 0)
+      if (image->fmt == &vd_format_sesparse)
+        fprintf (fp, ", version %u.%u", image->version >> 4,
+                 image->version & 15);
+      else if (image->version > 0)
         fprintf (fp, ", version %u", image->version);
       fprintf (fp, "%s\n", image->compressed ? ", compressed" : "");
     }
