@@ -28,7 +28,7 @@ filter_refused file raw delta=s1.vmdk delta=s3.vmdk
 says "$T/s3.vmdk was made on content 00000003" "$T/s1.vmdk has content 00000002" 'it is the wrong file'
 
 filter_refused file raw delta=base.vmdk delta=s1.vmdk
-says "$T/base.vmdk is not a delta" 'parentCID=ffffffff' 'delta-allow-no-parent=true'
+says "$T/base.vmdk is not a delta" 'parentCID=ffffffff' 'delta-allow-no-parent'
 filter_sees A file raw delta=base.vmdk delta=s1.vmdk delta-allow-no-parent=true
 
 # -v tells the chain.
