@@ -7,7 +7,7 @@
  *
  * The rows are parts of the disk, one below the other.  Each column of a row
  * is filled from the bottom by what it holds, in proportion, the newest layer
- * on top; what is there at all gets a pixel at least.
+ * first; data that is there at all can be seen.
  */
 
 #include <errno.h>
@@ -20,9 +20,10 @@
 enum {
   LEFT = 92,                    /* room for the offsets */
   TOP = 76,
-  COLUMN = 4,
-  COLUMNS = 224,
+  COLUMN = 3,
+  COLUMNS = 256,
   ROW = 30,
+  MARK = 5,
   ROW_STEP = 40,
   LEGEND_STEP = 24,
   WIDTH = LEFT + COLUMN * COLUMNS + 24,
@@ -65,28 +66,33 @@ put_text (FILE *fp, const char *text)
   free (safe);
 }
 
-/* The heights of the classes in a column, in the order of the classes; they
- * add up to ROW.
+/* The heights of the classes in a column; they add up to ROW.  Data that is
+ * there at all gets MARK, at the cost of the largest.
  */
 static void
 heights (const struct cell *cell, unsigned h[CELL_SHARES])
 {
-  uint64_t whole = 0;
   unsigned sum = 0, largest = 0;
+  uint64_t whole = 0;
   uint32_t i;
 
-  for (i = 0; i < cell->n; ++i) {
+  for (i = 0; i < cell->n; ++i)
     whole += cell->share[i].bytes;
-    if (cell->share[i].bytes > cell->share[largest].bytes)
-      largest = i;
-  }
   for (i = 0; i < cell->n; ++i) {
     h[i] = (unsigned) ((double) cell->share[i].bytes / (double) whole * ROW);
-    if (h[i] == 0)
-      h[i] = cell->share[i].class >= CLASS_DAMAGED ? 2 : 0;
+    if (h[i] < MARK && cell->share[i].class >= CLASS_DAMAGED)
+      h[i] = MARK;
     sum += h[i];
+    if (h[i] > h[largest])
+      largest = i;
   }
-  h[largest] = h[largest] + ROW - sum;
+  for (; sum > ROW; --sum) {
+    for (i = 0; i < cell->n; ++i)
+      if (h[i] > h[largest])
+        largest = i;
+    h[largest]--;
+  }
+  h[largest] += ROW - sum;
 }
 
 static int
@@ -94,7 +100,7 @@ compare_shares (const void *a, const void *b)
 {
   const struct share *x = a, *y = b;
 
-  return x->class < y->class ? -1 : x->class > y->class;
+  return x->class > y->class ? -1 : x->class < y->class;
 }
 
 static bool
@@ -138,7 +144,7 @@ put_row (FILE *fp, struct picture *pic, size_t row)
   if (count > pic->columns)
     count = pic->columns;
   fprintf (fp, "<text x=\"%d\" y=\"%zu\" class=\"at\">%s</text>\n", LEFT - 10,
-           y + ROW / 2 + 4, short_size (buf, first * pic->cell_size));
+           y + ROW / 2 + 4, picture_offset (buf, first * pic->cell_size));
   for (i = 0; i < count; ++i)
     qsort (pic->cells[first + i].share, pic->cells[first + i].n,
            sizeof (struct share), compare_shares);
@@ -203,7 +209,7 @@ paint (FILE *fp, struct picture *pic)
          ".title { font-size: 20px; font-weight: bold }\n"
          ".note, .at { fill: #57606a }\n"
          ".at, .size { text-anchor: end }\n"
-         ".frame { fill: none; stroke: #8c959f; stroke-width: 1 }\n"
+         ".frame { fill: none; stroke: #8c959f; stroke-width: 0.5 }\n"
          ".key { stroke: #8c959f; stroke-width: 0.5 }\n"
          "</style>\n"
          "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n", fp);

@@ -136,7 +136,7 @@ colored_cell (FILE *fp, const struct cell *cell, const struct style *style)
   }
   level = (unsigned) (8 * top->bytes / cell_size (cell));
   fprintf (fp, ";38;5;%um%s", color_of (top->class),
-           blocks[level < 1 ? 0 : level > 3 ? 3 : level - 0]);
+           blocks[level > 3 ? 3 : level]);
 }
 
 static size_t
@@ -209,7 +209,7 @@ picture_terminal (const struct vd_chain *chain, FILE *fp, enum color color,
   fprintf (fp, "a cell is %s\n\n", short_size (buf, pic.cell_size));
   for (i = 0; i < pic.nr_cells; ++i) {
     if (i % pic.columns == 0)
-      fprintf (fp, "%10s  ", short_size (buf, i * pic.cell_size));
+      fprintf (fp, "%10s  ", picture_offset (buf, i * pic.cell_size));
     if (style.color)
       colored_cell (fp, &pic.cells[i], &style);
     else

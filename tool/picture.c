@@ -5,6 +5,7 @@
 
 /* Dividing a disk into cells, and counting what they hold; see picture.h. */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,7 +96,12 @@ picture_make (struct picture *pic, const struct vd_chain *chain,
 {
   *pic = (struct picture) { .chain = chain, .cell_size = MIN_CELL };
 
-  pic->columns = columns < 16 ? 16 : columns / 16 * 16;
+  /* 16, 24, 32, 48 ...: rows then begin at offsets with few digits. */
+  pic->columns = 16;
+  while (pic->columns * 2 <= columns)
+    pic->columns *= 2;
+  if (pic->columns * 3 / 2 <= columns)
+    pic->columns = pic->columns * 3 / 2;
   while ((chain->size + pic->cell_size - 1) / pic->cell_size
          > pic->columns * max_rows)
     pic->cell_size *= 2;
@@ -123,6 +129,27 @@ picture_free (struct picture *pic)
   free (pic->totals);
   pic->cells = NULL;
   pic->totals = NULL;
+}
+
+const char *
+picture_offset (char buf[HUMAN_SIZE_MAX], uint64_t offset)
+{
+  static const char units[] = "BKMGTPE";
+  double v = (double) offset;
+  size_t i, n;
+
+  for (i = 0; v >= 1024; ++i)
+    v /= 1024;
+  n = (size_t) snprintf (buf, HUMAN_SIZE_MAX, "%.3f", v);
+  while (buf[n - 1] == '0')
+    --n;
+  if (buf[n - 1] == '.')
+    --n;
+  if (i == 0)
+    snprintf (buf + n, HUMAN_SIZE_MAX - n, " B");
+  else
+    snprintf (buf + n, HUMAN_SIZE_MAX - n, " %ciB", units[i]);
+  return buf;
 }
 
 const char *

@@ -72,6 +72,9 @@ extern void picture_free (struct picture *pic);
 extern const char *picture_class_name (const struct picture *pic,
                                        uint32_t class);
 
+/* Where a row begins: "1.125 GiB". */
+extern const char *picture_offset (char buf[HUMAN_SIZE_MAX], uint64_t offset);
+
 /* The share of a class in a cell, in bytes. */
 extern uint64_t cell_bytes (const struct cell *cell, uint32_t class);
 
