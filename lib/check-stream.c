@@ -117,7 +117,9 @@ unknown_marker (struct vd_checker *c, uint64_t pos, const uint8_t *m,
                        vd_le32 (m + 12));
 }
 
-/* A grain marker; *sectors: what it takes.  1 also when it makes no sense. */
+/* A grain marker; *sectors: what it takes.  *lost: it makes no sense, so the
+ * next one cannot be found.
+ */
 static int
 grain_marker (struct vd_checker *c, uint64_t pos, const uint8_t *m,
               uint64_t *sectors, bool *lost, struct vd_err *err)
@@ -126,12 +128,14 @@ grain_marker (struct vd_checker *c, uint64_t pos, const uint8_t *m,
   const uint64_t lba = vd_le64 (m);
   const uint64_t grain_sectors = image->grain_size / VD_SECTOR;
   const uint64_t last = image->capacity / VD_SECTOR;
+  struct vd_err why = { .code = VD_CORRUPT };
   uint32_t n;
 
   if (lba >= last || lba % grain_sectors != 0 ||
-      vd_stream_marker (image, lba * VD_SECTOR, pos, m, &n, NULL) == -1) {
+      vd_stream_marker (image, lba * VD_SECTOR, pos, m, &n, &why) == -1) {
     *lost = true;
-    return unknown_marker (c, pos, m, err);
+    /* one that is cut by the end of the file is seen from its table */
+    return why.code == VD_TRUNCATED ? 0 : unknown_marker (c, pos, m, err);
   }
   *sectors = vd_div_up (VD_GRAIN_MARKER_SIZE + (uint64_t) n, VD_SECTOR);
   if (c->pass > 0 || vd_owners_has (c, pos) ||
@@ -153,7 +157,6 @@ vd_check_stream_markers (struct vd_checker *c, struct vd_err *err)
   bool lost = false;
   int r = 0;
 
-  /* Without a place for data there are no grains in front of the rest. */
   pos = vd_round_down (pos + VD_SECTOR - 1, VD_SECTOR);
   while (pos < size && zeros < MAX_ZEROS && r == 0 && !lost) {
     if (vd_file_pread (file, m, sizeof m, pos, &why) == -1)

@@ -122,7 +122,7 @@ plain_grain (struct vd_checker *c, uint64_t grain, uint64_t where,
       if (r != 0)
         return r;
     }
-    if (c->align > 0 && where % c->align != 0) {
+    if (have == size && c->align > 0 && where % c->align != 0) {
       r = vd_check_add (c, VD_CHECK_UNALIGNED, place, offset, 0, err,
                         "grain %" PRIu64 " is at sector %" PRIu64
                         ", not at a multiple of %" PRIu64, grain,
