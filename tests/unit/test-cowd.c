@@ -340,6 +340,34 @@ TEST (shared_and_unaligned_grains_are_read)
   u_free (&m);
 }
 
+/* An entry that points into the middle of others. */
+TEST (a_grain_inside_others_is_read)
+{
+  static const uint8_t kinds[] = {
+    MK_DATA, MK_DATA, MK_DATA, MK_DATA, MK_HOLE, MK_DATA
+  };
+  struct mk_array array = { .kind = kinds, .n = sizeof kinds };
+  const struct mk_spec spec = {
+    .format = MK_COWD, .capacity = 6 * 512, .grain_size = 512,
+    .map = mk_map_array (&array), .fill = mk_fill_content (&content),
+  };
+  uint8_t have[6 * 512], want[6 * 512] = { 0 };
+  struct u_image m;
+  struct u_disk d;
+  struct vd_err err;
+
+  u_make (&m, &spec);
+  u_put (&m, u_grain (&m, 5)->gte, 4, u_grain (&m, 1)->data / 512);
+  mk_content_fill (&content, want, 4 * 512, 0);
+  memcpy (want + 5 * 512, want + 512, 512);
+  u_disk_open_one (&d, &m, NULL);
+  assert_int_equal (vd_read (d.reader, &d.base, have, sizeof have, 0, &err),
+                    0);
+  assert_memory_equal (have, want, sizeof have);
+  u_disk_close (&d);
+  u_free (&m);
+}
+
 TEST (entries_beyond_the_capacity_do_not_matter)
 {
   struct vd_runs runs = VD_RUNS_INIT (100);
@@ -414,6 +442,7 @@ main (void)
     cmocka_unit_test (entries_past_the_end_are_damage),
     cmocka_unit_test (a_grain_that_is_partly_there_is_read_as_far),
     cmocka_unit_test (shared_and_unaligned_grains_are_read),
+    cmocka_unit_test (a_grain_inside_others_is_read),
     cmocka_unit_test (entries_beyond_the_capacity_do_not_matter),
     tmpdir_test (grains_above_4_gib_are_found),
   };

@@ -56,7 +56,7 @@ TEST (header_fields_are_checked)
     { MK_KDMV_CAPACITY, 8, UINT64_C (1) << 54, VD_CORRUPT, { "2^62" } },
     { MK_KDMV_CAPACITY, 8, UINT64_MAX, VD_CORRUPT, { "2^62" } },
     { MK_KDMV_CAPACITY, 8, (UINT64_C (1) << 31), VD_CORRUPT,
-      { "33554432 entries", "outside" } },
+      { "m.vmdk: grain directory of 33554432 entries", "outside" } },
     { MK_KDMV_CAPACITY, 8, (UINT64_C (1) << 31) + 1, VD_CORRUPT,
       { "33554433 grain tables", "allowed are 33554432" } },
     { MK_KDMV_GRAINSIZE, 8, 0, VD_CORRUPT, { "grain size is 0", "byte 20" } },

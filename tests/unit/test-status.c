@@ -368,7 +368,8 @@ TEST (holes_of_flat_extents_are_told)
   assert_int_equal (sink.pwrite (sink.opaque, data, sizeof data, MIB), 0);
   assert_int_equal (sink.truncate (sink.opaque, 4 * MIB), 0);
   assert_int_equal (mk_sink_close (&sink), 0);
-  u_write_text ("d.vmdk", "RW 8 ZERO\nRW 6144 FLAT \"f.vmdk\" 2048\n");
+  u_write_text ("d.vmdk", "RW 8 ZERO\nRW 6144 FLAT \"f.vmdk\" 2048\n"
+                "RW 1 ZERO\n");
   link = vd_link_open ("d.vmdk", &none, &err);
   assert_opened (link, &err);
   u_disk_open (&d, &link, 1, NULL, MIB);
@@ -382,6 +383,14 @@ TEST (holes_of_flat_extents_are_told)
   }
   else
     is (1, 3 * MIB, 0);
+
+  /* one who has enough within a file's pieces gets no more */
+  memset (&ans, 0, offsetof (struct answer, piece));
+  ans.stop_after = 2;
+  assert_int_equal (vd_status (d.reader, &d.base, 0, 6153 * 512, false,
+                               receive, &ans, &err), 0);
+  assert_int_equal (ans.n, 2);
+  ans.stop_after = 0;
   u_disk_close (&d);
 }
 

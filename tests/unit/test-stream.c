@@ -296,16 +296,19 @@ TEST (grains_cut_by_the_end_of_the_file_are_told)
   size_t i;
 
   u_make (&m, &spec);
-  for (i = 0; i < 4; ++i) {
-    const uint64_t at = u_grain (&m, 10)->data;
-    static const size_t keep[] = { 0, 11, 12, 40 };
+  for (i = 0; i < 5; ++i) {
+    const struct mk_where *w = u_grain (&m, 10);
+    const size_t keep[] = { 0, 11, 12, 40, 12 + w->stored - 1 };
 
-    m.mem.size = at + keep[i];
+    m.mem.size = w->data + keep[i];
     u_disk_open_one (&d, &m, NULL);
     assert_unreadable (&d, 10 * GRAIN, 512, VD_TRUNCATED, "m.vmdk",
                        i == 0 ? "truncated" : i == 1 ? "marker" : "truncated");
     u_disk_close (&d);
   }
+  /* padding is not needed */
+  m.mem.size = u_grain (&m, 10)->data + 12 + u_grain (&m, 10)->stored;
+  compare_all (&m, &spec);
   u_free (&m);
 }
 
