@@ -1,0 +1,141 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* What is looked at before apply writes anything. */
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apply.h"
+#include "undo.h"
+
+/* CIDs against a descriptor of the base: the one named, or the one beside a
+ * flat file.  (The one that the deltas' own hint leads to was compared when
+ * they were opened.)
+ */
+static int
+check_base (struct apply *a, struct vd_err *err)
+{
+  const struct vd_chain *chain = a->deltas.chain;
+  char *beside = a->base ? NULL : target_descriptor (a->target_name);
+  const char *path = a->base ? a->base : beside;
+  struct vd_member *m;
+  int r = 0;
+
+  if (path) {
+    m = vd_family_add (a->deltas.family, path, err);
+    if (!m)
+      r = -1;
+    else if (!m->link->descriptor)
+      r = vd_fail (err, VD_USAGE, "%s is not the descriptor of the base",
+                   path);
+    else
+      r = vd_chain_check_pair (chain->links[chain->nr_links - 1], m->link,
+                               &a->opts, err);
+  }
+  free (beside);
+  return r;
+}
+
+static int
+check_sizes (const struct apply *a, struct vd_err *err)
+{
+  const uint64_t want = a->deltas.chain->size, have = a->target.file->size;
+
+  if (have < want)
+    return vd_fail (err, VD_MISMATCH,
+                    "%s has %" PRIu64 " bytes, but the delta %s is for a disk "
+                    "of %" PRIu64 " bytes: it is not the right base, or its "
+                    "copy is incomplete; nothing was written",
+                    a->target_name, have, a->deltas.chain->links[0]->path,
+                    want);
+  if (have > want)
+    apply_say (a, "%s is larger than the disk by %" PRIu64 " bytes; they "
+               "stay as they are", a->target_name, have - want);
+  return 0;
+}
+
+/* None of the files that are read may be the one that is written. */
+static int
+check_distinct (const struct apply *a, struct vd_err *err)
+{
+  const struct vd_chain *chain = a->deltas.chain;
+  uint32_t i;
+
+  for (i = 0; i < chain->nr_slots; ++i) {
+    const struct vd_file *f = chain->slots[i].image->file;
+
+    if (f && vd_file_same (f, a->target.file))
+      return vd_fail (err, VD_USAGE, "%s is part of the delta; the target is "
+                      "the base, and comes last", a->target_name);
+  }
+  return 0;
+}
+
+/* The whole of every delta, before anything is written. */
+static int
+validate (const struct apply *a, struct vd_err *err)
+{
+  const struct vd_check_opts opts = {
+    .inflate = !a->trust_data,
+    .stop_at_first_error = true,
+    .errors_only = true,
+    .allow_dirty = a->opts.allow_dirty,
+  };
+  const struct vd_chain *chain = a->deltas.chain;
+  size_t i;
+
+  for (i = 0; i < chain->nr_links; ++i) {
+    struct vd_check_report report;
+    int r = vd_check_link (chain->links[i], &opts, &report, err);
+
+    if (r == 0)
+      r = vd_check_result (&report, err);
+    vd_check_report_free (&report);
+    if (r == -1) {
+      vd_err_prefix (err, "nothing was written: ");
+      return -1;
+    }
+  }
+  return 0;
+}
+
+int
+apply_check_space (struct apply *a, struct vd_err *err)
+{
+  uint64_t undo = 0;
+
+  if (!a->target.is_nbd && !a->target.is_block) {
+    if (vd_apply_new_space (a->deltas.chain, a->target.file, &a->new_space,
+                            err) == -1 ||
+        target_check_space (a->target_name, a->new_space, "applying",
+                            err) == -1)
+      return -1;
+  }
+  if (a->undo) {
+    char *slash, *dir = strdup (a->undo);
+    int r;
+
+    if (!dir)
+      return vd_fail_nomem (err);
+    slash = strrchr (dir, '/');
+    if (slash)
+      slash[slash == dir] = '\0';
+    r = undo_size (a->deltas.chain, &undo, err);
+    if (r == 0)
+      r = target_check_space (slash ? dir : ".", undo, "the undo file", err);
+    free (dir);
+    return r;
+  }
+  return 0;
+}
+
+int
+apply_check (struct apply *a, struct vd_err *err)
+{
+  return check_distinct (a, err) == -1 || check_base (a, err) == -1 ||
+    check_sizes (a, err) == -1 || validate (a, err) == -1 ? -1 : 0;
+}

@@ -1,0 +1,360 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* vmdkdelta apply: deltas written to a base in place.
+ *
+ * Order: everything is opened, validated, compared and counted; the undo file
+ * is made; only then the first byte of the target changes.  What is written
+ * depends on the deltas alone, so the same command can be repeated after any
+ * accident.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apply.h"
+#include "json.h"
+#include "undo.h"
+
+enum {
+  OPT_BASE = OPT_OWN,
+  OPT_UNDO,
+  OPT_VERIFY,
+  OPT_DRY_RUN,
+  OPT_PROGRESS,
+  OPT_QUIET,
+  OPT_JSON,
+  OPT_THREADS,
+  OPT_TRUST_DATA,
+  OPT_NO_FOLLOW,
+};
+
+static const struct option long_options[] = {
+  HELP_OPTIONS,
+  CHAIN_OPTIONS,
+  { "base", required_argument, NULL, OPT_BASE },
+  { "undo", required_argument, NULL, OPT_UNDO },
+  { "verify", no_argument, NULL, OPT_VERIFY },
+  { "dry-run", no_argument, NULL, OPT_DRY_RUN },
+  { "progress", optional_argument, NULL, OPT_PROGRESS },
+  { "quiet", no_argument, NULL, OPT_QUIET },
+  { "json", no_argument, NULL, OPT_JSON },
+  { "threads", required_argument, NULL, OPT_THREADS },
+  { "trust-data", no_argument, NULL, OPT_TRUST_DATA },
+  { "no-follow", no_argument, NULL, OPT_NO_FOLLOW },
+  { NULL, 0, NULL, 0 },
+};
+
+void
+apply_say (const struct apply *a, const char *fs, ...)
+{
+  char raw[VD_ERR_MAX], safe[VD_ERR_MAX];
+  va_list args;
+
+  if (a->quiet || a->json)
+    return;
+  va_start (args, fs);
+  vsnprintf (raw, sizeof raw, fs, args);
+  va_end (args);
+  vd_escape (safe, sizeof safe, raw);
+  printf ("%s\n", safe);
+  fflush (stdout);
+}
+
+static void
+say_plan (const struct apply *a)
+{
+  const struct vd_chain *chain = a->deltas.chain;
+  char b[HUMAN_SIZE_MAX];
+  size_t i;
+
+  for (i = chain->nr_links; i > 0; --i)
+    apply_say (a, "delta   %s (%s)", chain->links[i - 1]->path,
+               vd_link_format (chain->links[i - 1]));
+  apply_say (a, "target  %s, %s", a->target_name,
+             human_size (b, a->target.file->size));
+  apply_say (a, "writes  %s in %" PRIu64 " runs",
+             human_size (b, a->plan.data_bytes), a->plan.data_runs);
+  apply_say (a, "zeroes  %s in %" PRIu64 " runs",
+             human_size (b, a->plan.zero_bytes), a->plan.zero_runs);
+  if (a->new_space > 0)
+    apply_say (a, "space   up to %s are newly taken in the target",
+               human_size (b, a->new_space));
+}
+
+/* Read for a second, to tell how long it will take at the least. */
+static int
+probe (struct apply *a, struct vd_err *err)
+{
+  struct vd_runs batch = VD_BATCH_RUNS;
+  struct vd_walk walk;
+  struct timespec start;
+  uint8_t *buf = malloc (VD_BATCH_SIZE);
+  uint64_t done = 0;
+  char b[HUMAN_SIZE_MAX];
+  double t = 0;
+  size_t i;
+  int r = buf ? 1 : vd_fail_nomem (err);
+
+  vd_walk_init (&walk, a->deltas.chain);
+  clock_gettime (CLOCK_MONOTONIC, &start);
+  while (r == 1 && t < 1 && (r = vd_walk_next (&walk, &batch, err)) == 1) {
+    if (!vd_batch_is_zeros (&batch)) {
+      if (vd_fetch (a->reader, &batch, buf, vd_batch_start (&batch),
+                    err) == -1)
+        r = -1;
+      for (i = 0; i < batch.n; ++i)
+        if (batch.run[i].kind == VD_DATA ||
+            batch.run[i].kind == VD_COMPRESSED)
+          done += batch.run[i].length;
+    }
+    t = seconds_since (&start);
+  }
+  vd_walk_free (&walk);
+  vd_runs_free (&batch);
+  free (buf);
+  if (r == -1)
+    return -1;
+  if (done > 0 && t > 0)
+    apply_say (a, "time    reading alone takes about %.1f s (%s a second, "
+               "one thread); writing is not tried",
+               (double) a->plan.data_bytes / ((double) done / t),
+               short_size (b, (uint64_t) ((double) done / t)));
+  return 0;
+}
+
+static int
+make_undo (struct apply *a, struct vd_err *err)
+{
+  struct progress p;
+
+  progress_begin (&p, a->progress, "saving",
+                  a->plan.data_bytes + a->plan.zero_bytes);
+  if (undo_save (a->deltas.chain, a->target.file, a->undo, progress_update, &p,
+                 &a->undo_kept, err) == -1)
+    return -1;
+  progress_end (&p, p.total);
+  apply_say (a, "undo    %s%s; to take everything back: vmdkdelta apply %s %s",
+             a->undo, a->undo_kept ? " (kept from an earlier run)" : "",
+             a->undo, a->target_name);
+  return 0;
+}
+
+static int
+write_target (struct apply *a, struct vd_err *err)
+{
+  struct progress p;
+  const struct vd_apply_opts opts = {
+    .threads = a->target.threads, .progress = progress_update, .opaque = &p,
+  };
+  struct timespec start;
+
+  apply_say (a, "If this is interrupted, run the same command again: it ends "
+             "in the same bytes.");
+  clock_gettime (CLOCK_MONOTONIC, &start);
+  progress_begin (&p, a->progress, "applying",
+                  a->plan.data_bytes + a->plan.zero_bytes);
+  progress_catch_signals ();
+  a->writing = true;
+  if (vd_apply (a->reader, a->target.file, &opts, err) == -1)
+    return -1;
+  a->writing = false;
+  progress_end (&p, p.total);
+  a->seconds = seconds_since (&start);
+
+  if (a->verify) {
+    progress_begin (&p, a->progress, "verifying",
+                    a->plan.data_bytes + a->plan.zero_bytes);
+    if (vd_apply_verify (a->reader, a->target.file, &opts, err) == -1) {
+      vd_err_prefix (err, "written, but verifying failed: ");
+      return -1;
+    }
+    progress_end (&p, p.total);
+  }
+  return 0;
+}
+
+static int
+prepare (struct apply *a, char **paths, size_t n, struct vd_err *err)
+{
+  if (vd_deltas_open (&a->deltas, (const char *const *) paths, n, &a->how,
+                      &a->opts, err) == -1 ||
+      target_open (&a->target, a->target_name, !a->dry_run, a->threads,
+                   err) == -1 ||
+      apply_check (a, err) == -1 ||
+      vd_apply_plan (a->deltas.chain, &a->plan, err) == -1 ||
+      apply_check_space (a, err) == -1)
+    return -1;
+  /* The map is walked once: a small cache will do. */
+  a->reader = vd_reader_new (a->deltas.chain, UINT64_C (1) << 20, err);
+  return a->reader ? 0 : -1;
+}
+
+/* What state the target is in, and what to do. */
+static void
+tell_state (const struct apply *a)
+{
+  if (!a->writing)
+    return;
+  tool_error ("%s is now partly old and partly new.  Nothing is lost: run the "
+              "same command again to complete it%s%s%s", a->target_name,
+              a->undo ? ", or take it back with: vmdkdelta apply " : "",
+              a->undo ? a->undo : "", a->undo ? " TARGET" : "");
+}
+
+static int
+result (const struct apply *a)
+{
+  char b[HUMAN_SIZE_MAX];
+  struct json j;
+  FILE *fp;
+
+  if (!a->json) {
+    if (a->dry_run)
+      apply_say (a, "dry run: nothing was written");
+    else
+      apply_say (a, "done    %s flushed%s, %.2f s",
+                 short_size (b, a->plan.data_bytes + a->plan.zero_bytes),
+                 a->verify ? " and verified" : "", a->seconds);
+    return STATUS_OK;
+  }
+  fp = out_begin ();
+  if (!fp)
+    return STATUS_ERROR;
+  j = (struct json) JSON_INIT (fp);
+  json_begin_object (&j, NULL);
+  json_string (&j, "target", a->target_name);
+  json_u64 (&j, "size", a->deltas.chain->size);
+  json_u64 (&j, "links", a->deltas.chain->nr_links);
+  json_u64 (&j, "data_bytes", a->plan.data_bytes);
+  json_u64 (&j, "data_runs", a->plan.data_runs);
+  json_u64 (&j, "zero_bytes", a->plan.zero_bytes);
+  json_u64 (&j, "zero_runs", a->plan.zero_runs);
+  json_u64 (&j, "new_space", a->new_space);
+  json_bool (&j, "written", !a->dry_run);
+  json_bool (&j, "verified", a->verify && !a->dry_run);
+  if (a->undo)
+    json_string (&j, "undo", a->undo);
+  json_end (&j);
+  fputc ('\n', fp);
+  return out_commit (fp);
+}
+
+static int
+run_apply (struct apply *a, char **paths, size_t n)
+{
+  struct vd_err err;
+  int status = STATUS_ERROR;
+
+  if (prepare (a, paths, n, &err) == 0) {
+    say_plan (a);
+    if (a->dry_run ? probe (a, &err) == 0
+        : (!a->undo || make_undo (a, &err) == 0) &&
+        write_target (a, &err) == 0)
+      status = result (a);
+    else {
+      tool_fail (&err);
+      tell_state (a);
+    }
+  }
+  else
+    tool_fail (&err);
+
+  vd_reader_free (a->reader);
+  target_close (&a->target);
+  vd_deltas_close (&a->deltas);
+  return status;
+}
+
+static int run (int argc, char **argv);
+
+const struct verb verb_apply = {
+  .name = "apply",
+  .synopsis = "[OPTIONS] DELTA... TARGET",
+  .summary = "write deltas to a raw file, block device or NBD export in place",
+  .help =
+  "Writes what the deltas hold, oldest first, over TARGET: a raw or flat file,\n"
+  "a block device, or an NBD URI.  With one DELTA its parents that are deltas\n"
+  "come along.  Everything is validated before the first byte is written; the\n"
+  "same command can be run again after any accident.\n"
+  "\n"
+  "Options:\n"
+  "  --base=FILE        the base's descriptor: compare its CID\n"
+  "  --undo=FILE        first save what will be overwritten, as a delta\n"
+  "  --verify           read back and compare\n"
+  "  --dry-run          do everything but write, and say what would be done\n"
+  "  --trust-data       do not inflate compressed grains while validating\n"
+  "  --no-follow        apply only the deltas given, not their parents\n"
+  "  --threads=N        so many reads and writes at a time (default 4)\n"
+  "  --progress[=json]  a bar, or one JSON line a second, on stderr\n"
+  "  --quiet            print errors only\n"
+  "  --json             print the result as JSON\n"
+  CHAIN_HELP
+  "\n"
+  "Examples:\n"
+  "  vmdkdelta apply --dry-run vm-000001.vmdk /dev/vg0/vm-hda\n"
+  "  vmdkdelta apply --undo=back.vmdk vm-000001.vmdk vm-flat.vmdk\n"
+  "  vmdkdelta apply --verify old.vmdk new.vmdk nbd://localhost/disk\n",
+  .short_options = "",
+  .long_options = long_options,
+  .run = run,
+};
+
+static bool
+parse_threads (const char *s, unsigned *threads)
+{
+  char *end;
+  const unsigned long n = strtoul (s, &end, 10);
+
+  if (*end != '\0' || end == s || n < 1 || n > VD_APPLY_MAX_THREADS)
+    return false;
+  *threads = (unsigned) n;
+  return true;
+}
+
+static int
+run (int argc, char **argv)
+{
+  struct apply a = {
+    .opts = { .prefix = "--" }, .how = { .follow_option = "--no-follow" },
+    .threads = VD_APPLY_THREADS,
+  };
+  bool progress_given = false;
+  int c;
+
+  while ((c = next_option (&verb_apply, argc, argv, &a.opts)) != -1) {
+    switch (c) {
+    case OPT_BASE: a.base = optarg; break;
+    case OPT_UNDO: a.undo = optarg; break;
+    case OPT_VERIFY: a.verify = true; break;
+    case OPT_DRY_RUN: a.dry_run = true; break;
+    case OPT_QUIET: a.quiet = true; break;
+    case OPT_JSON: a.json = true; break;
+    case OPT_TRUST_DATA: a.trust_data = true; break;
+    case OPT_NO_FOLLOW: a.how.no_follow = true; break;
+    case OPT_PROGRESS:
+      progress_given = true;
+      if (!progress_parse (optarg ? optarg : "bar", &a.progress))
+        return tool_usage (&verb_apply, "--progress=%s: allowed are json and "
+                           "bar", optarg);
+      break;
+    case OPT_THREADS:
+      if (!parse_threads (optarg, &a.threads))
+        return tool_usage (&verb_apply, "--threads=%s: allowed is 1 to %u",
+                           optarg, VD_APPLY_MAX_THREADS);
+      break;
+    }
+  }
+  if (argc - optind < 2)
+    return tool_usage (&verb_apply, "give at least one DELTA, and the TARGET "
+                       "last");
+  if (!progress_given && !a.quiet && !a.json)
+    progress_parse (NULL, &a.progress);
+
+  a.target_name = argv[argc - 1];
+  return run_apply (&a, &argv[optind], (size_t) (argc - 1 - optind));
+}

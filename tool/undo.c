@@ -1,0 +1,260 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Saving what will be overwritten; see undo.h.
+ *
+ * The file is a KDMV delta whose grains are those of the target that the
+ * deltas touch, with the content that they have now.  Applying it writes
+ * whole grains back, also the bytes around those that were changed: they are
+ * the same before and after.
+ *
+ * It must never be made twice: the second time the target is changed already.
+ * So its CIDs are computed from the deltas and the disk's size, and a file
+ * that carries them is kept.
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "undo.h"
+
+/* Small grains save little more than was changed; large ones keep the tables
+ * small (a table entry for each, twice).
+ */
+#define SMALL_GRAIN (UINT64_C (4) << 10)
+#define LARGE_GRAIN (UINT64_C (64) << 10)
+#define SMALL_DISK (UINT64_C (16) << 30)
+
+#define BUFFER (UINT64_C (4) << 20)
+
+static uint64_t
+grain_size (const struct vd_chain *chain)
+{
+  return chain->size <= SMALL_DISK ? SMALL_GRAIN : LARGE_GRAIN;
+}
+
+/* FNV-1a, 64 bits: tells deltas apart, nothing more. */
+static uint64_t
+mix (uint64_t h, uint64_t v)
+{
+  int i;
+
+  for (i = 0; i < 8; ++i) {
+    h ^= v & 0xff;
+    h *= UINT64_C (0x100000001b3);
+    v >>= 8;
+  }
+  return h;
+}
+
+/* What identifies an undo file. */
+static void
+identity (const struct vd_chain *chain, uint32_t *cid, uint32_t *parent_cid)
+{
+  uint64_t h = mix (UINT64_C (0xcbf29ce484222325), chain->size);
+  uint32_t i;
+
+  for (i = 0; i < chain->nr_slots; ++i) {
+    const struct vd_slot *s = &chain->slots[i];
+
+    h = mix (h, s->start);
+    h = mix (h, s->layer);
+    h = mix (h, s->image->file ? s->image->file->size : 0);
+  }
+  for (i = 0; i < chain->nr_links; ++i)
+    if (chain->links[i]->descriptor)
+      h = mix (h, chain->links[i]->descriptor->cid);
+  /* The values above have a meaning of their own. */
+  *cid = (uint32_t) (h & 0x7fffffff) + 1;
+  *parent_cid = (uint32_t) (h >> 32 & 0x7fffffff) + 1;
+}
+
+/* Is the file at path the one that an earlier run made? */
+static int
+check_existing (const struct vd_chain *chain, const char *path,
+                struct vd_err *err)
+{
+  const struct vd_opts opts = { .prefix = "--" };
+  struct vd_link *link = vd_link_open (path, &opts, err);
+  uint32_t cid, parent_cid;
+  int r = 0;
+
+  if (!link) {
+    vd_err_prefix (err, "there is a file already where the undo file would "
+                   "be made: ");
+    return -1;
+  }
+  identity (chain, &cid, &parent_cid);
+  if (!link->descriptor || link->descriptor->cid != cid ||
+      link->descriptor->parent_cid != parent_cid ||
+      link->capacity != chain->size)
+    r = vd_fail (err, VD_USAGE, "%s exists, and is not the undo file of these "
+                 "deltas: give another name", path);
+  vd_link_close (link);
+  return r;
+}
+
+/* The grains that the chain touches, as ranges that rise and do not touch
+ * each other twice.
+ */
+struct toucher {
+  struct vd_walk walk;
+  struct vd_runs batch;
+  size_t next;
+  uint64_t grain;
+  uint64_t done;                /* everything below was handed out */
+};
+
+/* 1 and a range, 0 at the end, -1. */
+static int
+next_range (struct toucher *t, uint64_t *from, uint64_t *to,
+            struct vd_err *err)
+{
+  const uint64_t size = t->walk.chain->size;
+  int r;
+
+  for (;;) {
+    for (; t->next < t->batch.n; t->next++) {
+      const struct vd_run *run = &t->batch.run[t->next];
+
+      if (run->kind == VD_BASE || vd_run_end (run) <= t->done)
+        continue;
+      *from = run->offset / t->grain * t->grain;
+      *to = (vd_run_end (run) + t->grain - 1) / t->grain * t->grain;
+      if (*from < t->done)
+        *from = t->done;
+      if (*to > size)
+        *to = size;
+      t->done = *to;
+      t->next++;
+      return 1;
+    }
+    r = vd_walk_next (&t->walk, &t->batch, err);
+    if (r != 1)
+      return r;
+    t->next = 0;
+  }
+}
+
+static void
+begin_ranges (struct toucher *t, const struct vd_chain *chain)
+{
+  *t = (struct toucher) {
+    .batch = VD_BATCH_RUNS, .grain = grain_size (chain)
+  };
+  vd_walk_init (&t->walk, chain);
+}
+
+static void
+end_ranges (struct toucher *t)
+{
+  vd_walk_free (&t->walk);
+  vd_runs_free (&t->batch);
+}
+
+static bool
+is_zero (const uint8_t *p, size_t n)
+{
+  return p[0] == 0 && memcmp (p, p + 1, n - 1) == 0;
+}
+
+/* One piece of a range, at most a buffer: zero grains apart from others. */
+static int
+save_piece (struct vd_writer *w, const uint8_t *buf, uint64_t offset,
+            uint64_t n, uint64_t grain, struct vd_err *err)
+{
+  uint64_t at = 0, len, g;
+  bool zero;
+
+  while (at < n) {
+    len = n - at < grain ? n - at : grain;
+    zero = is_zero (buf + at, (size_t) len);
+    while (at + len < n) {
+      g = n - at - len < grain ? n - at - len : grain;
+      if (is_zero (buf + at + len, (size_t) g) != zero)
+        break;
+      len += g;
+    }
+    if (zero ? vd_writer_zero (w, offset + at, len, err) == -1
+        : vd_writer_data (w, offset + at, buf + at, (size_t) len, err) == -1)
+      return -1;
+    at += len;
+  }
+  return 0;
+}
+
+static int
+save_ranges (const struct vd_chain *chain, struct vd_file *target,
+             struct vd_writer *w, vd_progress_fn progress, void *opaque,
+             struct vd_err *err)
+{
+  uint8_t *buf = malloc (BUFFER);
+  struct toucher t;
+  uint64_t from, to, n, done = 0;
+  int r = buf ? 1 : vd_fail (err, VD_NOMEM, "out of memory");
+
+  begin_ranges (&t, chain);
+  while (r == 1 && (r = next_range (&t, &from, &to, err)) == 1) {
+    for (; r == 1 && from < to; from += n) {
+      n = to - from < BUFFER ? to - from : BUFFER;
+      if (vd_file_pread (target, buf, (size_t) n, from, err) == -1 ||
+          save_piece (w, buf, from, n, t.grain, err) == -1)
+        r = -1;
+      done += n;
+    }
+    if (r == 1 && progress && progress (opaque, done) != 0)
+      r = vd_fail (err, VD_USAGE, "stopped as asked; nothing was written to "
+                   "%s", target->name);
+  }
+  end_ranges (&t);
+  free (buf);
+  return r;
+}
+
+int
+undo_save (const struct vd_chain *chain, struct vd_file *target,
+           const char *path, vd_progress_fn progress, void *opaque,
+           bool *kept, struct vd_err *err)
+{
+  struct vd_writer_opts opts = {
+    .format = VD_WRITER_SPARSE,
+    .capacity = chain->size,
+    .grain_size = grain_size (chain),
+  };
+  struct vd_writer *w;
+
+  *kept = access (path, F_OK) == 0;
+  if (*kept)
+    return check_existing (chain, path, err);
+
+  identity (chain, &opts.cid, &opts.parent_cid);
+  w = vd_writer_open (path, &opts, err);
+  if (!w)
+    return -1;
+  if (save_ranges (chain, target, w, progress, opaque, err) == -1) {
+    vd_writer_abort (w);
+    return -1;
+  }
+  return vd_writer_finish (w, NULL, err);
+}
+
+int
+undo_size (const struct vd_chain *chain, uint64_t *bytes, struct vd_err *err)
+{
+  struct toucher t;
+  uint64_t from, to;
+  int r;
+
+  /* Table entries are 4 bytes a grain, and there are two of each. */
+  *bytes = chain->size / grain_size (chain) * 8 + (UINT64_C (1) << 20);
+  begin_ranges (&t, chain);
+  while ((r = next_range (&t, &from, &to, err)) == 1)
+    *bytes += to - from;
+  end_ranges (&t);
+  return r;
+}
