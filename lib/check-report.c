@@ -78,7 +78,8 @@ vd_severity_name (enum vd_severity severity)
 enum vd_severity
 vd_check_severity (enum vd_check_kind kind, const struct vd_check_opts *opts)
 {
-  if (kind == VD_CHECK_JOURNAL && opts->allow_dirty)
+  if ((kind == VD_CHECK_JOURNAL && opts->allow_dirty) ||
+      (kind == VD_CHECK_PARENT_MISMATCH && opts->ignore_cid))
     return VD_SEV_WARNING;
   return kinds[kind].severity;
 }

@@ -63,7 +63,8 @@ enum vd_check_kind {
   VD_CHECK_READ,                /* the system could not read a part */
   VD_CHECK_OPEN,                /* too damaged to be opened; not found by
                                    the functions below */
-  VD_CHECK_PARENT_MISMATCH,     /* not the parent that it was made on */
+  VD_CHECK_PARENT_MISMATCH,     /* not the parent that it was made on (a
+                                   warning when opts.ignore_cid) */
 
   /* Warnings. */
   VD_CHECK_PARENT_DIFFERS,      /* in size, or in VirtualBox's UUID */
@@ -109,6 +110,7 @@ struct vd_check_opts {
   bool errors_only;             /* leave out what can only be a warning or an
                                    info: faster */
   bool allow_dirty;             /* a journal to be replayed is a warning */
+  bool ignore_cid;              /* so is a parent of other content */
   unsigned keep;                /* findings kept of each kind; 0: 10 */
   uint64_t memory;              /* bytes of bitmap; 0: 32 MiB */
 
