@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* libvmdkdelta: VMDK disks and deltas, read.
+/* libvmdkdelta: VMDK disks and deltas, read and written.
  *
  * The faces of this project (nbdkit filter, nbdkit plugin, command) include
  * this header and nothing else of the library.  The library knows nothing of
@@ -19,6 +19,7 @@
  *     chain      links on top of each other: answers map    chain.h
  *     map        the chain's answers, kept                  map.h
  *     reader     requests turned into few large reads       reader.h
+ *     writer     new delta files                            writer.h
  *     check      everything in a file looked at             check.h
  *     batch      all that a chain holds, piece by piece     batch.h
  *     apply      deltas written to a base in place          apply.h
@@ -59,5 +60,6 @@
 #include "place.h"
 #include "reader.h"
 #include "runs.h"
+#include "writer.h"
 
 #endif /* VMDKDELTA_H */

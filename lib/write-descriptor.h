@@ -1,0 +1,33 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Inside the library: the text of a new descriptor. */
+
+#ifndef VD_WRITE_DESCRIPTOR_H
+#define VD_WRITE_DESCRIPTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+struct vd_description {
+  const char *create_type;      /* "vmfsSparse" */
+  uint32_t cid, parent_cid;
+  const char *parent_hint;      /* or NULL */
+  uint64_t capacity;            /* bytes */
+  const char *extent_type;      /* "VMFSSPARSE"; FLAT is given offset 0 */
+  const char *extent_name;
+};
+
+/* The text, to be freed, in VMware's spelling and order; VD_USAGE when a name
+ * cannot stand in a descriptor.
+ */
+extern char *vd_describe (const struct vd_description *d, struct vd_err *err);
+
+/* A random content ID that has no special meaning and is not `other`. */
+extern int vd_new_cid (uint32_t *cid, uint32_t other, struct vd_err *err);
+
+#endif /* VD_WRITE_DESCRIPTOR_H */

@@ -1,0 +1,143 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Inside the library: what a format has to do to be written.
+ *
+ * writer.c checks the order of what comes in and cuts it where grain tables
+ * end; a format stores grains and tables, and finishes the extent.  Tables are
+ * kept one at a time, little-endian, in w->table.
+ *
+ * Positions in the extent are 32-bit sectors in all formats written here.
+ * Each is claimed with vd_write_claim, the one place that checks this.
+ */
+
+#ifndef VD_WRITE_FORMAT_H
+#define VD_WRITE_FORMAT_H
+
+#include <endian.h>
+
+#include "bytes.h"
+#include "write-name.h"
+#include "writer.h"
+
+struct vd_write_format {
+  const char *create_type, *extent_type;
+  bool embedded;                /* the descriptor is in the extent */
+  uint64_t min_grain, default_grain;
+  uint32_t gtes;                /* entries of a table */
+
+  /* Check the limits of the format, then set w->free.  No I/O. */
+  int (*open) (struct vd_writer *w, struct vd_err *err);
+
+  /* May be NULL: a table that will not be empty begins. */
+  int (*begin_table) (struct vd_writer *w, struct vd_err *err);
+
+  /* Store grains; the first has that entry of w->table, and all of them are
+   * in it.  n is cut at the end of the disk.
+   */
+  int (*data) (struct vd_writer *w, uint32_t entry, const uint8_t *buf,
+               size_t n, struct vd_err *err);
+  int (*zeros) (struct vd_writer *w, uint32_t entry, uint32_t count,
+                struct vd_err *err);
+
+  int (*end_table) (struct vd_writer *w, struct vd_err *err);
+
+  /* Write everything but the descriptor and the header; then, after a flush,
+   * the header.
+   */
+  int (*finish) (struct vd_writer *w, const char *descriptor,
+                 struct vd_err *err);
+  int (*header) (struct vd_writer *w, struct vd_err *err);
+
+  void (*close) (struct vd_writer *w); /* may be NULL */
+};
+
+struct vd_writer {
+  const struct vd_write_format *fmt;
+  struct vd_writer_opts opts;   /* cid, grain_size: as used */
+  char *hint;                   /* owned; opts.parent_hint */
+  struct vd_new_file extent, text;
+  uint64_t at;                  /* guest bytes: what comes next is not below */
+  bool failed;
+
+  uint64_t nr_tables;
+  uint64_t table_index;         /* in w->table now, if in_table */
+  bool in_table;
+  uint32_t *table;              /* little-endian */
+  uint64_t free;                /* sector of the extent */
+
+  uint32_t *gd;                 /* COWD, stream: the directory, little-endian */
+  uint64_t table_at;            /* COWD: sector of the table */
+  struct vd_write_stream *stream;
+
+  uint64_t data_grains, zero_grains;
+};
+
+extern const struct vd_write_format vd_write_cowd;
+extern const struct vd_write_format vd_write_sparse;
+extern const struct vd_write_format vd_write_stream;
+
+/* Take the next sectors of the extent; *at (may be NULL) is the first. */
+extern int vd_write_claim (struct vd_writer *w, uint64_t sectors,
+                           uint64_t *at, struct vd_err *err);
+
+/* Write n bytes, whole sectors, at the next sectors. */
+extern int vd_write_append (struct vd_writer *w, const void *buf, size_t n,
+                            struct vd_err *err);
+
+/* The usual way to store grains: uncompressed, one after the other. */
+extern int vd_write_grains (struct vd_writer *w, uint32_t entry,
+                            const uint8_t *buf, size_t n,
+                            struct vd_err *err);
+
+/* Store grains of zeros as a hole. */
+extern int vd_write_hole (struct vd_writer *w, uint32_t entry, uint32_t count,
+                          struct vd_err *err);
+
+/* Make the extent at least this long. */
+extern int vd_write_extend (struct vd_writer *w, uint64_t size,
+                            struct vd_err *err);
+
+/* Little-endian fields of a header. */
+static inline void
+vd_put16 (uint8_t *p, uint16_t v)
+{
+  v = htole16 (v);
+  memcpy (p, &v, sizeof v);
+}
+
+static inline void
+vd_put32 (uint8_t *p, uint32_t v)
+{
+  v = htole32 (v);
+  memcpy (p, &v, sizeof v);
+}
+
+static inline void
+vd_put64 (uint8_t *p, uint64_t v)
+{
+  v = htole64 (v);
+  memcpy (p, &v, sizeof v);
+}
+
+/* KDMV, sparse and stream alike (write-sparse.c). */
+
+#define VD_WRITE_DESCRIPTOR_SECTORS UINT64_C (20)
+
+struct vd_kdmv_places {
+  uint32_t version, flags;
+  uint64_t rgd, gd, overhead;   /* sectors */
+  uint16_t compression;
+};
+
+extern void vd_kdmv_encode (const struct vd_writer *w,
+                            const struct vd_kdmv_places *p,
+                            uint8_t header[512]);
+
+/* Put the descriptor at its place, sector 1. */
+extern int vd_kdmv_write_descriptor (struct vd_writer *w, const char *text,
+                                     struct vd_err *err);
+
+#endif /* VD_WRITE_FORMAT_H */

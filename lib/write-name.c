@@ -1,0 +1,148 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Files that get their name when they are complete.
+ *
+ * Invariants:
+ * P1. Without `replace` a file that exists is never overwritten, not even one
+ *     that appears between the check at the beginning and the end.
+ * P2. Whatever happens, after vd_new_file_close there is either the complete
+ *     file under its final name or nothing.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "write-name.h"
+
+int
+vd_random (void *buf, size_t n, struct vd_err *err)
+{
+  char *p = buf;
+
+  while (n > 0) {
+    const ssize_t r = getrandom (p, n, 0);
+
+    if (r == -1 && errno == EINTR)
+      continue;
+    if (r <= 0)
+      return vd_fail_errno (err, errno, "getrandom");
+    p += r;
+    n -= (size_t) r;
+  }
+  return 0;
+}
+
+static int
+fail_exists (const char *path, struct vd_err *err)
+{
+  return vd_fail (err, VD_USAGE, "%s exists already", path);
+}
+
+int
+vd_new_file_open (struct vd_new_file *n, const char *path, bool replace,
+                  struct vd_file *(*create) (const char *, struct vd_err *),
+                  struct vd_err *err)
+{
+  struct stat st;
+  uint32_t r;
+
+  if (lstat (path, &st) == 0) {
+    if (!replace)
+      return fail_exists (path, err);
+    /* Renaming over a symbolic link or a device would replace that. */
+    if (!S_ISREG (st.st_mode))
+      return vd_fail (err, VD_USAGE, "%s is not a regular file; only such are "
+                      "replaced", path);
+  }
+  if (vd_random (&r, sizeof r, err) == -1)
+    return -1;
+  n->path = strdup (path);
+  if (!n->path || asprintf (&n->temp, "%s.%08" PRIx32 ".part", path, r) == -1) {
+    n->temp = NULL;
+    return vd_fail_nomem (err);
+  }
+  n->file = (create ? create : vd_file_create) (n->temp, err);
+  if (!n->file) {
+    free (VD_TAKE (n->temp));   /* whatever is there is not ours */
+    return -1;
+  }
+  return 0;
+}
+
+/* rename that does not replace (P1), with what this file system can do. */
+static int
+rename_new (const char *from, const char *to)
+{
+  struct stat st;
+
+  if (renameat2 (AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+    return 0;
+  if (errno != EINVAL && errno != ENOSYS)
+    return -1;
+  if (link (from, to) == 0)
+    return unlink (from);
+  if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS)
+    return -1;
+  /* no hard links either: the best that is left */
+  if (lstat (to, &st) == 0) {
+    errno = EEXIST;
+    return -1;
+  }
+  return rename (from, to);
+}
+
+int
+vd_new_file_publish (struct vd_new_file *n, bool replace, struct vd_err *err)
+{
+  if ((replace ? rename (n->temp, n->path)
+       : rename_new (n->temp, n->path)) == -1) {
+    if (errno == EEXIST)
+      return fail_exists (n->path, err);
+    return vd_fail_errno (err, errno, "cannot rename %s to %s", n->temp,
+                          n->path);
+  }
+  free (VD_TAKE (n->temp));
+  return 0;
+}
+
+void
+vd_new_file_close (struct vd_new_file *n)
+{
+  vd_file_close (VD_TAKE (n->file));
+  if (n->temp)
+    unlink (n->temp);
+  free (VD_TAKE (n->temp));
+  free (VD_TAKE (n->path));
+}
+
+int
+vd_flush_directory_of (const char *path, struct vd_err *err)
+{
+  const char *slash = strrchr (path, '/');
+  CLEANUP_FREE char *dir
+    = !slash ? strdup (".")
+    : strndup (path, slash == path ? 1 : (size_t) (slash - path));
+  CLEANUP_FD int fd = -1;
+
+  if (!dir)
+    return vd_fail_nomem (err);
+  fd = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd == -1)
+    return vd_fail_errno (err, errno, "cannot open directory %s", dir);
+  /* Some network file systems have no such thing. */
+  if (fsync (fd) == -1 && errno != EINVAL && errno != EROFS &&
+      errno != EOPNOTSUPP)
+    return vd_fail_errno (err, errno, "cannot flush directory %s", dir);
+  return 0;
+}

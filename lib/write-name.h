@@ -1,0 +1,44 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Inside the library: files that get their name when they are complete. */
+
+#ifndef VD_WRITE_NAME_H
+#define VD_WRITE_NAME_H
+
+#include <stdbool.h>
+
+#include "file.h"
+
+struct vd_new_file {
+  char *path;                   /* the final name; NULL: no such file */
+  char *temp;                   /* NULL once it has its final name */
+  struct vd_file *file;
+};
+
+/* Create a file under a temporary name next to path.  Unless replace is set,
+ * path may not exist.
+ */
+extern int vd_new_file_open (struct vd_new_file *n, const char *path,
+                             bool replace,
+                             struct vd_file *(*create) (const char *,
+                                                        struct vd_err *),
+                             struct vd_err *err);
+
+/* Give it its name.  The file must have been flushed; the directory is not
+ * (vd_flush_directory_of).
+ */
+extern int vd_new_file_publish (struct vd_new_file *n, bool replace,
+                                struct vd_err *err);
+
+/* Close it, and remove it unless it was published. */
+extern void vd_new_file_close (struct vd_new_file *n);
+
+extern int vd_flush_directory_of (const char *path, struct vd_err *err);
+
+/* n random bytes. */
+extern int vd_random (void *buf, size_t n, struct vd_err *err);
+
+#endif /* VD_WRITE_NAME_H */
