@@ -90,8 +90,7 @@ use_given_parent (struct vd_family *family, struct vd_member *m,
 {
   struct vd_member *parent = vd_family_add (family, family->opts->parent, err);
 
-  if (!parent ||
-      vd_chain_check_pair (m->link, parent->link, family->opts, err) == -1)
+  if (!parent)
     return -1;
   vd_family_set_parent (m, parent);
   return 0;
@@ -108,6 +107,9 @@ find_parent (struct facts *f, struct vd_family *family)
       (r == 0 ? m->result == VD_PARENT_UNKNOWN
        : err->code == VD_NOT_FOUND || err->code == VD_DENIED))
     r = use_given_parent (family, m, err);
+  /* Also for its warnings: other sizes, other CIDs with --ignore-cid. */
+  if (r == 0 && m->parent)
+    r = vd_chain_check_pair (m->link, m->parent->link, family->opts, err);
   if (r == -1)
     f->parent_state = err->code == VD_MISMATCH ? PARENT_MISFIT
       : err->code == VD_NOT_FOUND ? PARENT_MISSING : PARENT_BROKEN;

@@ -172,9 +172,10 @@ put_legend (FILE *fp, const struct picture *pic, size_t y)
              "class=\"key\" fill=\"%s\"/>\n", LEFT, y, color_of (class));
     fprintf (fp, "<text x=\"%d\" y=\"%zu\" class=\"size\">%s</text>\n",
              LEFT + 124, y + 12, short_size (buf, pic->totals[class]));
-    fprintf (fp, "<text x=\"%d\" y=\"%zu\" class=\"size\">%.1f %%</text>\n",
-             LEFT + 190, y + 12,
-             100 * (double) pic->totals[class] / (double) pic->chain->size);
+    fprintf (fp, "<text x=\"%d\" y=\"%zu\" class=\"size\">", LEFT + 190,
+             y + 12);
+    put_text (fp, picture_percent (buf, pic, class));
+    fputs ("</text>\n", fp);
     fprintf (fp, "<text x=\"%d\" y=\"%zu\">", LEFT + 208, y + 12);
     put_text (fp, picture_class_name (pic, class));
     fputs ("</text>\n", fp);

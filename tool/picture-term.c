@@ -184,8 +184,8 @@ put_legend (FILE *fp, const struct picture *pic, const struct style *style)
     else
       fprintf (fp, "  \033[48;5;%u;38;5;16m%c \033[0m", color_of (class),
                letter_of (class));
-    fprintf (fp, "  %10s %5.1f %%  ", short_size (buf, pic->totals[class]),
-             100 * (double) pic->totals[class] / (double) pic->chain->size);
+    fprintf (fp, "  %10s", short_size (buf, pic->totals[class]));
+    fprintf (fp, " %7s  ", picture_percent (buf, pic, class));
     out_text (fp, picture_class_name (pic, class));
     putc ('\n', fp);
   }

@@ -153,6 +153,22 @@ picture_offset (char buf[HUMAN_SIZE_MAX], uint64_t offset)
 }
 
 const char *
+picture_percent (char buf[HUMAN_SIZE_MAX], const struct picture *pic,
+                 uint32_t class)
+{
+  const double percent
+    = 100 * (double) pic->totals[class] / (double) pic->chain->size;
+
+  if (pic->totals[class] > 0 && percent < 0.05)
+    snprintf (buf, HUMAN_SIZE_MAX, "<0.1 %%");
+  else if (pic->totals[class] < pic->chain->size && percent >= 99.95)
+    snprintf (buf, HUMAN_SIZE_MAX, ">99.9 %%");
+  else
+    snprintf (buf, HUMAN_SIZE_MAX, "%.1f %%", percent);
+  return buf;
+}
+
+const char *
 picture_class_name (const struct picture *pic, uint32_t class)
 {
   switch (class) {

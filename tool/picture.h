@@ -75,6 +75,11 @@ extern const char *picture_class_name (const struct picture *pic,
 /* Where a row begins: "1.125 GiB". */
 extern const char *picture_offset (char buf[HUMAN_SIZE_MAX], uint64_t offset);
 
+/* How much of the disk a class is. */
+extern const char *picture_percent (char buf[HUMAN_SIZE_MAX],
+                                    const struct picture *pic,
+                                    uint32_t class);
+
 /* The share of a class in a cell, in bytes. */
 extern uint64_t cell_bytes (const struct cell *cell, uint32_t class);
 

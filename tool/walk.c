@@ -105,21 +105,34 @@ fill (const struct walk *w, const struct cursor *c, const struct vd_run *r,
   p->file = c->link->pieces[r->slot].image->file;
 }
 
-/* Hand out the piece at pos; returns its length, or 0 on error. */
+/* Hand out the piece at pos; returns its length, or 0 on error.  An older
+ * layer may be shorter than the disk: what is behind its end is nowhere.
+ */
 static uint64_t
 step (struct walk *w, uint64_t pos, struct vd_err *err)
 {
   struct piece p = { .offset = pos };
   uint64_t end = w->size;
   const struct vd_run *r;
+  uint64_t capacity;
   uint32_t i = 0;
 
   for (;; ++i) {
+    capacity = w->cursors[i].link->capacity;
+    if (pos >= capacity) {
+      p.length = end - pos;
+      p.layer = i;
+      p.kind = KIND_HOLE;
+      return emit (w, &p, err) == -1 ? 0 : p.length;
+    }
     r = run_at (&w->cursors[i], pos, w->size, err);
     if (!r)
       return 0;
     if (vd_run_end (r) < end)
       end = vd_run_end (r);
+    /* Zeros at its end come as one run with what is behind. */
+    if (capacity < end && r->kind != VD_BASE)
+      end = capacity;
     if (r->kind != VD_BASE || i + 1 == w->n)
       break;
   }

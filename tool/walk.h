@@ -22,7 +22,8 @@ enum kind {
   KIND_DATA,
   KIND_COMPRESSED,
   KIND_ZERO,                    /* a layer says: zeros */
-  KIND_HOLE,                    /* nowhere in a complete chain: zeros */
+  KIND_HOLE,                    /* nowhere in a complete chain, or behind
+                                   the end of an older layer: zeros */
   KIND_BASE,                    /* nowhere, and the base is not among the
                                    files: from underneath */
   KIND_DAMAGED,
