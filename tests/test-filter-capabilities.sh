@@ -36,5 +36,6 @@ check block_size_minimum=512 block_size_preferred=65536 block_size_maximum=10485
 stop
 
 # Of the base comes whether several connections see the same.
-serve --filter=multi-conn file base.raw delta=x.vmdk multi-conn-mode=disable
+serve eval get_size='echo 4194304' pread='dd if=/dev/zero bs=1 count=$3 status=none' \
+    can_multi_conn='exit 3' delta=x.vmdk
 check can_multi_conn=false
