@@ -127,32 +127,57 @@ run_job (struct job *job, struct vd_err *err)
   return 0;
 }
 
-/* Stops, with *opaque false, at the first piece that does not read as
- * zeros.
+/* What the target says of one stretch, kept: asking is slow in fragmented
+ * files, and the answer is good for many small runs.
  */
+struct stretch {
+  uint64_t start, end;          /* nothing is known while they are equal */
+  unsigned type;
+};
+
 static int
-all_zero (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
+first_extent (void *opaque, uint64_t length, unsigned type,
+              struct vd_err *err)
 {
-  (void) length;
+  struct stretch *s = opaque;
+
   (void) err;
-  if (type & VD_READS_ZERO)
-    return 0;
-  * (bool *) opaque = false;
+  s->end = s->start + length;
+  s->type = type;
   return 1;
 }
 
-/* Are these zeros there already, as a hole?  Writing them would only take
- * space.
+/* The type at offset, and in *to where it ends, at most at end. */
+static int
+stretch_at (struct vd_file *target, struct stretch *s, uint64_t offset,
+            uint64_t end, uint64_t *to, unsigned *type, struct vd_err *err)
+{
+  if (offset < s->start || offset >= s->end) {
+    s->start = s->end = offset;
+    if (vd_file_extents (target, offset, target->size - offset, first_extent,
+                         s, err) == -1)
+      return -1;
+  }
+  *to = vd_min (s->end, end);
+  *type = s->type;
+  return 0;
+}
+
+/* Do these bytes read as zeros already, as holes?  Writing them would only
+ * take space.
  */
 static int
-is_hole (struct vd_file *target, const struct vd_run *run, bool *hole,
-         struct vd_err *err)
+is_hole (struct vd_file *target, struct stretch *s, uint64_t offset,
+         uint64_t end, bool *hole, struct vd_err *err)
 {
-  *hole = target->ops->extents != NULL;
-  if (!*hole)
-    return 0;
-  return vd_file_extents (target, run->offset, run->length, all_zero, hole,
-                          err);
+  unsigned type;
+
+  for (*hole = true; *hole && offset < end; )
+    if (stretch_at (target, s, offset, end, &offset, &type, err) == -1)
+      return -1;
+    else
+      *hole = (type & VD_READS_ZERO) != 0;
+  return 0;
 }
 
 /* Write what was fetched, one write for each stretch without holes. */
@@ -161,6 +186,7 @@ write_batch (const struct job *job, const struct vd_runs *batch,
              uint8_t *buf, struct vd_err *err)
 {
   const uint64_t start = vd_batch_start (batch);
+  struct stretch known = { .start = 0 };
   uint64_t from = start, to = start;
   size_t i;
 
@@ -174,7 +200,8 @@ write_batch (const struct job *job, const struct vd_runs *batch,
     bool skip = i == batch->n || batch->run[i].kind == VD_BASE;
 
     if (!skip && batch->run[i].kind == VD_ZERO &&
-        is_hole (job->target, &batch->run[i], &skip, err) == -1)
+        is_hole (job->target, &known, batch->run[i].offset,
+                 vd_run_end (&batch->run[i]), &skip, err) == -1)
       return -1;
     if (!skip) {
       if (from == to)
@@ -225,15 +252,14 @@ verify_zeros (const struct job *job, uint64_t offset, uint64_t end,
               uint8_t *buf, struct vd_err *err)
 {
   uint8_t *have = buf + VD_BATCH_SIZE;
+  struct stretch known = { .start = 0 };
   uint64_t n;
+  bool hole;
 
   memset (buf, 0, VD_BATCH_SIZE);
   for (; offset < end; offset += n) {
-    bool hole = job->target->ops->extents != NULL;
-
     n = vd_min (end - offset, VD_BATCH_SIZE);
-    if (hole && vd_file_extents (job->target, offset, n, all_zero, &hole,
-                                 err) == -1)
+    if (is_hole (job->target, &known, offset, offset + n, &hole, err) == -1)
       return -1;
     if (hole)
       continue;
@@ -345,29 +371,27 @@ vd_apply_plan (const struct vd_chain *chain, struct vd_apply_plan *plan,
 
 struct space {
   struct vd_file *target;
+  struct stretch known;
   uint64_t *bytes;
 };
-
-static int
-add_hole (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
-{
-  struct space *s = opaque;
-
-  (void) err;
-  if (type & VD_HOLE)
-    *s->bytes += length;
-  return 0;
-}
 
 static int
 space_of_run (void *opaque, const struct vd_run *run, struct vd_err *err)
 {
   struct space *s = opaque;
+  uint64_t offset, to;
+  unsigned type;
 
   if (run->kind == VD_ZERO)
     return 0;
-  return vd_file_extents (s->target, run->offset, run->length, add_hole, s,
-                          err);
+  for (offset = run->offset; offset < vd_run_end (run); offset = to) {
+    if (stretch_at (s->target, &s->known, offset, vd_run_end (run), &to,
+                    &type, err) == -1)
+      return -1;
+    if (type & VD_HOLE)
+      *s->bytes += to - offset;
+  }
+  return 0;
 }
 
 int

@@ -60,10 +60,11 @@ vd_chain_check_pair (const struct vd_link *child,
   const struct vd_descriptor *c = child->descriptor;
   const struct vd_descriptor *p = parent->descriptor;
 
-  if (child->ino != 0 && child->ino == parent->ino &&
-      child->dev == parent->dev)
-    return vd_fail (err, VD_USAGE, "%s and %s are the same file",
-                    child->path, parent->path);
+  if (child->role == VD_ROLE_BASE)
+    return vd_fail (err, VD_USAGE, "%s says that it has no parent "
+                    "(parentCID=ffffffff), so it cannot stand on %s: perhaps "
+                    "the order is wrong (oldest first)", child->path,
+                    parent->path);
 
   /* Bare extents and VirtualBox's children carry no CIDs to compare. */
   if (c && p && p->has_cid && c->parent_cid != VD_NO_PARENT &&
@@ -123,6 +124,13 @@ vd_chain_new (struct vd_link **oldest_first, size_t n,
         .start = link->pieces[k].start,
         .layer = (uint32_t) i,
       };
+    for (k = 0; k < i; ++k)
+      if (link->ino != 0 && link->ino == chain->links[k]->ino &&
+          link->dev == chain->links[k]->dev) {
+        vd_fail (err, VD_USAGE, "%s and %s are the same file",
+                 chain->links[k]->path, link->path);
+        return NULL;
+      }
     if (i > 0 &&
         vd_chain_check_pair (chain->links[i - 1], link, opts, err) == -1)
       return NULL;
@@ -237,6 +245,38 @@ close_holes (struct vd_runs *runs, struct vd_err *err)
   return 0;
 }
 
+/* Ask a lower link about [from, to), or, if some of its tables there cannot
+ * be read, only about what the layers above leave open.
+ */
+static int
+map_lower (const struct vd_chain *chain, size_t i,
+           const struct vd_runs *upper, uint64_t from, uint64_t to,
+           struct vd_runs *lower, struct vd_err *err)
+{
+  const struct vd_link *link = chain->links[i];
+  const uint32_t slot = chain->first_slot[i];
+  size_t k;
+
+  if (vd_link_map (link, from, to - from, slot, lower, err) == 0)
+    return 0;
+  lower->n = 0;
+  for (k = 0; k < upper->n && from < to; ++k) {
+    const struct vd_run *u = &upper->run[k];
+
+    if (u->kind != VD_BASE)
+      continue;
+    if (u->offset > from &&
+        vd_runs_add (lower, VD_BASE, from, u->offset - from, 0, 0, err) != 0)
+      break;
+    if (vd_link_map (link, u->offset, u->length, slot, lower, err) == -1)
+      return -1;
+    from = vd_run_end (&lower->run[lower->n - 1]);
+    if (from < vd_run_end (u))  /* the list is full */
+      break;
+  }
+  return lower->n > 0 ? 0 : -1;
+}
+
 int
 vd_chain_map (const struct vd_chain *chain, uint64_t offset, uint64_t length,
               struct vd_runs *runs, struct vd_err *err)
@@ -252,8 +292,7 @@ vd_chain_map (const struct vd_chain *chain, uint64_t offset, uint64_t length,
     VD_CLEANUP (free_runs) struct vd_runs lower = VD_RUNS_INIT (runs->max);
     VD_CLEANUP (free_runs) struct vd_runs out = VD_RUNS_INIT (runs->max);
 
-    if (vd_link_map (chain->links[i], from, to - from, chain->first_slot[i],
-                     &lower, err) == -1)
+    if (map_lower (chain, i, runs, from, to, &lower, err) == -1)
       return -1;
     /* Nothing in this layer: the usual case in a deep chain. */
     if (lower.n == 1 && lower.run[0].kind == VD_BASE &&

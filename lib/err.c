@@ -47,7 +47,7 @@ safe_utf8 (const unsigned char *s)
     return 0;                   /* surrogates */
   if (c < 0xa0)
     return 0;                   /* C1 controls */
-  if (c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+  if (c == 0x61c || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
       (c >= 0x2066 && c <= 0x2069) || c == 0xfeff)
     return 0;                   /* text direction, line separators */
   return len;
@@ -167,9 +167,8 @@ vd_err_prefix (struct vd_err *err, const char *fs, ...)
   va_end (args);
   vd_escape (err->msg, sizeof err->msg, raw);
   len = strlen (err->msg);
-  /* old is escaped already: cutting it is the only thing that can happen */
-  snprintf (&err->msg[len], sizeof err->msg - len, "%.*s",
-            (int) (sizeof err->msg - len - 1), old);
+  /* Escaped already, and not changed by it again; cut between characters. */
+  vd_escape (&err->msg[len], sizeof err->msg - len, old);
 }
 
 static void

@@ -229,6 +229,9 @@ hosted_open (struct vd_file *file, const struct vd_opts *opts,
         vd_err_prefix (err, "in the footer: ");
         return -1;
       }
+      if (footer.capacity == 0)
+        return vd_fail (err, VD_CORRUPT, "%s: disk has no sectors (byte 12 of "
+                        "the footer)", file->name);
       k = footer;
     }
   }
@@ -250,9 +253,8 @@ hosted_open (struct vd_file *file, const struct vd_opts *opts,
   if (h->image.unclean)
     vd_warn (&opts->log, "%s was not closed cleanly by its writer; its tables "
              "are checked entry by entry as they are used", file->name);
-  if (h->rgd_offset != 0 &&
-      vd_hosted_compare_copies (&h->image, &opts->log, err) == -1)
-    return -1;
+  if (h->rgd_offset != 0)
+    vd_hosted_compare_copies (&h->image, &opts->log);
   *image = (struct vd_image *) VD_TAKE (h);
   return 0;
 }

@@ -75,8 +75,7 @@ extern int vd_stream_inflate (const struct vd_image *image, uint64_t offset,
 /* Compare the redundant tables with the primary ones and warn about the
  * first difference.  Only done when they are small.
  */
-extern int vd_hosted_compare_copies (const struct vd_image *image,
-                                     const struct vd_log *log,
-                                     struct vd_err *err);
+extern void vd_hosted_compare_copies (const struct vd_image *image,
+                                      const struct vd_log *log);
 
 #endif /* VD_HOSTED_H */

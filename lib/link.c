@@ -6,6 +6,7 @@
 /* Opening one image with all its extents; see link.h. */
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,7 +115,8 @@ role_of (const struct vd_descriptor *d, const char *name,
 /* One extent of a descriptor, in a file of its own (or none, for ZERO). */
 static struct vd_image *
 open_extent (const struct vd_link *link, const struct vd_extent_line *e,
-             const struct vd_opts *opts, struct vd_err *err)
+             const char *from, const struct vd_opts *opts,
+             struct vd_err *err)
 {
   VD_CLEANUP (close_file) struct vd_file *file = NULL;
   VD_CLEANUP (close_image) struct vd_image *image = NULL;
@@ -123,7 +125,7 @@ open_extent (const struct vd_link *link, const struct vd_extent_line *e,
   if (e->type == VD_EXTENT_ZERO || e->access == VD_NOACCESS)
     return vd_image_open_zero (e->length, err);
 
-  file = vd_places_open (link->places, e->name, link->path, err);
+  file = vd_places_open (link->places, e->name, from, err);
   if (!file)
     return NULL;
   if (e->type == VD_EXTENT_FLAT) {
@@ -157,11 +159,18 @@ open_extents (struct vd_link *link, const struct vd_opts *opts,
   size_t i;
 
   for (i = 0; i < d->nr_extents; ++i) {
-    image = open_extent (link, &d->extents[i], opts, err);
-    if (!image || add_piece (link, image, d->extents[i].length, err) == -1) {
-      /* Some messages begin with the path already. */
-      if (strncmp (err->msg, link->path, strlen (link->path)) != 0)
-        vd_err_prefix (err, "%s line %u: ", link->path, d->extents[i].line);
+    const struct vd_extent_line *e = &d->extents[i];
+    CLEANUP_FREE char *from = NULL;
+
+    if (asprintf (&from, "%s line %u", link->path, e->line) == -1) {
+      from = NULL;
+      return vd_fail_nomem (err);
+    }
+    image = open_extent (link, e, from, opts, err);
+    if (!image || add_piece (link, image, e->length, err) == -1) {
+      /* What is wrong with a name begins with its place already. */
+      if (strncmp (err->msg, from, strlen (from)) != 0)
+        vd_err_prefix (err, "%s: ", from);
       return -1;
     }
   }

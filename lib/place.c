@@ -179,6 +179,20 @@ vd_places_dir (const struct vd_places *p)
   return p->place[0].path;
 }
 
+/* Is the component that was opened, or could not be, a symbolic link? */
+static bool
+is_symlink (int dir, const char *name, int fd)
+{
+  const int saved = errno;
+  struct stat st;
+  const bool yes = (fd >= 0 ? fstat (fd, &st)
+                    : fstatat (dir, name, &st, AT_SYMLINK_NOFOLLOW)) == 0 &&
+    S_ISLNK (st.st_mode);
+
+  errno = saved;
+  return yes;
+}
+
 /* openat2 for kernels (and sandboxes) without it: no symbolic links, no
  * "..".  The caller has removed "." and ".." by text already.
  */
@@ -187,7 +201,7 @@ open_walking (int dirfd, const char *name)
 {
   CLEANUP_FREE char *copy = strdup (name);
   char *save = NULL, *part, *next;
-  int fd = dirfd, next_fd;
+  int fd = dirfd, dir, next_fd;
 
   if (!copy) {
     errno = ENOMEM;
@@ -195,11 +209,18 @@ open_walking (int dirfd, const char *name)
   }
   for (part = strtok_r (copy, "/", &save); part; part = next) {
     next = strtok_r (NULL, "/", &save);
-    next_fd = openat (fd, part, O_PATH | O_NOFOLLOW | O_CLOEXEC |
+    dir = fd;
+    next_fd = openat (dir, part, O_PATH | O_NOFOLLOW | O_CLOEXEC |
                       (next ? O_DIRECTORY : 0));
-    if (fd != dirfd) {
+    if (is_symlink (dir, part, next_fd)) {
+      if (next_fd >= 0)
+        close (next_fd);
+      next_fd = -1;
+      errno = ELOOP;
+    }
+    if (dir != dirfd) {
       const int saved = errno;
-      close (fd);
+      close (dir);
       errno = saved;
     }
     fd = next_fd;

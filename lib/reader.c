@@ -8,8 +8,8 @@
  * A request is handled in windows.  For each window:
  *
  *   1. map it to runs;
- *   2. read the base where the runs say BASE, over gaps of up to BASE_GAP
- *      bytes that belong to other layers: one read is cheaper than two;
+ *   2. read the base where the runs say BASE (read-base.c), over small gaps
+ *      that belong to other layers: one read is cheaper than two;
  *   3. fill zeros;
  *   4. sort what lies in files by file and place, and read neighbours
  *      together, over gaps of up to FILE_GAP bytes.
@@ -25,12 +25,12 @@
 #include "bytes.h"
 #include "cleanup.h"
 #include "grains.h"
+#include "read-base.h"
 #include "reader.h"
 
 /* Bounds the scratch memory of a request: 16384 pieces of one sector. */
 #define WINDOW (UINT64_C (8) << 20)
 
-#define BASE_GAP (UINT64_C (64) << 10)
 #define FILE_GAP (UINT64_C (8) << 10)
 
 /* Grains of this size gain nothing from being read together through a buffer
@@ -244,55 +244,6 @@ vd_reader_map (struct vd_reader *reader, uint64_t offset, uint64_t length,
   return 0;
 }
 
-/* Read [from, to) of the base into the window's buffer; what lies past its
- * end is zeros.
- */
-static int
-read_base (const struct vd_base *base, uint8_t *buf, uint64_t window,
-           uint64_t window_end, uint64_t from, uint64_t to,
-           struct vd_err *err)
-{
-  const uint64_t size = base->file ? base->file->size : 0;
-  uint64_t n;
-
-  if (base->align > 1) {
-    from = vd_max (window, vd_round_down (from, base->align));
-    to = vd_min (window_end,
-                 vd_round_down (to + base->align - 1, base->align));
-  }
-  n = from < size ? vd_min (to, size) - from : 0;
-  if (n > 0 && vd_file_pread (base->file, buf + (from - window), (size_t) n,
-                              from, err) == -1)
-    return -1;
-  memset (buf + (from + n - window), 0, (size_t) (to - from - n));
-  return 0;
-}
-
-static int
-read_base_runs (const struct vd_base *base, const struct vd_runs *runs,
-                uint8_t *buf, uint64_t window, uint64_t end,
-                struct vd_err *err)
-{
-  uint64_t from = 0, to = 0;    /* pending, when to > from */
-  size_t i;
-
-  for (i = 0; i < runs->n; ++i) {
-    const struct vd_run *r = &runs->run[i];
-
-    if (r->kind != VD_BASE)
-      continue;
-    if (to > from && r->offset - to > BASE_GAP) {
-      if (read_base (base, buf, window, end, from, to, err) == -1)
-        return -1;
-      to = from;
-    }
-    if (to <= from)
-      from = r->offset;
-    to = vd_run_end (r);
-  }
-  return to > from ? read_base (base, buf, window, end, from, to, err) : 0;
-}
-
 static int
 read_compressed (struct vd_reader *reader, const struct vd_run *r,
                  uint8_t *buf, struct vd_err *err)
@@ -361,8 +312,14 @@ read_group (struct vd_file *file, const struct scratch *s, size_t i,
   if (k - i == 1)
     return vd_file_pread (file, buf + p[i].at, p[i].length, start, err);
   if (vd_file_pread (file, s->bounce, (size_t) (end - start), start,
-                     err) == -1)
-    return -1;
+                     err) == -1) {
+    /* Perhaps only what lies between them cannot be read. */
+    for (; i < k; ++i)
+      if (vd_file_pread (file, buf + p[i].at, p[i].length, p[i].where,
+                         err) == -1)
+        return -1;
+    return 0;
+  }
   for (; i < k; ++i)
     memcpy (buf + p[i].at, s->bounce + (p[i].where - start), p[i].length);
   return 0;
@@ -465,7 +422,7 @@ vd_read (struct vd_reader *reader, const struct vd_base *base, void *buf,
     r = vd_reader_map (reader, offset, want, false, &s->runs, err);
     if (r == 0) {
       n = vd_run_end (&s->runs.run[s->runs.n - 1]) - offset;
-      r = read_base_runs (base, &s->runs, p, offset, offset + n, err);
+      r = vd_read_base (base, &s->runs, p, offset, offset + n, err);
       if (r == 0)
         r = fetch (reader, s, &s->runs, p, offset, err);
       p += n;
