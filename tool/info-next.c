@@ -62,13 +62,10 @@ is_one_flat_file (const struct facts *f)
 }
 
 static void
-next_delta (FILE *fp, const struct facts *f, const char *why)
+next_delta (FILE *fp, const struct facts *f, const char *after)
 {
-  if (why)
-    fprintf (fp, "Next: %s, to lay it over a base (a raw disk) that you "
-             "have:\n", why);
-  else
-    fputs ("Next, to lay it over its base (a raw disk):\n", fp);
+  fprintf (fp, "%s to lay it over a base (a raw disk) that you have:\n",
+           after);
   command (fp, "nbdkit --filter=vmdkdelta file BASE delta=", f->path, "");
   command (fp, "vmdkdelta apply ", f->path, " BASE");
 }
@@ -89,7 +86,7 @@ text_next (FILE *fp, const struct report *r)
     return;
   }
   if (f->member->link->role == VD_ROLE_BARE) {
-    next_delta (fp, f, NULL);
+    next_delta (fp, f, "Next,");
     return;
   }
   switch (f->parent_state) {
@@ -104,7 +101,7 @@ text_next (FILE *fp, const struct report *r)
     command (fp, f->parent_state == PARENT_MISSING
              ? "vmdkdelta info --chain --parent-path=DIR "
              : "vmdkdelta info --chain --parent=FILE ", f->path, "");
-    next_delta (fp, f, "or");
+    next_delta (fp, f, "Or,");
     return;
   case PARENT_BROKEN:
     return;
