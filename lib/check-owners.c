@@ -15,6 +15,7 @@
  *     claim begins at the very place found.
  * O2. A bit does not tell who set it.  The first VD_MAX_OVERLAPS overlaps are
  *     remembered, and in a last pass every claim is held against them.
+ *     A claim that overlaps others in several windows is counted in each.
  */
 
 #include <stdlib.h>
@@ -116,23 +117,6 @@ set_bits (struct vd_owners *o, uint64_t first, uint64_t end)
   return taken;
 }
 
-static void
-resolve (struct vd_owners *o, struct vd_owner owner, uint64_t start,
-         uint64_t end)
-{
-  size_t i;
-
-  for (i = 0; i < o->nr_overlaps; ++i) {
-    struct vd_overlap *v = &o->overlap[i];
-
-    if (!v->found && v->place + o->unit > start && v->place < end &&
-        (v->second.kind != owner.kind || v->second.index != owner.index)) {
-      v->first = owner;
-      v->found = true;
-    }
-  }
-}
-
 static const char *const owner_names[] = {
   [VD_OWNER_TABLE] = "grain table",
   [VD_OWNER_COPY] = "redundant grain table",
@@ -150,6 +134,45 @@ owner_range (const struct vd_checker *c, struct vd_owner owner,
 
   *offset = owner.index * size;
   *length = owner.kind == VD_OWNER_COPY ? 0 : size;
+}
+
+/* All that a claim shares places with is doubtful. */
+static int
+lose (struct vd_checker *c, struct vd_owner owner, struct vd_err *err)
+{
+  const uint64_t used = c->image->used;
+  uint64_t offset, length;
+
+  owner_range (c, owner, &offset, &length);
+  if (offset >= used)
+    return 0;
+  return vd_check_report_lost (c->report, c->start + offset,
+                               vd_min (length, used - offset), err);
+}
+
+static int
+resolve (struct vd_checker *c, struct vd_owner owner, uint64_t start,
+         uint64_t end, struct vd_err *err)
+{
+  struct vd_owners *o = &c->owners;
+  size_t i;
+
+  for (i = 0; i < o->nr_overlaps; ++i) {
+    struct vd_overlap *v = &o->overlap[i];
+
+    /* places are shared by the unit */
+    if (v->end <= vd_round_down (start, o->unit) ||
+        v->place >= vd_div_up (end, o->unit) * o->unit ||
+        (v->second.kind == owner.kind && v->second.index == owner.index))
+      continue;
+    if (!v->found && v->place + o->unit > start && v->place < end) {
+      v->first = owner;
+      v->found = true;
+    }
+    if (v->second.kind != VD_OWNER_COPY && lose (c, owner, err) == -1)
+      return -1;
+  }
+  return 0;
 }
 
 static int
@@ -170,16 +193,6 @@ report_overlap (struct vd_checker *c, const struct vd_overlap *v,
                          err, "%s %" PRIu64 " shares sector %" PRIu64
                          " with another one", name, v->second.index,
                          v->place / VD_SECTOR);
-  if (v->first.kind != VD_OWNER_COPY && v->second.kind != VD_OWNER_COPY) {
-    const uint64_t used = c->image->used;
-    uint64_t o, l;
-
-    owner_range (c, v->first, &o, &l);
-    if (o < used &&
-        vd_check_report_lost (c->report, c->start + o, vd_min (l, used - o),
-                              err) == -1)
-      return -1;
-  }
   return vd_check_add (c, kinds[v->second.kind], v->place, offset, length,
                        err, "%s %" PRIu64 " shares sector %" PRIu64
                        " with %s %" PRIu64, name, v->second.index,
@@ -199,8 +212,7 @@ vd_owners_claim (struct vd_checker *c, struct vd_owner owner, uint64_t start,
   if (length == 0)
     return 0;
   if (o->resolving) {
-    resolve (o, owner, start, end);
-    return 0;
+    return resolve (c, owner, start, end, err);
   }
   if (c->pass == 0)
     c->data_end = vd_max (c->data_end, end);
@@ -220,7 +232,8 @@ vd_owners_claim (struct vd_checker *c, struct vd_owner owner, uint64_t start,
     return 0;
 
   v = (struct vd_overlap) {
-    .place = vd_max (o->from + i * o->unit, start), .second = owner,
+    .place = vd_max (o->from + i * o->unit, start), .end = end,
+    .second = owner,
   };
   if (o->nr_overlaps == VD_MAX_OVERLAPS)
     return report_overlap (c, &v, err);

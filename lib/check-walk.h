@@ -28,11 +28,12 @@ struct vd_owner {
   uint64_t index;               /* of the table or grain */
 };
 
-/* A place that was found to have two owners.  The first one is not known
- * until all claims were made once more.
+/* A place that was found to have two owners.  The first one (there may be
+ * several) is not known until all claims were made once more.
  */
 struct vd_overlap {
   uint64_t place;               /* byte in the file: the first shared */
+  uint64_t end;                 /* of what the second owner claims */
   struct vd_owner second, first;
   bool found;                   /* first is valid */
 };
