@@ -305,10 +305,13 @@ TEST (overlaps_name_both_owners)
     assert_text (r.kept[1].message, "with grain table 1");
     assert_text (r.kept[2].message, "grain table 2 shares sector");
     assert_text (r.kept[2].message, "with grain 17");
-    /* the ranges of the tables are lost with it */
-    assert_int_equal (r.nr_lost, 1);
-    assert_int_equal (r.lost[0].offset, 16 * 4096);
-    assert_int_equal (r.lost[0].length, 24 * 4096);
+    /* the ranges of the tables are lost with it, and the first grains, which
+     * come next in the file
+     */
+    assert_int_equal (r.nr_lost, 2);
+    assert_int_equal (r.lost[0].offset, 0);
+    assert_int_equal (r.lost[1].offset, 16 * 4096);
+    assert_int_equal (r.lost[1].length, 24 * 4096);
     vd_check_report_free (&r);
   }
   u_free (&m);
