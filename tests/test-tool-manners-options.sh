@@ -25,7 +25,7 @@ for verb in $("$TOOL" --verbs); do
     # Indented by two are options; by more, their text.
     help=$("$TOOL" "$verb" --help |
         awk '/^Options:/ { on = 1 } /^Examples:/ { on = 0 } on' |
-        grep -Eo '^  (-[A-Za-z], )?--?[A-Za-z][a-z-]*' | grep -Eo -e '--[a-z-]+|-[A-Za-z]')
+        grep -Eo '^  (-[A-Za-z], )?--?[A-Za-z][a-z-]*' | grep -Eo -e '--[a-z-]+|-[A-Za-z]'; echo --help)
     same_lists "$has" "$help" "$verb --help"
 
     manual=$(items "vmdkdelta $verb"; echo --help)
