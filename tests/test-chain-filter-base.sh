@@ -16,7 +16,7 @@ filter_sees Z file raw delta=s1.vmdk delta=s2.vmdk; silent
 mv base-flat.vmdk away
 filter_sees Z file raw delta=s2.vmdk; silent
 refused s2.vmdk
-says "$T/base.vmdk refers to base-flat.vmdk" 'No such file'
+says "$T/base.vmdk" "refers to base-flat.vmdk" 'No such file'
 mv away base-flat.vmdk
 
 # Another CID: the disk was used since.

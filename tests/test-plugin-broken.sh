@@ -58,7 +58,7 @@ check orphan.vmdk "parent 'gone.vmdk' of $T/vm/orphan.vmdk not found; looked in 
 check wrong.vmdk "$T/vm/wrong.vmdk was made on content 00000099"
 check loop.vmdk "the chain loops: $T/vm/loop.vmdk is its own ancestor"
 check loop2.vmdk "the chain loops: $T/vm/loop2.vmdk is its own ancestor"
-check noflat.vmdk "$T/vm/noflat.vmdk refers to noflat-flat.vmdk"
+check noflat.vmdk "refers to noflat-flat.vmdk: $T/vm/noflat-flat.vmdk: No such file"
 check cut.vmdk "$T/vm/cut-flat.vmdk is 1000 bytes long, but the extent needs 65536 bytes"
 stop
 
