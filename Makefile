@@ -117,10 +117,11 @@ install: all  ## install into nbdkit's filter and plugin directories and PREFIX 
 	$(if $(TOOL),$(Q)install -D -m 755 $(TOOL) '$(DESTDIR)$(PREFIX)/bin/vmdkdelta')
 	$(Q)for m in $(MANPAGES); do \
 	  install -D -m 644 $$m '$(DESTDIR)$(PREFIX)/share/man/man1/'$${m##*/} || exit 1; done
+	$(if $(TOOL),$(Q)install -D -m 644 tool/completion '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/vmdkdelta')
 
 uninstall: | $(B)/flags  ## remove what install put there (same DESTDIR and PREFIX)
 	$(Q)rm -f '$(DESTDIR)$(filterdir)/nbdkit-vmdkdelta-filter.so' '$(DESTDIR)$(plugindir)/nbdkit-vmdk-plugin.so' \
-	  '$(DESTDIR)$(PREFIX)/bin/vmdkdelta' \
+	  '$(DESTDIR)$(PREFIX)/bin/vmdkdelta' '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/vmdkdelta' \
 	  $(patsubst build/man/%,'$(DESTDIR)$(PREFIX)/share/man/man1/%',$(MANPAGES))
 
 DIST := nbdkit-vmdkdelta-$(VERSION)
