@@ -73,31 +73,42 @@ serve_extents (struct vd_reader *reader, const struct vd_base *base,
   return vd_status (reader, base, offset, count, a.one, add_extent, &a, err);
 }
 
-void
-serve_debug_map (struct vd_reader *reader, uint32_t count, uint64_t offset)
+static void
+debug_run (const struct vd_chain *chain, const struct vd_run *r)
 {
   static const char *const kinds[] = {
     [VD_BASE] = "base", [VD_ZERO] = "zero", [VD_DATA] = "data",
     [VD_COMPRESSED] = "compressed", [VD_DAMAGED] = "damaged",
   };
-  const struct vd_chain *chain = vd_reader_get_chain (reader);
+
+  if (r->kind == VD_DATA || r->kind == VD_COMPRESSED)
+    nbdkit_debug ("map: %" PRIu64 "+%" PRIu64 " %s layer %" PRIu32
+                  " %s at %" PRIu64, r->offset, r->length, kinds[r->kind],
+                  chain->slots[r->slot].layer,
+                  chain->slots[r->slot].image->file->name, r->where);
+  else
+    nbdkit_debug ("map: %" PRIu64 "+%" PRIu64 " %s", r->offset, r->length,
+                  kinds[r->kind]);
+}
+
+void
+serve_debug_map (struct vd_reader *reader, uint32_t count, uint64_t offset)
+{
+  const uint64_t end = offset + count;
   struct vd_runs runs = VD_RUNS_INIT (64);
   struct vd_err err;
   size_t i;
 
-  if (vd_reader_map (reader, offset, count, false, &runs, &err) == -1)
-    nbdkit_debug ("map: %s", err.msg);
-  for (i = 0; i < runs.n; ++i) {
-    const struct vd_run *r = &runs.run[i];
-
-    if (r->kind == VD_DATA || r->kind == VD_COMPRESSED)
-      nbdkit_debug ("map: %" PRIu64 "+%" PRIu64 " %s layer %" PRIu32
-                    " %s at %" PRIu64, r->offset, r->length, kinds[r->kind],
-                    chain->slots[r->slot].layer,
-                    chain->slots[r->slot].image->file->name, r->where);
-    else
-      nbdkit_debug ("map: %" PRIu64 "+%" PRIu64 " %s", r->offset, r->length,
-                    kinds[r->kind]);
+  while (offset < end) {
+    runs.n = 0;
+    if (vd_reader_map (reader, offset, end - offset, false, &runs,
+                       &err) == -1) {
+      nbdkit_debug ("map: %s", err.msg);
+      break;
+    }
+    for (i = 0; i < runs.n; ++i)
+      debug_run (vd_reader_get_chain (reader), &runs.run[i]);
+    offset = vd_run_end (&runs.run[runs.n - 1]);
   }
   vd_runs_free (&runs);
 }

@@ -23,10 +23,13 @@ const struct vd_format *const vd_formats[] = {
 
 #define HEAD_SIZE 512
 
-/* A descriptor is text: printable, blanks, line ends, perhaps NULs behind. */
+/* A descriptor is text: printable, blanks, line ends, and then nothing but
+ * NULs.
+ */
 static bool
 looks_like_text (const uint8_t *head, size_t n)
 {
+  static const uint8_t zeros[HEAD_SIZE];
   size_t i;
 
   for (i = 0; i < n && head[i] != 0; ++i) {
@@ -34,7 +37,7 @@ looks_like_text (const uint8_t *head, size_t n)
         head[i] != '\t')
       return false;
   }
-  return i > 0;
+  return i > 0 && (i == n || memcmp (head + i, zeros, n - i) == 0);
 }
 
 int

@@ -53,13 +53,19 @@ remember (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
   return 0;
 }
 
-/* Ask the base about [from, to), as much as it wants to say. */
+/* Ask the base about [from, to), as much as it wants to say, in whole blocks
+ * of the size that it prefers.
+ */
 static int
 ask_base (const struct vd_base *base, struct answer *a, uint64_t from,
           uint64_t to, struct vd_err *err)
 {
   const uint64_t size = base->file ? base->file->size : 0;
 
+  if (base->align > 1) {
+    from = vd_round_down (from, base->align);
+    to = vd_round_down (to + base->align - 1, base->align);
+  }
   a->from = a->to = from;
   a->n = a->next = 0;
   if (from < size &&

@@ -95,8 +95,15 @@ _launch () {
 # _end: stop the server started last and return its status.
 _end () {
     local last=$((${#servers[@]} - 1))
-    local pid=${servers[last]} status=0
+    local pid=${servers[last]} status=0 i tasks
     unset "servers[last]"
+    # nbdkit does not close a connection that is still open when it is told to
+    # stop, so wait for the threads that serve them.
+    for ((i = 0; i < 200; i++)); do
+        tasks=(/proc/"$pid"/task/*)
+        [ ${#tasks[@]} -gt 1 ] || break
+        sleep 0.01
+    done
     kill "$pid" 2>/dev/null || :
     wait "$pid" || status=$?
     return $status
