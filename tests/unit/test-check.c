@@ -264,6 +264,47 @@ TEST (two_owners_of_a_grain)
   }
 }
 
+/* Wherever the border of a window of 64 sectors falls, an overlap is one. */
+TEST (overlaps_across_windows_are_one)
+{
+  const struct vd_check_opts opts = { .memory = 8 };
+  struct mk_spec spec = spec_of (MK_KDMV);
+  struct vd_check_report r;
+  struct u_image m;
+  unsigned shift, i, k;
+
+  spec.no_redundant = spec.unaligned = spec.tight = true;
+  u_make (&m, &spec);
+  for (shift = 0; shift < 8; ++shift)
+    for (i = 0; i < NR_GRAINS; ++i) {
+      const unsigned other = i < 20 ? 38 : 0;
+      const struct mk_where *w = mk_layout_grain (&m.layout, i);
+      uint64_t old;
+
+      if (!w || i == 36 || i == 37 || i == 38)
+        continue;
+      /* the next grain is in the way */
+      for (k = i + 1; k < i + 3 && k < NR_GRAINS; ++k)
+        if (mk_layout_grain (&m.layout, k))
+          u_put (&m, u_grain (&m, k)->gte, 4, 0);
+      old = u_get (&m, u_grain (&m, other)->gte, 4);
+      u_put (&m, u_grain (&m, other)->gte, 4, w->data / 512 + shift);
+      check_opts (&m, &opts, &r);
+      if (r.errors != 1 || r.count[VD_CHECK_GRAIN_OVERLAP] != 1) {
+        print_error ("shift %u, grain %u\n", shift, i);
+        print_report (&r);
+        fail ();
+      }
+      vd_check_report_free (&r);
+      u_put (&m, u_grain (&m, other)->gte, 4, old);
+      for (k = i + 1; k < i + 3 && k < NR_GRAINS; ++k)
+        if (mk_layout_grain (&m.layout, k))
+          u_put (&m, u_grain (&m, k)->gte, 4,
+                 u_grain (&m, k)->data / 512);
+    }
+  u_free (&m);
+}
+
 TEST (overlaps_name_both_owners)
 {
   struct mk_spec spec = spec_of (MK_KDMV);
@@ -626,6 +667,7 @@ main (void)
     cmocka_unit_test (grain_with_its_end_missing),
     cmocka_unit_test (entries_into_the_metadata),
     cmocka_unit_test (two_owners_of_a_grain),
+    cmocka_unit_test (overlaps_across_windows_are_one),
     cmocka_unit_test (overlaps_name_both_owners),
     cmocka_unit_test (two_owners_of_a_table),
     cmocka_unit_test (redundant_tables_that_differ),
