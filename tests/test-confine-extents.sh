@@ -3,7 +3,7 @@
 # the descriptor's directory and directories that the user names, and only to regular
 # files and block devices.  Nothing of what lies outside is shown.
 . "$top_srcdir/tests/lib.sh"
-need plugin filter mkimage nbdcopy nbdinfo timeout python3
+need plugin filter mkimage nbdcopy nbdinfo timeout perl
 
 secret=SECRET-$RANDOM-$RANDOM
 mkdir -p vm/sub outside
@@ -86,7 +86,7 @@ expect_fail 'leads outside' nbdkit "$PLUGIN" vm/d.vmdk parent-path=outside --run
 # Kinds of files, in the directory itself, and also with unconfined=true.
 limited () { timeout 20 env ${NBDKIT_PRELOAD:+LD_PRELOAD=$NBDKIT_PRELOAD} nbdkit -U - "$PLUGIN" "$@" --run true; }
 mkfifo vm/fifo
-python3 -c 'import socket; s = socket.socket (socket.AF_UNIX); s.bind ("vm/socket")'
+perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new (Local => "vm/socket", Listen => 1) or die $!'
 mkdir vm/dir
 ln -s fifo vm/link-fifo
 kind='is (neither a regular file nor a block device|a directory|a named pipe|a socket|a character device)'
