@@ -35,9 +35,7 @@
 /* Servers that do not say are asked for at most this much (all take it). */
 #define DEFAULT_MAXIMUM (UINT64_C (32) << 20)
 
-/* Zeroing has no payload, so the limit is ours: not too long without an
- * answer from servers that write the zeros.
- */
+/* Zeroing has no payload: the limit is for servers that write the zeros. */
 #define MAX_ZERO (UINT64_C (1) << 30)
 
 #define MAX_STATUS (UINT64_C (2) << 30)

@@ -1,0 +1,165 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* What is compared: raw disks, NBD exports, VMDK chains.  See create.h. */
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "create.h"
+#include "nbd.h"
+
+/* ---- A chain as a file ---------------------------------------------------- */
+
+struct chain_file {
+  struct vd_file file;
+  struct stack stack;
+  struct vd_reader *reader;
+};
+
+static const struct vd_base no_base = { .align = 1 };
+
+static int
+chain_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
+             struct vd_err *err)
+{
+  return vd_read (((struct chain_file *) f)->reader, &no_base, buf, n,
+                  offset, err);
+}
+
+static int
+chain_extents (struct vd_file *f, uint64_t offset, uint64_t length,
+               vd_extent_fn fn, void *opaque, struct vd_err *err)
+{
+  return vd_status (((struct chain_file *) f)->reader, &no_base, offset,
+                    length, false, fn, opaque, err);
+}
+
+static void
+chain_close (struct vd_file *f)
+{
+  struct chain_file *c = (struct chain_file *) f;
+
+  vd_reader_free (c->reader);
+  stack_close (&c->stack);
+  free (c);
+}
+
+static const struct vd_file_ops chain_ops = {
+  .pread = chain_pread,
+  .extents = chain_extents,
+  .close = chain_close,
+};
+
+static int
+open_chain (struct source *s, const struct vd_opts *opts, struct vd_err *err)
+{
+  struct chain_file *c = calloc (1, sizeof *c);
+  char *name = strdup (s->name), *files[1] = { name };
+  const struct vd_descriptor *d;
+
+  if (!c || !name) {
+    free (c);
+    free (name);
+    return vd_fail (err, VD_NOMEM, "out of memory");
+  }
+  c->file.ops = &chain_ops;
+  c->file.name = name;
+  s->file = &c->file;
+  if (stack_open (&c->stack, files, 1, STACK_PARENTS, opts, err) == -1)
+    return -1;
+  if (!c->stack.chain->has_base)
+    return vd_fail (err, VD_USAGE, "%s does not say what is below it: give "
+                    "its descriptor", s->name);
+  c->reader = vd_reader_new (c->stack.chain, VD_MAP_DEFAULT_BUDGET, err);
+  if (!c->reader)
+    return -1;
+  c->file.size = c->stack.chain->size;
+  s->chain = c->stack.chain;
+  d = c->stack.top->link->descriptor;
+  s->is_vmdk = true;
+  s->cid = d ? d->cid : 0;
+  return 0;
+}
+
+/* ---- Opening -------------------------------------------------------------- */
+
+static bool
+ends_with (const char *name, const char *end)
+{
+  const size_t n = strlen (name), m = strlen (end);
+
+  return n >= m && strcasecmp (name + n - m, end) == 0;
+}
+
+static int
+open_local (struct source *s, const struct vd_opts *opts, struct vd_err *err)
+{
+  const struct vd_format *fmt;
+  enum vd_magic magic;
+
+  s->file = vd_file_open (s->name, err);
+  if (!s->file || vd_image_probe (s->file, &magic, &fmt, err) == -1)
+    return -1;
+
+  if (magic == VD_MAGIC_QCOW || magic == VD_MAGIC_VDI)
+    return vd_fail (err, VD_UNSUPPORTED,
+                    "%s is not a raw disk but a %s image: serve it "
+                    "(qemu-nbd -r) and give the URI", s->name,
+                    magic == VD_MAGIC_VDI ? "VDI" : "qcow");
+  if (magic == VD_MAGIC_UNFINISHED && ends_with (s->name, ".vmdk"))
+    return vd_fail (err, VD_NOT_FORMAT, "%s was never finished by its writer",
+                    s->name);
+  if ((magic == VD_MAGIC_SPARSE || magic == VD_MAGIC_TEXT) &&
+      ends_with (s->name, ".vmdk") && !ends_with (s->name, "-flat.vmdk")) {
+    vd_file_close (s->file);
+    s->file = NULL;
+    return open_chain (s, opts, err);
+  }
+  return 0;
+}
+
+int
+source_open (struct source *s, const char *name, unsigned connections,
+             const struct vd_opts *opts, struct vd_err *err)
+{
+  *s = (struct source) { .name = name };
+  if (!nbd_is_uri (name))
+    return open_local (s, opts, err);
+  s->is_nbd = true;
+  s->file = nbd_file_open (name, false, connections, err);
+  return s->file ? 0 : -1;
+}
+
+void
+source_close (struct source *s)
+{
+  vd_file_close (s->file);
+  s->file = NULL;
+}
+
+static bool
+is_file (const struct vd_file *f, const struct stat *st)
+{
+  return f && f->ino != 0 && f->dev == st->st_dev && f->ino == st->st_ino;
+}
+
+bool
+source_uses (const struct source *s, const struct stat *st)
+{
+  uint32_t i;
+
+  if (!s->is_vmdk)
+    return is_file (s->file, st);
+  for (i = 0; i < s->chain->nr_links; ++i)
+    if (s->chain->links[i]->dev == st->st_dev &&
+        s->chain->links[i]->ino == st->st_ino)
+      return true;
+  for (i = 0; i < s->chain->nr_slots; ++i)
+    if (is_file (s->chain->slots[i].image->file, st))
+      return true;
+  return false;
+}
