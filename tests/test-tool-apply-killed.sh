@@ -1,0 +1,106 @@
+#!/bin/bash
+# apply is killed at random moments and run again: the disk is the expected one
+# every time.  With --undo, the undo file then brings the old bytes back, and
+# one that was there when the run was killed is not made anew.  The targets are
+# a file and a slow NBD export, so that many runs really end in the middle.
+#
+# KILLS is how often (default 200, with a sanitizer 80).
+. "$top_srcdir/tests/lib.sh"
+need tool mkimage perl nbdkit:filter:delay
+
+kills=${KILLS:-$([ "${SANITIZE:-}" ] && echo 80 || echo 200)}
+
+cat > drive.pl <<'END'
+use strict; use warnings; use Digest::SHA; use Time::HiRes qw(usleep time);
+my ($tool, $delta, $uri, $times, $seed) = @ARGV;
+my $file = "target";
+my %n = (untouched => 0, partly => 0, complete => 0, kept => 0, leftover => 0);
+srand $seed;
+
+sub digest { Digest::SHA->new (256)->addfile ($_[0], "b")->hexdigest }
+# In place: a server may have it open.
+sub copy { system ("dd", "if=$_[0]", "of=$_[1]", "bs=1M", "conv=notrunc", "status=none") == 0 or die }
+sub slurp { open my $f, "<:raw", $_[0] or die "$_[0]: $!"; local $/; return scalar <$f> }
+
+# Runs it; kills it after so many microseconds, if given.  The status of waitpid.
+sub apply {
+    my ($after, @args) = @_;
+    my $pid = fork // die;
+    if ($pid == 0) {
+        open STDOUT, ">", "out"; open STDERR, ">&", \*STDOUT;
+        exec $tool, "apply", @args or die;
+    }
+    if (defined $after) { usleep ($after); kill "KILL", $pid }
+    waitpid $pid, 0;
+    return $?;
+}
+sub must { apply (undef, @_) == 0 or die "apply @_: status $?: " . slurp ("out") }
+
+my ($old, $new) = (digest ("original"), digest ("expected"));
+# How long a whole run takes.
+my @undo = ("--undo=undo.vmdk");
+my %long;
+for my $with (0, 1) {
+    for my $t (1, 4) {
+        copy ("original", $file); unlink "undo.vmdk";
+        my $start = time;
+        must (($with ? @undo : ()), "--threads=$t", $delta, $uri);
+        $long{$with, $t} = (time - $start) * 1e6;
+        digest ($file) eq $new or die "not the expected disk, though nothing was killed";
+    }
+}
+
+for my $i (1 .. $times) {
+    my $with = $i % 2;
+    my $t = $i % 4 < 2 ? 1 : 4;
+    my @args = (($with ? @undo : ()), "--threads=$t", $delta, $uri);
+    copy ("original", $file); unlink "undo.vmdk";
+    # Killed once, twice, ... before it is left to end.
+    my $more = 1 + int rand 2;
+    my $undo;
+    for (1 .. $more) {
+        apply (int (rand $long{$with, $t}), @args);
+        my $d = digest ($file);
+        $n{$d eq $old ? "untouched" : $d eq $new ? "complete" : "partly"}++;
+        if ($with) {
+            $d eq $old || -e "undo.vmdk" or die "$i: written, but there is no undo file";
+            my $u = -e "undo.vmdk" ? digest ("undo.vmdk") : undef;
+            !defined $undo || $undo eq $u or die "$i: the undo file was changed";
+            $undo = $u;
+        }
+        my @left = glob "undo*.part"; $n{leftover} += @left; unlink @left;
+    }
+    must (@args);
+    digest ($file) eq $new or die "$i: not the expected disk";
+    if ($with) {
+        if (defined $undo) {
+            digest ("undo.vmdk") eq $undo or die "$i: the undo file was overwritten";
+            slurp ("out") =~ /kept from an earlier run/ or die "$i: not said that it was kept";
+            $n{kept}++;
+        }
+        must ("--verify", "undo.vmdk", $uri);
+        digest ($file) eq $old or die "$i: not brought back";
+    }
+}
+print "$times times: ", join (", ", map { "$n{$_} $_" } sort keys %n), "\n";
+open my $f, ">>", "partly"; print $f "$n{partly}\n";
+END
+
+# A scattered delta with zeros: many writes.
+"$MKIMAGE" make sesparse d.vmdk --capacity=12M --fill=50 --runs=4 --zero=20 --seed=3 --scatter \
+    --descriptor=delta.vmdk --parent=base.vmdk --parent-cid=12345678 --cid=9abcdef0
+head -c 12M /dev/urandom > original
+dd if=/dev/zero of=original bs=1M seek=3 count=2 conv=notrunc status=none
+cp original target
+"$TOOL" apply --quiet delta.vmdk target 2> err || { cat err; fail "apply"; }
+mv target expected
+
+cp original target
+perl drive.pl "$TOOL" delta.vmdk target $((kills / 2)) 1
+cp original target
+start --filter=delay file target delay-write=1ms delay-zero=1ms
+perl drive.pl "$TOOL" delta.vmdk "$uri" $((kills - kills / 2)) 2
+stop
+partly=$(awk '{n += $1} END {print n}' partly)
+echo "$partly runs were killed in the middle of writing"
+[ "$partly" -ge $((kills / 4)) ] || fail "only $partly runs were killed in the middle of writing"

@@ -1,0 +1,73 @@
+#!/bin/bash
+# SIGINT and SIGTERM while the target is written: apply stops in an orderly way,
+# says what state the target is in, and ends with status 1; run again, it
+# completes the disk.
+. "$top_srcdir/tests/lib.sh"
+need tool mkimage nbdkit:filter:delay
+
+"$MKIMAGE" make cowd d.vmdk --capacity=48M --fill=50 --runs=64 --descriptor=delta.vmdk \
+    --parent=base.vmdk --parent-cid=12345678 --cid=9abcdef0
+head -c 48M /dev/urandom > original
+cp original target
+"$TOOL" apply --quiet delta.vmdk target 2> err || { cat err; fail "apply"; }
+mv target expected
+
+# wait_until_written: some of the target has changed.
+wait_until_written () {
+    local i
+    for ((i = 0; i < 500; i++)); do
+        cmp -s original target || return 0
+        sleep 0.02
+    done
+    fail "nothing was written for 10 seconds"
+}
+
+for signal in INT TERM; do
+    for options in --threads=1 "--threads=4 --quiet" "--threads=4 --undo=undo.vmdk" --json; do
+        cp original target
+        rm -f undo.vmdk
+        start --filter=delay file target delay-write=5ms
+        # A program in the background ignores SIGINT; this one shall not.
+        # shellcheck disable=SC2086
+        env --default-signal=INT "$TOOL" apply $options delta.vmdk "$uri" > out 2> err &
+        pid=$!
+        wait_until_written
+        kill -$signal $pid
+        status=0
+        wait $pid || status=$?
+        what="SIG$signal, $options"
+        [ $status = 1 ] || { cat out err; fail "$what: status $status"; }
+        grep -q "stopped as asked" err || { cat err; fail "$what: not said that it stopped"; }
+        grep -q "partly old and partly new.*run the same command again" err ||
+            { cat err; fail "$what: no state"; }
+        if [[ $options = *undo* ]]; then
+            grep -q "take it back with: vmdkdelta apply undo.vmdk" err || { cat err; fail "$what: undo is not named"; }
+        fi
+        if [ "$options" = --json ] && [ -s out ]; then fail "$what: a result was printed"; fi
+        ! cmp -s target expected || fail "$what: it was not stopped in the middle"
+        ! cmp -s target original || fail "$what: it was not stopped in the middle"
+        "$TOOL" apply --quiet --verify delta.vmdk "$uri" 2> err || { cat err; fail "$what: again"; }
+        stop
+        cmp target expected || fail "$what: run again, it does not end in the same bytes"
+        if [[ $options = *undo* ]]; then
+            "$TOOL" apply --quiet undo.vmdk target
+            cmp target original || fail "$what: not brought back"
+        fi
+    done
+done
+
+# While the undo file is made nothing is written yet: the signal ends it, and no
+# half of an undo file has its name.
+cp original target
+rm -f undo.vmdk
+start --filter=delay file target delay-read=20ms
+env --default-signal=TERM "$TOOL" apply --undo=undo.vmdk delta.vmdk "$uri" > out 2>&1 &
+pid=$!
+sleep 0.1
+kill -TERM $pid
+status=0
+wait $pid || status=$?
+stop
+[ $status -ne 0 ] || fail "the signal had no effect"
+[ ! -e undo.vmdk ] || fail "half an undo file"
+same original target
