@@ -18,7 +18,7 @@
 #define MAX_ENTRIES 256u
 
 struct entry {
-  uint64_t where;
+  uint64_t grain;
   uint32_t slot;
   size_t size;                  /* 0 = unused */
   uint8_t *data;
@@ -59,25 +59,25 @@ vd_grains_free (struct vd_grains *g)
 }
 
 static struct entry *
-find (struct vd_grains *g, uint32_t slot, uint64_t where)
+find (struct vd_grains *g, uint32_t slot, uint64_t grain)
 {
   size_t i;
 
   for (i = 0; i < g->nr_entries; ++i) {
     struct entry *e = &g->entry[i];
 
-    if (e->size > 0 && e->where == where && e->slot == slot)
+    if (e->size > 0 && e->grain == grain && e->slot == slot)
       return e;
   }
   return NULL;
 }
 
 bool
-vd_grains_get (struct vd_grains *g, uint32_t slot, uint64_t where,
+vd_grains_get (struct vd_grains *g, uint32_t slot, uint64_t grain,
                size_t skip, void *buf, size_t n)
 {
   LOCK_FOR_SCOPE (&g->lock);
-  const struct entry *e = find (g, slot, where);
+  const struct entry *e = find (g, slot, grain);
 
   if (!e)
     return false;
@@ -86,13 +86,13 @@ vd_grains_get (struct vd_grains *g, uint32_t slot, uint64_t where,
 }
 
 void
-vd_grains_put (struct vd_grains *g, uint32_t slot, uint64_t where,
+vd_grains_put (struct vd_grains *g, uint32_t slot, uint64_t grain,
                const void *data, size_t size)
 {
   LOCK_FOR_SCOPE (&g->lock);
   struct entry *e;
 
-  if (g->nr_entries == 0 || find (g, slot, where))
+  if (g->nr_entries == 0 || find (g, slot, grain))
     return;
   e = &g->entry[g->next];
   g->next = (g->next + 1) % g->nr_entries;
@@ -106,5 +106,5 @@ vd_grains_put (struct vd_grains *g, uint32_t slot, uint64_t where,
   memcpy (e->data, data, size);
   e->size = size;
   e->slot = slot;
-  e->where = where;
+  e->grain = grain;
 }

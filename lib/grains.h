@@ -25,14 +25,14 @@ extern struct vd_grains *vd_grains_new (uint64_t budget, uint64_t max_grain,
                                         struct vd_err *err);
 extern void vd_grains_free (struct vd_grains *g);
 
-/* Copy n bytes from byte `skip` of the grain stored at `where` of this slot.
+/* Copy n bytes from byte `skip` of the grain at this offset of this slot.
  * False when it is not kept.
  */
-extern bool vd_grains_get (struct vd_grains *g, uint32_t slot, uint64_t where,
+extern bool vd_grains_get (struct vd_grains *g, uint32_t slot, uint64_t grain,
                            size_t skip, void *buf, size_t n);
 
 /* Keep a grain that was just inflated.  Failing to is not an error. */
-extern void vd_grains_put (struct vd_grains *g, uint32_t slot, uint64_t where,
+extern void vd_grains_put (struct vd_grains *g, uint32_t slot, uint64_t grain,
                            const void *data, size_t size);
 
 #endif /* VD_GRAINS_H */

@@ -276,6 +276,18 @@ hosted_gde (const struct vd_image *image, uint64_t index, uint64_t raw,
                image->file->size);
     return (struct vd_entry) { .kind = VD_DAMAGED };
   }
+  if (image->descriptor_length > 0 &&
+      where < image->descriptor_offset + image->descriptor_length &&
+      where + bytes > image->descriptor_offset) {
+    if (err)
+      vd_fail (err, VD_CORRUPT,
+               "%s: grain table %" PRIu64 " is at sector %" PRIu64
+               ", in the descriptor (sector %" PRIu64 ", %" PRIu64
+               " bytes)", image->file->name, index, raw,
+               image->descriptor_offset / VD_SECTOR,
+               image->descriptor_length);
+    return (struct vd_entry) { .kind = VD_DAMAGED };
+  }
   return (struct vd_entry) { .kind = VD_DATA, .where = where };
 }
 

@@ -177,6 +177,21 @@ open_extents (struct vd_link *link, const struct vd_opts *opts,
   return 0;
 }
 
+/* The pieces of a split disk that VMware's libraries write have room for a
+ * descriptor and nothing in it.
+ */
+static int
+is_empty (const struct vd_image *image, bool *empty, struct vd_err *err)
+{
+  char first;
+
+  if (vd_file_pread (image->file, &first, 1, image->descriptor_offset,
+                     err) == -1)
+    return -1;
+  *empty = first == '\0';
+  return 0;
+}
+
 /* The file is a sparse extent, link->self: what does it say? */
 static int
 read_sparse (struct vd_link *link, const struct vd_opts *opts,
@@ -185,8 +200,12 @@ read_sparse (struct vd_link *link, const struct vd_opts *opts,
   const struct vd_image *image = link->self;
   const char *name = image->file->name;
   const struct vd_descriptor *d;
+  bool empty = false;
 
-  if (image->descriptor_length == 0) {
+  if (image->descriptor_length > 0 && image->capacity > 0 &&
+      is_empty (image, &empty, err) == -1)
+    return -1;
+  if (image->descriptor_length == 0 || empty) {
     link->role = VD_ROLE_BARE;
     link->capacity = image->capacity;
     return 0;

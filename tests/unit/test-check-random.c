@@ -206,17 +206,15 @@ has_doubtful (const struct vd_check_report *r)
 }
 
 /* Each piece is lost if, and unless there are places with two owners only
- * if, it cannot be read.  Returns how many cannot.  Pieces are sectors, or
- * grains when they are compressed.
+ * if, it cannot be read.  Returns how many cannot.  Pieces are sectors.
  */
 static unsigned
 compare_with_reads (struct vd_link *link, const struct vd_check_report *r)
 {
   struct u_disk d;
   struct vd_err err;
-  static uint8_t buf[4096];
-  const uint64_t step
-    = link->pieces[0].image->compressed ? sizeof buf : 512;
+  static uint8_t buf[512];
+  const uint64_t step = 512;
   uint64_t offset;
   unsigned n = 0;
 

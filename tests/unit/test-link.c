@@ -272,7 +272,7 @@ TEST (extents_that_are_missing_or_short_are_told)
   struct mk_spec a = spec_of (MK_COWD, 50, 0);
 
   u_write_text ("d.vmdk", "CID=1\nRW 50 SPARSE \"a.vmdk\"\n");
-  refused ("d.vmdk", VD_NOT_FOUND, "d.vmdk refers to a.vmdk", "/a.vmdk");
+  refused ("d.vmdk", VD_NOT_FOUND, "d.vmdk line 2 refers to a.vmdk", "/a.vmdk");
   u_write_image ("a.vmdk", &a);
   vd_link_close (open_ok ("d.vmdk"));
 
