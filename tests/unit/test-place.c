@@ -262,7 +262,7 @@ TEST (a_descriptor_cannot_hand_out_other_files)
   for (i = 0; i < ARRAY_SIZE (lines); ++i) {
     u_write_text ("in/d.vmdk", lines[i]);
     assert_null (vd_link_open ("in/d.vmdk", &none, &err));
-    assert_err (&err, VD_DENIED, "in/d.vmdk refers to ", "outside");
+    assert_err (&err, VD_DENIED, "in/d.vmdk line ", "outside");
   }
   memset (sector, 's', sizeof sector);
   u_write ("out/secret", sector, sizeof sector);
@@ -291,11 +291,10 @@ forbid_openat2 (void)
     prctl (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) == 0;
 }
 
-TEST (without_openat2_links_are_refused_and_names_opened)
+TEST (without_openat2_it_is_the_same)
 {
   static const char *const links[] = {
-    "out-link", "dir/secret", "dir/../link/b", "sub/dir/secret", "magic",
-    "in-link",
+    "out-link", "dir/secret", "sub/dir/secret", "magic",
   };
   const struct vd_opts anywhere = { .unconfined = true };
   struct vd_err err;
@@ -318,13 +317,12 @@ TEST (without_openat2_links_are_refused_and_names_opened)
   opens ("in/d.vmdk", "../out/secret", &anywhere, "secret");
   refused ("../out/secret", &none, VD_DENIED, "outside");
   refused ("gone", &none, VD_NOT_FOUND, "/in/gone");
+  opens ("in/d.vmdk", "in-link", &none, "in a");
+  opens ("in/d.vmdk", "dir/../link/b", &none, "sub b");
   for (i = 0; i < ARRAY_SIZE (links); ++i) {
     assert_null (open_name ("in/d.vmdk", links[i], &none, &err));
-    assert_true (err.msg[0] != '\0');
+    assert_true (err.code == VD_DENIED);
   }
-  err.code = VD_OK;
-  assert_null (open_name ("in/d.vmdk", "out-link", &none, &err));
-  assert_err (&err, VD_DENIED, "in/out-link", "symbolic link");
 }
 
 int
@@ -342,7 +340,7 @@ main (void)
     tmpdir_test (what_is_missing_is_told_with_its_place),
     tmpdir_test (a_descriptor_cannot_hand_out_other_files),
     /* the last one: it cannot be undone */
-    tmpdir_test (without_openat2_links_are_refused_and_names_opened),
+    tmpdir_test (without_openat2_it_is_the_same),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);
