@@ -1,8 +1,8 @@
 #!/bin/bash
 # The parameters that a module's --help lists are those in its manual page, both
-# ways.  A module or page that does not exist yet is not compared.
+# ways, and all of them are in its synopsis.
 . "$top_srcdir/tests/lib.sh"
-need filter
+need filter plugin
 
 # Keys in the help text of the module: lines "key=..." or "[key=]..." in its part.
 help_keys () {  # WHAT ("filter: NAME" or "plugin: NAME"), from stdin
@@ -17,24 +17,18 @@ page_keys () {  # FILE
 }
 
 compare () {  # PAGE; keys of the help text in file "help"
-    page_keys "$1" > page
+    local key page=$top_srcdir/docs/$1
+    page_keys "$page" > page
     [ -s help ] || fail "no parameters in the help text for $1"
     diff help page || fail "parameters in --help (<) and in $1 (>) differ"
-    echo "$(wc -l < page) parameters: ${1##*/}"
+    while read -r key; do
+        awk '/^=head1/ { on = ($2 == "SYNOPSIS") } on' "$page" | grep -q -e "[[ ]$key=" ||
+            fail "$key is not in the synopsis of $1"
+    done < page
+    echo "$(wc -l < page) parameters: $1"
 }
 
 nbdkit --filter="$FILTER" null --help | help_keys 'filter: vmdkdelta' > help
-compare "$top_srcdir/docs/nbdkit-vmdkdelta-filter.pod"
-
-page=$top_srcdir/docs/nbdkit-vmdk-plugin.pod
-if [ "${PLUGIN:-}" ] && [ -e "$page" ]; then
-    nbdkit "$PLUGIN" --help | help_keys 'plugin: vmdk' > help
-    compare "$page"
-fi
-
-# Each parameter of the filter is in the synopsis too.
-page=$top_srcdir/docs/nbdkit-vmdkdelta-filter.pod
-for key in $(page_keys "$page"); do
-    awk '/^=head1/ { on = ($2 == "SYNOPSIS") } on' "$page" | grep -q -e "[[ ]$key=" ||
-        fail "$key is not in the synopsis of $page"
-done
+compare nbdkit-vmdkdelta-filter.pod
+nbdkit "$PLUGIN" --help | help_keys 'plugin: vmdk' > help
+compare nbdkit-vmdk-plugin.pod

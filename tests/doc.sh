@@ -1,0 +1,203 @@
+# shellcheck shell=bash
+# What the tests of the documentation share: finding the examples in a text, the
+# files that they name, and running them as they are written.  A test says
+#
+#   . "$top_srcdir/tests/lib.sh"
+#   . "$top_srcdir/tests/doc.sh"
+#
+# defines not_run and check (below), and calls run_examples.
+#
+# Filter, plugin and command run under their short names, as if they were installed.
+# Two things are replaced, since there is no network here:
+#
+#   https://example.com/         the directory, as file://
+#   nbd://localhost              the socket of the example server started last
+#
+# A server without --run is started in the background, and the disk is copied from it.
+
+need filter plugin tool mkimage qemu-img qemu-io nbdcopy nbdinfo perl
+
+# ---- Finding them -------------------------------------------------------------
+
+# examples FILE: the commands in a ```sh block of *.md, in a verbatim paragraph or a
+# heading of *.pod outside of its SYNOPSIS, or in the Examples of a --help text; one a
+# line, continued lines joined.
+examples () {
+    case $1 in
+        *.md)  awk '/^```sh/ { on = 1; next } /^```/ { on = 0 } on' "$1" ;;
+        *.pod) awk '/^=/ { head = $0 } head == "=head1 SYNOPSIS" { next }
+                    /^=head2 vmdkdelta / { sub(/^=head2 /, ""); print; print ""; next }
+                    /^ / { sub(/^ */, ""); print }' "$1" ;;
+        *) awk '/^[A-Z]/ { on = ($1 == "Examples:"); next } on { sub(/^ */, ""); print }' "$1" ;;
+    esac | sed -e ':a' -e '/\\$/ { N; s/ *\\\n */ /; ba' -e '}' |
+        grep -E '^(sudo|make|nbdkit|nbdcopy|nbdinfo|qemu-[a-z0-9_-]+|vmdkdelta) |^make$' |
+        grep -Ev '^vmdkdelta .*(\[[-A-Z]|\.\.\.|\<(VERB|FILE|BASE|TARGET|OPTIONS)\>)' || :
+}
+
+# lacks WHAT...: is something of that missing?  It says what.
+lacks () { ! (need "$@"); }
+
+# not_run_anywhere EXAMPLE: print why, or fail if the example can run.
+not_run_anywhere () {
+    case $1 in
+        'make deps '*|make|'sudo make install')
+            echo 'builds, installs, or runs the tests that we are in' ;;
+        qemu-system-*)          echo 'needs a guest operating system' ;;
+        *' /dev/'*)             echo 'needs root and a block device' ;;
+        *' ssh user@host:'*)    echo 'needs a host with an ssh server' ;;
+        *'| jq '*)              lacks jq ;;
+        *'vmdkdelta create '*|*[\ =]change.vmdk*|*[\ =]delta.vmdk*)
+            ! vmdkdelta create --help > /dev/null 2>&1 && echo 'there is no verb create yet' ;;
+        *' curl '*)             lacks nbdkit:plugin:curl ;;
+        *' nbd socket='*)       lacks nbdkit:plugin:nbd ;;
+        *--filter=xz*)          lacks xz nbdkit:filter:xz ;;
+        *--filter=cow*)         lacks nbdkit:filter:cow ;;
+        *--filter=partition*)   lacks nbdkit:filter:partition ;;
+        *) return 1 ;;
+    esac
+}
+
+# ---- The files ----------------------------------------------------------------
+
+size=$((16 << 20)) start=$((1 << 20))
+
+# delta N FILL: disk-00000N.vmdk as ESX writes it, over the one before.
+delta () {
+    local parent=disk.vmdk n=$1
+    [ "$n" = 1 ] || parent=disk-00000$((n - 1)).vmdk
+    "$MKIMAGE" make cowd "disk-00000$n-delta.vmdk" --capacity=$size --fill="$2" --runs=9 --layer="$n" \
+        --descriptor="disk-00000$n.vmdk" --parent=$parent --cid="0000000$((n + 1))" --parent-cid="0000000$n"
+}
+
+# descriptor FILE FLAT: of a disk with CID 1.
+descriptor () {
+    printf '# Disk DescriptorFile\nversion=1\nCID=00000001\nparentCID=ffffffff\ncreateType="vmfs"\nRW %s VMFS "%s"\n' \
+        $((size / 512)) "$2" > "$1"
+}
+
+# make_files: everything that the examples name, in the current directory; and
+# NAME.expected, what must come out, read by QEMU.
+make_files () {
+    # A raw base with one partition, from 1 MiB to the end.
+    nbdkit pattern $size --run 'nbdcopy "$uri" base.img'
+    head -c 512 /dev/zero > mbr
+    printf '\0\0\0\0\203\0\0\0\0\010\0\0\0\170\0\0' | dd of=mbr bs=1 seek=446 conv=notrunc status=none
+    printf '\125\252' | dd of=mbr bs=1 seek=510 conv=notrunc status=none
+    dd if=mbr of=base.img conv=notrunc status=none
+
+    # The same as a VMDK, with QEMU's delta, and with two as ESX writes them.
+    cp base.img disk-flat.vmdk
+    descriptor disk.vmdk disk-flat.vmdk
+    qemu-img create -q -f vmdk -F vmdk -b disk.vmdk x.vmdk
+    qemu-io -f vmdk -c 'write -q -P 0x58 2M 64k' -c 'write -q -P 0x59 9M 192k' x.vmdk
+    delta 1 20
+    delta 2 10
+    mkdir vm clone
+    cp disk.vmdk disk-flat.vmdk disk-00000* vm/
+    # A linked clone, of the machine in vm.
+    (cd clone && "$MKIMAGE" make cowd clone-delta.vmdk --capacity=$size --fill=5 --layer=3 \
+        --descriptor=clone.vmdk --parent=../vm/disk-000002.vmdk --cid=00000009 --parent-cid=00000003)
+    # What "vmdkdelta create" is given.
+    qemu-img convert -f vmdk -O raw x.vmdk new.img
+
+    qemu-img convert -f vmdk -O raw x.vmdk x.expected
+    qemu-img convert -f vmdk -O raw disk-000001.vmdk 1.expected
+    qemu-img convert -f vmdk -O raw disk-000002.vmdk 2.expected
+    qemu-img convert -f vmdk -O raw clone/clone.vmdk clone.expected
+    cp base.img base.expected
+    local f
+    for f in x 2; do
+        tail -c +$((start + 1)) $f.expected > $f.partition.expected
+    done
+    for f in x.expected 1.expected 2.expected clone.expected; do
+        ! cmp -s $f base.img || fail "the delta of $f changes nothing"
+    done
+    ! cmp -s 2.expected clone.expected || fail 'the clone changes nothing'
+
+    ! command -v xz >/dev/null || xz -k --block-size=4MiB base.img
+    start file base.img
+    ln -s "$sock" base.sock
+    sha256sum -- *.vmdk vm/*.vmdk clone/*.vmdk base.img > sums
+}
+
+# ---- As if it were installed ---------------------------------------------------
+
+# nbdcopy starts nbdkit itself: it has to find one that knows our names.
+installed () {
+    local real
+    real=$(type -P nbdkit)
+    mkdir bin
+    cat > bin/nbdkit <<END
+#!/bin/bash
+args=()
+for a; do
+    case \$a in
+        --filter=vmdkdelta) a=--filter=$FILTER ;;
+        vmdk) a=$PLUGIN ;;
+    esac
+    args+=("\$a")
+done
+exec env LD_PRELOAD=${NBDKIT_PRELOAD:-} $real "\${args[@]}"
+END
+    chmod +x bin/nbdkit
+    ln -s "$TOOL" bin/vmdkdelta
+    PATH=$T/bin:$PATH
+}
+
+# ---- Running them --------------------------------------------------------------
+
+# run_examples FILE...: all examples of these texts.  The test defines
+#
+#   not_run EXAMPLE  print why the example cannot run here, or fail
+#   check EXAMPLE    look at what it made: its output is in "log"
+#
+#   keeps EXAMPLE    succeed if it may change the files of make_files (default: none may)
+ran=0
+run_examples () {
+    local page example command why served status most
+    for page; do
+        served=
+        # Not from stdin: the examples must not read the list.
+        while read -r -u 9 example; do
+            if why=$(not_run_anywhere "$example" || not_run "$example"); then
+                echo "not run ($why): $example"
+                continue
+            fi
+            echo "run: $example"
+            rm -f out.raw out.qcow2 served.raw
+            # What exists is not replaced.
+            case $example in
+                *'vmdkdelta create '*) rm -f change.vmdk delta*.vmdk base.vmdk ;;
+                *' --undo=back.vmdk '*) rm -f back.vmdk ;;
+            esac
+            command=${example//https:\/\/example.com/file:\/\/$T}
+            case $example in
+                nbdkit*--run*) ;;
+                nbdkit*)
+                    [ -z "$served" ] || stop
+                    served=1
+                    eval "start ${command#nbdkit}" < /dev/null > log 2>&1 || { cat log; fail "${page##*/}: $example"; }
+                    # All points in time, if there is no default.
+                    command="nbdcopy '$uri' served.raw"
+                    case $example in
+                        *' dir='*) command="nbdinfo --list '$uri'" ;;
+                        *--filter=cow*) command+=" && qemu-io -f raw -c 'write -P 7 2M 64k' '$uri'" ;;
+                    esac ;;
+            esac
+            if [[ $command = *nbd://localhost* ]]; then
+                [ "$served" ] || fail "there is no server for: $example"
+                command=$(sed -E "s#nbd://localhost(/([^ ]*))?#'nbd+unix:///\\2?socket=$sock'#g" <<< "$command")
+            fi
+            # With all files of a directory, some are no disks.
+            case $example in *'*.vmdk'*) most=1 ;; *) most=0 ;; esac
+            status=0
+            (eval "$command") < /dev/null > log 2>&1 || status=$?
+            [ $status -le $most ] || { cat log; fail "${page##*/}: status $status: $example"; }
+            check "$example" || fail "${page##*/}: $example"
+            keeps "$example" || sha256sum --quiet -c sums || fail "${page##*/}: it changed files: $example"
+            ran=$((ran + 1))
+        done 9< <(examples "$page")
+        [ -z "$served" ] || stop
+    done
+}
+keeps () { false; }

@@ -1,0 +1,50 @@
+#!/bin/bash
+# The examples in vmdkdelta(1), and those in the --help of each of its verbs, end with
+# status 0.  What they print is other tests' business.
+. "$top_srcdir/tests/lib.sh"
+. "$top_srcdir/tests/doc.sh"
+
+make_files
+installed
+
+# The names that the help of apply and check uses, and their bases.
+cp disk-flat.vmdk vm-flat.vmdk
+descriptor vm.vmdk vm-flat.vmdk
+qemu-img create -q -f vmdk -F vmdk -b vm.vmdk vm-000001.vmdk
+qemu-io -f vmdk -c 'write -q -P 0x58 2M 64k' vm-000001.vmdk
+cp vm-flat.vmdk vm.img
+# A disk written twice by QEMU.
+qemu-img create -q -f vmdk -F vmdk -b disk.vmdk old.vmdk
+qemu-io -f vmdk -c 'write -q -P 1 1M 64k' old.vmdk
+qemu-img create -q -f vmdk -F vmdk -b old.vmdk new.vmdk
+qemu-io -f vmdk -c 'write -q -P 2 3M 64k' new.vmdk
+cp disk-000002.vmdk disk-000003.vmdk
+sha256sum -- *.vmdk > sums
+
+# not_run EXAMPLE: what needs something that this directory does not have.
+not_run () {
+    local word
+    for word in $1; do
+        case $word in
+            nbd://*|nbd+unix://*) echo 'needs an NBD server'; return ;;
+            /*|--parent-path=/*) echo "needs $word"; return ;;
+        esac
+    done
+    return 1
+}
+check () { :; }
+# A target may change, and is made as it was.
+keeps () {
+    [[ $1 = *'vmdkdelta apply '* ]] || return 1
+    local f
+    for f in base.img vm-flat.vmdk disk-flat.vmdk; do cp base.expected $f; done
+    sha256sum --quiet -c sums
+}
+
+for verb in '' info map check create apply; do
+    # shellcheck disable=SC2086
+    "$TOOL" $verb --help > "help${verb:+-$verb}" 2> /dev/null || echo "no verb $verb yet"
+done
+run_examples "$top_srcdir"/docs/vmdkdelta.pod help*
+[ $ran -ge 15 ] || fail "only $ran examples were found and run"
+echo "$ran examples run"
