@@ -1,0 +1,43 @@
+#!/bin/bash
+# Disks of 62 TB and 1 TB with thousands of grains: memory stays below 64 MB,
+# and an undo file brings them back.
+. "$top_srcdir/tests/lib.sh"
+need tool mkimage
+[ -z "${SANITIZE:-}" ] || skip "a sanitizer takes memory of its own"
+[ -x /usr/bin/time ] || need perl
+
+# run ARGS...: and look at the peak of memory.
+run () {
+    if [ -x /usr/bin/time ]; then
+        /usr/bin/time -f %M -o peak "$TOOL" apply --quiet "$@" 2> err || { cat err; fail "apply $*"; }
+    else
+        perl -e 'system (@ARGV) == 0 or die;
+            my $r = "\0" x 144; syscall (98, -1, $r); open my $p, ">", "peak"; print $p unpack ("x32 q", $r), "\n"' \
+            "$TOOL" apply --quiet "$@" 2> err || { cat err; fail "apply $*"; }
+    fi
+    echo "$(tail -n 1 peak) KiB: apply $*"
+    [ "$(tail -n 1 peak)" -lt 65536 ] || fail "$(tail -n 1 peak) KiB of memory: $*"
+}
+
+common=(--parent=base.vmdk --parent-cid=12345678 --cid=9abcdef0)
+"$MKIMAGE" make sesparse a-sesparse.vmdk --capacity=62T --count=20000 --zero=20 --descriptor=a.vmdk "${common[@]}"
+"$MKIMAGE" make cowd b-delta.vmdk --capacity=1T --count=5000 --descriptor=b.vmdk "${common[@]}"
+"$MKIMAGE" make cowd c-delta.vmdk --capacity=64M --fill=50 --descriptor=c.vmdk "${common[@]}"
+
+# Not every file system takes a file of 62 TB; the memory plugin does.
+start memory 62T
+run --verify a.vmdk "$uri"
+run --undo=a-undo.vmdk --threads=1 a.vmdk "$uri"
+stop
+rm -f a-undo.vmdk
+
+truncate -s 1T target
+run --undo=b-undo.vmdk --verify b.vmdk target
+[ "$(du -k target | cut -f 1)" -gt 2000 ] || fail "nothing was written"
+run --verify b-undo.vmdk target
+[ "$(du -k target | cut -f 1)" -lt 100000 ] || fail "the sparse target became full"
+rm target b-undo.vmdk
+
+# Grains of 512 bytes, every second one there: the longest lists of runs.
+truncate -s 64M target
+run --undo=c-undo.vmdk --verify c.vmdk target
