@@ -225,7 +225,7 @@ int
 vd_write_append (struct vd_writer *w, const void *buf, size_t n,
                  struct vd_err *err)
 {
-  uint64_t at;
+  uint64_t at = 0;
 
   if (vd_write_claim (w, n / VD_SECTOR, &at, err) == -1)
     return -1;
@@ -251,7 +251,7 @@ vd_write_grains (struct vd_writer *w, uint32_t entry, const uint8_t *buf,
                  size_t n, struct vd_err *err)
 {
   const uint64_t count = vd_div_up (n, w->opts.grain_size);
-  uint64_t at;
+  uint64_t at = 0;
 
   if (claim_entries (w, entry, count, &at, err) == -1 ||
       vd_file_pwrite (w->extent.file, buf, n, at * VD_SECTOR, err) == -1)
@@ -265,7 +265,7 @@ int
 vd_write_hole (struct vd_writer *w, uint32_t entry, uint32_t count,
                struct vd_err *err)
 {
-  uint64_t at;
+  uint64_t at = 0;
 
   return claim_entries (w, entry, count, &at, err);
 }
