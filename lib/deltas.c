@@ -65,8 +65,15 @@ parent_missing (const struct vd_link *link, const struct vd_deltas_opts *how,
                    link->path, how->follow_option);
     return -1;
   }
-  vd_warn (log, "the base that was given is taken for the parent of %s, "
-           "unchecked: %s", link->path, err->msg);
+  /* fffffffe is the CID of a disk that was never written, and what is given
+   * to deltas over a raw base: nothing could be checked anyway.
+   */
+  if (link->descriptor->parent_cid == VD_CID_FRESH)
+    vd_debug (log, "the base that was given is taken for the parent of %s",
+              link->path);
+  else
+    vd_warn (log, "the base that was given is taken for the parent of %s, "
+             "unchecked: %s", link->path, err->msg);
   return 0;
 }
 
@@ -144,8 +151,10 @@ vd_deltas_open (struct vd_deltas *d, const char *const *paths, size_t n,
                 struct vd_err *err)
 {
   struct vd_member *newest = NULL, *oldest = NULL, *m;
+  struct vd_opts quiet = *opts;
   size_t i;
 
+  quiet.log.fn = NULL;
   *d = (struct vd_deltas) { .family = vd_family_new (opts, err) };
   if (!d->family)
     return -1;
@@ -160,8 +169,14 @@ vd_deltas_open (struct vd_deltas *d, const char *const *paths, size_t n,
     if (d->family->nr_members != i + 1)
       return vd_fail (err, VD_USAGE, "%s is the same file as one given before",
                       paths[i]);
-    if (newest)
+    if (newest) {
+      /* Before anything is followed: the order may be wrong.  Warnings come
+       * when the chain is made.
+       */
+      if (vd_chain_check_pair (m->link, newest->link, &quiet, err) == -1)
+        return -1;
       vd_family_set_parent (m, newest);
+    }
     else
       oldest = m;
   }

@@ -28,6 +28,12 @@
 
 #define VD_NO_PARENT UINT32_MAX /* parentCID=ffffffff */
 
+/* The CID of a disk that was not written since it was made, in VMware's own
+ * files.  It is never drawn by chance, so it suits as the parentCID of a delta
+ * whose base has no descriptor.
+ */
+#define VD_CID_FRESH UINT32_C (0xfffffffe)
+
 enum vd_access { VD_RW, VD_RDONLY, VD_NOACCESS };
 
 enum vd_extent_type {

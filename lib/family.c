@@ -150,13 +150,14 @@ explain_bare (const struct vd_link *link, struct vd_err *err)
 
 /* The parent is not known: say so, unless the user named it. */
 static int
-parent_unknown (struct vd_family *family, struct vd_member *m,
+parent_unknown (struct vd_family *family, struct vd_member *m, bool *taken,
                 struct vd_err *err)
 {
   struct vd_member *parent;
 
-  if (!family->opts->parent)
+  if (!family->opts->parent || *taken)
     return -1;
+  *taken = true;
   parent = vd_family_add (family, family->opts->parent, err);
   if (!parent)
     return -1;
@@ -180,12 +181,13 @@ vd_family_resolve (struct vd_family *family, struct vd_member *member,
                    struct vd_err *err)
 {
   struct vd_member *m;
+  bool taken = false;           /* opts->parent */
   unsigned n;
 
   for (m = member, n = 1; n <= VD_MAX_LINKS; m = m->parent, ++n) {
     if (vd_family_find_parent (family, m, err) == -1) {
       if ((err->code != VD_NOT_FOUND && err->code != VD_DENIED) ||
-          parent_unknown (family, m, err) == -1)
+          parent_unknown (family, m, &taken, err) == -1)
         return -1;
     }
     else if (m->result == VD_PARENT_UNKNOWN) {
@@ -197,7 +199,7 @@ vd_family_resolve (struct vd_family *family, struct vd_member *member,
                  "which file; give it with %sparent=FILE", m->link->path,
                  m->link->descriptor->parent_cid,
                  vd_opts_prefix (family->opts));
-      if (parent_unknown (family, m, err) == -1)
+      if (parent_unknown (family, m, &taken, err) == -1)
         return -1;
     }
     if (m->result == VD_PARENT_NONE)

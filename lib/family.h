@@ -60,7 +60,7 @@ extern void vd_family_set_parent (struct vd_member *member,
 
 /* Find all parents of member, down to the base.  Fails where a parent is not
  * found, not known, or is its own descendant.  opts->parent, if given, is
- * taken where the first two would fail.
+ * taken where the first two would fail, once in a chain.
  */
 extern int vd_family_resolve (struct vd_family *family,
                               struct vd_member *member, struct vd_err *err);

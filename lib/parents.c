@@ -40,7 +40,7 @@ note_tried (struct search *s, const char *name)
 {
   const size_t len = strlen (s->tried);
 
-  snprintf (s->tried + len, sizeof s->tried - len, "%s%s",
+  snprintf (s->tried + len, sizeof s->tried - len, "%s%.255s",
             len > 0 ? ", " : "", name);
 }
 
@@ -67,6 +67,12 @@ try_name (struct search *s, const char *name, struct vd_err *err)
       s->denied = true;
     else if (e.code != VD_NOT_FOUND && s->other_err.code == VD_OK)
       s->other_err = e;
+    return 0;
+  }
+  /* A clone may have its parent's name; it is not its own parent. */
+  if (file->ino != 0 && file->ino == s->child->ino &&
+      file->dev == s->child->dev) {
+    vd_file_close (file);
     return 0;
   }
   {
@@ -167,7 +173,7 @@ try_all (struct search *s, const char *hint, struct vd_err *err)
   two = last_components (windows ? slashed + 3 : slashed, 2);
   if (*one == '\0')
     return vd_fail (err, VD_CORRUPT,
-                    "%s: parentFileNameHint '%s' does not name a file",
+                    "%s: parentFileNameHint '%.255s' does not name a file",
                     s->child->path, hint);
 
   /* A name with a backslash in it is legal here too. */
@@ -197,7 +203,7 @@ not_found (const struct search *s, const char *hint, struct vd_err *err)
 
   if (s->other_err.code != VD_OK) {
     *err = s->other_err;
-    vd_err_prefix (err, "the parent '%s' of %s: ", hint, s->child->path);
+    vd_err_prefix (err, "the parent '%.255s' of %s: ", hint, s->child->path);
     return -1;
   }
   if (s->denied)
@@ -208,7 +214,7 @@ not_found (const struct search *s, const char *hint, struct vd_err *err)
   else if (hint[0] == '/')
     more = " (the hint is a path of the machine where the child was made)";
   return vd_fail (err, s->denied ? VD_DENIED : VD_NOT_FOUND,
-                  "parent '%s' of %s not found; looked in %s for: %s%s.  Copy "
+                  "parent '%.255s' of %s not found; looked in %s for: %s%s.  Copy "
                   "it there, or name its directory with %sparent-path", hint,
                   s->child->path, vd_places_dir (s->child->places), s->tried,
                   more, vd_opts_prefix (s->opts));
@@ -229,7 +235,7 @@ find_by_hint (const struct vd_link *child, const char *hint,
 
   if (strstr (hint, "://") || hint[0] == '[')
     return vd_fail (err, VD_UNSUPPORTED,
-                    "%s: parentFileNameHint '%s' names an object of a "
+                    "%s: parentFileNameHint '%.255s' names an object of a "
                     "datastore, not a file: export the disk itself",
                     child->path, hint);
   r = try_all (s, hint, err);
@@ -286,8 +292,11 @@ vd_find_parent (const struct vd_link *child, const struct vd_opts *opts,
     return 0;
 
   text = vd_descriptor_get (child->descriptor, "ddb.uuid.parent");
-  by_uuid = text && vd_parse_uuid (text, uuid) &&
-    memcmp (uuid, null, sizeof uuid) != 0;
+  if (text && *text && !vd_parse_uuid (text, uuid))
+    return vd_fail (err, VD_CORRUPT, "%s: ddb.uuid.parent '%.80s' is not a "
+                    "UUID, so its parent cannot be looked for", child->path,
+                    text);
+  by_uuid = text && *text && memcmp (uuid, null, sizeof uuid) != 0;
 
   if (hint && child->descriptor->parent_cid != VD_NO_PARENT) {
     if (find_by_hint (child, hint, opts, parent, err) == -1)

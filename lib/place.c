@@ -269,7 +269,7 @@ reopen (int path_fd, const char *shown, struct vd_err *err)
     return NULL;
   }
   if (!S_ISREG (st.st_mode) && !S_ISBLK (st.st_mode)) {
-    vd_fail (err, VD_DENIED, "%s is neither a regular file nor a block "
+    vd_fail (err, VD_USAGE, "%s is neither a regular file nor a block "
              "device%s", shown,
              S_ISLNK (st.st_mode) ? " but a symbolic link" : "");
     return NULL;
@@ -360,12 +360,12 @@ vd_places_open (const struct vd_places *p, const char *name,
 
   if (errnum == EXDEV || errnum == ELOOP)
     vd_fail (err, VD_DENIED,
-             "%s refers to %s, which leads outside of %s; only what lies "
+             "%s refers to %.255s, which leads outside of %s; only what lies "
              "below that directory, and below those that you name with "
              "%sparent-path, is opened (%sunconfined allows all)", from, name,
              p->place[0].path, vd_opts_prefix (p->opts),
              vd_opts_prefix (p->opts));
   else
-    vd_fail_errno (err, errnum, "%s refers to %s: %s", from, name, first);
+    vd_fail_errno (err, errnum, "%s refers to %.255s: %.255s", from, name, first);
   return NULL;
 }

@@ -47,8 +47,8 @@ extern const char *vd_places_dir (const struct vd_places *p);
  * to its directory, absolute ones are taken as they are; both only as far as
  * the rules above allow.
  *
- * VD_NOT_FOUND: there is no such file.  VD_DENIED: it leads where it may not,
- * or is neither a regular file nor a block device.
+ * VD_NOT_FOUND: there is no such file.  VD_DENIED: it leads where it may not.
+ * VD_USAGE: it is neither a regular file nor a block device.
  */
 extern struct vd_file *vd_places_open (const struct vd_places *p,
                                        const char *name, const char *from,

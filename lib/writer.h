@@ -61,12 +61,6 @@ enum vd_writer_format {
   VD_WRITER_STREAM,
 };
 
-/* The CID of a disk that was not written since it was made, in VMware's own
- * files.  It is never drawn by chance, so it suits as the parentCID of a delta
- * whose base has no descriptor.
- */
-#define VD_CID_FRESH UINT32_C (0xfffffffe)
-
 /* A zeroed struct with a capacity is a good default for all else. */
 struct vd_writer_opts {
   enum vd_writer_format format;

@@ -37,10 +37,6 @@ describe (const struct export *x)
   char cid[16] = "none", safe[256] = "", *text;
   int r;
 
-  if (x->error) {
-    r = asprintf (&text, "cannot be opened: %s", x->error);
-    return r == -1 ? NULL : text;
-  }
   if (link->descriptor && link->descriptor->has_cid)
     snprintf (cid, sizeof cid, "%08" PRIx32, link->descriptor->cid);
   if (parent)
@@ -93,8 +89,7 @@ open_export (struct exports *e, struct export *x, bool fatal,
     vd_warn (&e->opts.log, "export %s cannot be opened: %s", x->name,
              err->msg);
     x->error = strdup (err->msg);
-    if (!x->error)
-      return vd_fail_nomem (err);
+    return x->error ? 0 : vd_fail_nomem (err);
   }
   x->description = describe (x);
   return x->description ? 0 : vd_fail_nomem (err);
@@ -126,6 +121,20 @@ has_suffix (const char *name, const char *suffix)
   return n >= m && strcasecmp (name + n - m, suffix) == 0;
 }
 
+/* "disk-flat.vmdk", "disk-f001.vmdk": raw data of a disk, which the guest
+ * writes, and which it could make look like a descriptor.
+ */
+static bool
+is_flat_name (const char *name)
+{
+  const size_t n = strlen (name);
+
+  return has_suffix (name, "-flat.vmdk") ||
+    (n >= 10 && name[n - 10] == '-' && (name[n - 9] == 'f' ||
+                                        name[n - 9] == 'F') &&
+     strspn (&name[n - 8], "0123456789") == 3);
+}
+
 /* One file of the directory: an export if it is a disk or a snapshot, that
  * is, if it has a descriptor.
  */
@@ -140,7 +149,7 @@ add_file (void *opaque, int dir, const char *name, const char *path,
   enum vd_magic magic;
   struct vd_err why;
 
-  if (!has_suffix (name, ".vmdk"))
+  if (!has_suffix (name, ".vmdk") || is_flat_name (name))
     return 0;
   file = vd_dir_open (dir, name, path, &why);
   if (!file || vd_image_probe (file, &magic, &fmt, &why) == -1) {
@@ -162,6 +171,56 @@ add_file (void *opaque, int dir, const char *name, const char *path,
   return add_export (e, m, err) ? 0 : -1;
 }
 
+/* Is this file an extent of one of the other disks? */
+static bool
+is_flat_extent (const struct exports *e, const struct vd_link *link)
+{
+  size_t i;
+  uint32_t k;
+
+  for (i = 0; i < e->n; ++i) {
+    const struct vd_chain *chain = e->export[i].chain;
+
+    for (k = 0; chain && k < chain->nr_slots; ++k) {
+      const struct vd_image *image = chain->slots[k].image;
+
+      if (image->fmt == &vd_format_flat && image->file->ino == link->ino &&
+          image->file->dev == link->dev)
+        return true;
+    }
+  }
+  return false;
+}
+
+static void
+free_export (struct export *x)
+{
+  vd_reader_free (x->reader);
+  vd_chain_free (x->chain);
+  free (x->name);
+  free (x->description);
+  free (x->error);
+}
+
+/* Whatever its first bytes look like, what holds the data of a disk is not a
+ * disk itself.
+ */
+static void
+drop_flat_extents (struct exports *e)
+{
+  size_t i, n = 0;
+
+  for (i = 0; i < e->n; ++i) {
+    if (is_flat_extent (e, e->export[i].member->link))
+      free_export (&e->export[i]);
+    else
+      e->export[n++] = e->export[i];
+    if (n <= i)                 /* not to be looked at again */
+      e->export[i].chain = NULL;
+  }
+  e->n = n;
+}
+
 /* dir=: everything in it. */
 static int
 open_dir (struct exports *e, struct vd_err *err)
@@ -174,6 +233,7 @@ open_dir (struct exports *e, struct vd_err *err)
   for (i = 0; i < e->n; ++i)
     if (open_export (e, &e->export[i], false, err) == -1)
       return -1;
+  drop_flat_extents (e);
   if (e->n == 0)
     return vd_fail (err, VD_NOT_FOUND, "%s: there is no VMDK disk or snapshot "
                     "in this directory", config.dir);
@@ -220,15 +280,8 @@ exports_close (struct exports *e)
 {
   size_t i;
 
-  for (i = 0; i < e->n; ++i) {
-    struct export *x = &e->export[i];
-
-    vd_reader_free (x->reader);
-    vd_chain_free (x->chain);
-    free (x->name);
-    free (x->description);
-    free (x->error);
-  }
+  for (i = 0; i < e->n; ++i)
+    free_export (&e->export[i]);
   free (e->export);
   vd_family_free (e->family);
   *e = (struct exports) { .n = 0 };

@@ -88,8 +88,12 @@ vmdk_list_exports (int readonly, int is_tls, struct nbdkit_exports *list)
 
   (void) readonly;
   (void) is_tls;
+  /* One that cannot be opened would end the listing of some clients; what is
+   * wrong with it was said at start, and is told to who opens it.
+   */
   for (i = 0; i < exports.n; ++i)
-    if (nbdkit_add_export (list, exports.export[i].name,
+    if (!exports.export[i].error &&
+        nbdkit_add_export (list, exports.export[i].name,
                            exports.export[i].description) == -1)
       return -1;
   return 0;
@@ -115,14 +119,14 @@ vmdk_open (int readonly)
   (void) readonly;
   if (!name)
     return NULL;
+  vd_escape (safe, sizeof safe, name);
   if (!x) {
-    vd_escape (safe, sizeof safe, name);
     nbdkit_error ("there is no export '%s'; nbdinfo --list shows those that "
                   "there are", safe);
     return NULL;
   }
   if (x->error) {
-    nbdkit_error ("export %s cannot be opened: %s", x->name, x->error);
+    nbdkit_error ("export %s cannot be opened: %s", safe, x->error);
     return NULL;
   }
   h = calloc (1, sizeof *h);

@@ -86,4 +86,4 @@ says "$T/s.vmdk line 7: ddb.uuid.parent appears twice (also in line 6)"
 # A UUID that is none must not make the child a base with zeros in it.
 child s.vmdk 3 ffffffff "$(image 3)" 'ddb.uuid.parent="622a0911"'
 refused s.vmdk
-says "$T/s.vmdk has a parent"
+says "$T/s.vmdk: ddb.uuid.parent '622a0911' is not a UUID"
