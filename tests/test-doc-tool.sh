@@ -1,6 +1,6 @@
 #!/bin/bash
 # The examples in vmdkdelta(1), and those in the --help of each of its verbs, end with
-# status 0.  What they print is other tests' business.
+# status 0.  What they print is for other tests.
 . "$top_srcdir/tests/lib.sh"
 . "$top_srcdir/tests/doc.sh"
 
@@ -19,7 +19,7 @@ qemu-io -f vmdk -c 'write -q -P 1 1M 64k' old.vmdk
 qemu-img create -q -f vmdk -F vmdk -b old.vmdk new.vmdk
 qemu-io -f vmdk -c 'write -q -P 2 3M 64k' new.vmdk
 cp disk-000002.vmdk disk-000003.vmdk
-sha256sum -- *.vmdk > sums
+sha256sum -- *.vmdk base.img > sums
 
 # not_run EXAMPLE: what needs something that this directory does not have.
 not_run () {
@@ -33,18 +33,18 @@ not_run () {
     return 1
 }
 check () { :; }
-# A target may change, and is made as it was.
+# What "apply" and "create" wrote is made as it was.
+mkdir original
+cp -p -- *.vmdk base.img original/
 keeps () {
-    [[ $1 = *'vmdkdelta apply '* ]] || return 1
-    local f
-    for f in base.img vm-flat.vmdk disk-flat.vmdk; do cp base.expected $f; done
+    case $1 in *'vmdkdelta apply '*|*'vmdkdelta create '*) cp -p original/* . ;; esac
     sha256sum --quiet -c sums
 }
 
 for verb in '' info map check create apply; do
     # shellcheck disable=SC2086
-    "$TOOL" $verb --help > "help${verb:+-$verb}" 2> /dev/null || echo "no verb $verb yet"
+    "$TOOL" $verb --help > "help${verb:+-$verb}"
 done
 run_examples "$top_srcdir"/docs/vmdkdelta.pod help*
-[ $ran -ge 15 ] || fail "only $ran examples were found and run"
+[ $ran -ge 25 ] || fail "only $ran examples were found and run"
 echo "$ran examples run"
