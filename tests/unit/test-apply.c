@@ -138,7 +138,7 @@ new_target (struct memory *m, uint64_t size, bool holey)
 
 static struct mk_content content = { .seed = 5, .layer = 1 };
 static struct mk_pattern pattern = {
-  .seed = 9, .run = 3, .fill = 500, .zero = 350,
+  .seed = 9, .run = 20, .fill = 500, .zero = 350,
 };
 static struct mk_spec spec;
 static struct u_image image;
@@ -230,7 +230,7 @@ TEST (any_number_of_threads_gives_the_same_bytes)
 TEST (what_fails_is_told_and_repeating_completes)
 {
   static const int kinds[] = { WRITES, ZEROS, FLUSHES };
-  static const unsigned every[] = { 1, 2, 7, 100 };
+  static const unsigned every[] = { 1, 2, 7, 30 };
   struct vd_err err;
   size_t i, k;
   unsigned n, failed = 0;
