@@ -40,6 +40,7 @@ PLUGIN    := $(if $(wildcard plugin/*.c),$(OUT)plugin/nbdkit-vmdk-plugin.so)
 TOOL      := $(if $(wildcard tool/*.c),$(OUT)tool/vmdkdelta)
 MKIMAGE   := $(if $(wildcard tests/mkimage.c),$(B)/tests/mkimage)
 NODLCLOSE := $(if $(SANITIZE),$(B)/tests/nodlclose.so)
+BENCHES   := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 DRIVERS   := $(patsubst tests/drive/%.c,$(B)/tests/%,$(wildcard tests/drive/*.c))
 UNITS     := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test-*.c))
 MANPAGES  := $(patsubst docs/%.pod,build/man/%.1,$(wildcard docs/*.pod))
@@ -79,12 +80,13 @@ $(B)/filter/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/plugin/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/tool/%.o:    DIR = -Ilib -Wconversion $(NBD_CFLAGS)
 $(B)/tests/%.o:   DIR = -Ilib -Itests/maker $(DEFLATE_CFLAGS) $(NBD_CFLAGS) $(CMOCKA_CFLAGS)
+$(B)/bench/%.o:   DIR = -Itests/maker $(NBD_CFLAGS)
 
 LINK = $(CC) $(SAN) $(CFLAGS) -pthread $(LDFLAGS)
 
 # ---- Targets --------------------------------------------------------------
 
-.PHONY: all lib tests check check-long install uninstall deps demo dist clean help FORCE
+.PHONY: all lib tests check check-long bench install uninstall deps demo dist clean help FORCE
 # Keep the objects: they are not rubbish because a pattern rule made them.
 .SECONDARY:
 
@@ -107,6 +109,9 @@ check-long: all tests $(B)/nbdkit-version  ## the same and the long tests too (t
 
 demo: all $(MKIMAGE)  ## show the main job on a real file system
 	$(Q)top_srcdir='$(CURDIR)' FILTER='$(FILTER:%=./%)' TOOL='$(TOOL:%=./%)' MKIMAGE='$(MKIMAGE:%=./%)' scripts/demo.sh
+
+bench: all $(MKIMAGE) $(BENCHES)  ## measure; QUICK=1 takes two minutes, ROWS=REGEX selects, BENCH_DIR=DIR KEEP=1 keep the images
+	$(Q)FILTER='$(FILTER)' PLUGIN='$(PLUGIN)' TOOL='$(TOOL)' MKIMAGE='$(MKIMAGE)' BENCHES='$(B)/bench' bench/run
 
 deps:  ## install what building, testing and the demo need (apt-get or dnf)
 	$(Q)scripts/deps.sh
@@ -190,7 +195,8 @@ $(UNITS): %: %.o $(UNIT_HELP) $(LIB) $(MAKER)
 $(MKIMAGE): $(B)/tests/mkimage.o $(MAKER)
 $(DRIVERS): $(B)/tests/%: $(B)/tests/drive/%.o $(MAKER)
 $(B)/tests/nbd-file: $(B)/tool/nbd.o $(LIB)
-$(MKIMAGE) $(DRIVERS):
+$(BENCHES): %: %.o $(MAKER)
+$(MKIMAGE) $(DRIVERS) $(BENCHES):
 	$(call say,LINK)
 	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(DEFLATE_LIBS)
 
