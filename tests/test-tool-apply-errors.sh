@@ -66,7 +66,7 @@ lie=(eval 'get_size=echo 32M' 'pread=head -c $3 /dev/zero | tr "\\0" o' 'pwrite=
     --parent=base.vmdk --parent-cid=12345678 --cid=9abcdef0
 lie[1]='get_size=echo 1M'
 # Its scripts are run by a shell that is not to be preloaded.
-NBDKIT_PRELOAD= start "${lie[@]}"
+NBDKIT_PRELOAD="" start "${lie[@]}"
 "$TOOL" apply --quiet b.vmdk "$uri" 2> err || { cat err; fail "the lie was noticed without --verify?"; }
 for delta in b.vmdk z.vmdk; do
     expect_fail 'verifying failed: .*byte [0-9]+ is 0x6f, should be 0x' "$TOOL" apply --quiet --verify $delta "$uri"
@@ -79,7 +79,7 @@ head -c 1M /dev/urandom > t
 for ((i = 0; i < ${#lie[@]}; i++)); do
     [ "${lie[i]}" != 'flush=exit 0' ] || lie[i]='flush=echo EIO cannot flush >&2; exit 1'
 done
-NBDKIT_PRELOAD= start "${lie[@]}"
+NBDKIT_PRELOAD="" start "${lie[@]}"
 expect_fail 'cannot flush.*Input/output error' "$TOOL" apply --quiet b.vmdk "$uri"
 grep -q 'partly old and partly new' output || fail "a failed flush: no state"
 stop

@@ -3,7 +3,6 @@
 # and an undo file brings them back.
 . "$top_srcdir/tests/lib.sh"
 need tool mkimage
-[ -z "${SANITIZE:-}" ] || skip "a sanitizer takes memory of its own"
 [ -x /usr/bin/time ] || need perl
 
 # run ARGS...: and look at the peak of memory.
@@ -16,20 +15,24 @@ run () {
             "$TOOL" apply --quiet "$@" 2> err || { cat err; fail "apply $*"; }
     fi
     echo "$(tail -n 1 peak) KiB: apply $*"
-    [ "$(tail -n 1 peak)" -lt 65536 ] || fail "$(tail -n 1 peak) KiB of memory: $*"
+    # (A sanitizer takes memory of its own.)
+    [ "${SANITIZE:-}" ] || [ "$(tail -n 1 peak)" -lt 65536 ] || fail "$(tail -n 1 peak) KiB of memory: $*"
 }
 
 common=(--parent=base.vmdk --parent-cid=12345678 --cid=9abcdef0)
 "$MKIMAGE" make sesparse a-sesparse.vmdk --capacity=62T --count=20000 --zero=20 --descriptor=a.vmdk "${common[@]}"
+"$MKIMAGE" make sesparse s-sesparse.vmdk --capacity=62T --count=2000 --descriptor=s.vmdk "${common[@]}"
 "$MKIMAGE" make cowd b-delta.vmdk --capacity=1T --count=5000 --descriptor=b.vmdk "${common[@]}"
 "$MKIMAGE" make cowd c-delta.vmdk --capacity=64M --fill=50 --descriptor=c.vmdk "${common[@]}"
 
 # Not every file system takes a file of 62 TB; the memory plugin does.
 start memory 62T
 run --verify a.vmdk "$uri"
-run --undo=a-undo.vmdk --threads=1 a.vmdk "$uri"
+# The undo file has grains of 64 KiB for such a disk.
+run --undo=s-undo.vmdk --threads=1 s.vmdk "$uri"
+run --verify s-undo.vmdk "$uri"
 stop
-rm -f a-undo.vmdk
+rm s-undo.vmdk
 
 truncate -s 1T target
 run --undo=b-undo.vmdk --verify b.vmdk target
