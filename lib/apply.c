@@ -372,6 +372,8 @@ vd_apply_plan (const struct vd_chain *chain, struct vd_apply_plan *plan,
 struct space {
   struct vd_file *target;
   struct stretch known;
+  uint64_t block;
+  uint64_t counted;             /* blocks below were counted, if needed */
   uint64_t *bytes;
 };
 
@@ -379,7 +381,7 @@ static int
 space_of_run (void *opaque, const struct vd_run *run, struct vd_err *err)
 {
   struct space *s = opaque;
-  uint64_t offset, to;
+  uint64_t offset, to, first, end;
   unsigned type;
 
   if (run->kind == VD_ZERO)
@@ -388,17 +390,23 @@ space_of_run (void *opaque, const struct vd_run *run, struct vd_err *err)
     if (stretch_at (s->target, &s->known, offset, vd_run_end (run), &to,
                     &type, err) == -1)
       return -1;
-    if (type & VD_HOLE)
-      *s->bytes += to - offset;
+    if (!(type & VD_HOLE))
+      continue;
+    first = vd_max (offset / s->block, s->counted);
+    end = vd_div_up (to, s->block);
+    if (end > first) {
+      *s->bytes += (end - first) * s->block;
+      s->counted = end;
+    }
   }
   return 0;
 }
 
 int
 vd_apply_new_space (const struct vd_chain *chain, struct vd_file *target,
-                    uint64_t *bytes, struct vd_err *err)
+                    uint64_t block, uint64_t *bytes, struct vd_err *err)
 {
-  struct space s = { .target = target, .bytes = bytes };
+  struct space s = { .target = target, .block = block, .bytes = bytes };
 
   *bytes = 0;
   return for_each_run (chain, space_of_run, &s, err);

@@ -65,10 +65,11 @@ extern int vd_apply_verify (struct vd_reader *reader, struct vd_file *target,
                             struct vd_err *err);
 
 /* How much of data that would be written lies where target has holes: space
- * that will be newly taken.
+ * that will be newly taken.  The file system gives it in blocks of so many
+ * bytes.
  */
 extern int vd_apply_new_space (const struct vd_chain *chain,
-                               struct vd_file *target, uint64_t *bytes,
-                               struct vd_err *err);
+                               struct vd_file *target, uint64_t block,
+                               uint64_t *bytes, struct vd_err *err);
 
 #endif /* VD_APPLY_H */

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Scope-bound cleanup for locals (inside the library only).
+/* Scope-bound cleanup for locals.
  *
  * Ownership leaves a function only through VD_TAKE, so a reader can see at
  * every return what is freed and what is not.

@@ -53,9 +53,9 @@ find (const struct vd_family *family, const struct vd_link *link)
   return NULL;
 }
 
-/* Takes the link over, also on error. */
-static struct vd_member *
-add_link (struct vd_family *family, struct vd_link *link, struct vd_err *err)
+struct vd_member *
+vd_family_add_link (struct vd_family *family, struct vd_link *link,
+                    struct vd_err *err)
 {
   struct vd_member *m = find (family, link), **p;
 
@@ -79,21 +79,14 @@ add_link (struct vd_family *family, struct vd_link *link, struct vd_err *err)
 }
 
 struct vd_member *
-vd_family_add_file (struct vd_family *family, struct vd_file *file,
-                    const char *path, struct vd_err *err)
-{
-  struct vd_link *link = vd_link_read (file, path, family->opts, err);
-
-  return link ? add_link (family, link, err) : NULL;
-}
-
-struct vd_member *
 vd_family_add (struct vd_family *family, const char *path,
                struct vd_err *err)
 {
   struct vd_file *file = vd_file_open (path, err);
+  struct vd_link *link
+    = file ? vd_link_read (file, path, family->opts, err) : NULL;
 
-  return file ? vd_family_add_file (family, file, path, err) : NULL;
+  return link ? vd_family_add_link (family, link, err) : NULL;
 }
 
 int
@@ -108,7 +101,7 @@ vd_family_find_parent (struct vd_family *family, struct vd_member *member,
                       err) == -1)
     return -1;
   if (parent) {
-    member->parent = add_link (family, parent, err);
+    member->parent = vd_family_add_link (family, parent, err);
     if (!member->parent)
       return -1;
   }

@@ -39,10 +39,11 @@ extern struct vd_member *vd_family_add (struct vd_family *family,
                                         const char *path,
                                         struct vd_err *err);
 
-/* The same for an open file, which is taken over, also on error. */
-extern struct vd_member *vd_family_add_file (struct vd_family *family,
-                                             struct vd_file *file,
-                                             const char *path,
+/* The same for a link that was read already; it is taken over, also on
+ * error.
+ */
+extern struct vd_member *vd_family_add_link (struct vd_family *family,
+                                             struct vd_link *link,
                                              struct vd_err *err);
 
 /* Look for the parent of a member, unless that was done.  Afterwards

@@ -112,6 +112,32 @@ role_of (const struct vd_descriptor *d, const char *name,
   return VD_ROLE_BASE;
 }
 
+/* The file of an extent: as it is named, or its last component in one of the
+ * directories that the user named.
+ */
+static struct vd_file *
+open_name (const struct vd_link *link, const char *name, const char *from,
+           const struct vd_opts *opts, struct vd_err *err)
+{
+  struct vd_file *file = vd_places_open (link->places, name, from, err);
+  const char *slash = strrchr (name, '/');
+  size_t i;
+
+  for (i = 0; !file && i < opts->nr_dirs &&
+         (err->code == VD_NOT_FOUND || err->code == VD_DENIED); ++i) {
+    CLEANUP_FREE char *dir = realpath (opts->dirs[i], NULL), *path = NULL;
+    struct vd_err ignored;
+
+    if (!dir || asprintf (&path, "%s/%s", dir, slash ? slash + 1 : name)
+        == -1) {
+      path = NULL;
+      continue;
+    }
+    file = vd_places_open (link->places, path, from, &ignored);
+  }
+  return file;
+}
+
 /* One extent of a descriptor, in a file of its own (or none, for ZERO). */
 static struct vd_image *
 open_extent (const struct vd_link *link, const struct vd_extent_line *e,
@@ -125,7 +151,7 @@ open_extent (const struct vd_link *link, const struct vd_extent_line *e,
   if (e->type == VD_EXTENT_ZERO || e->access == VD_NOACCESS)
     return vd_image_open_zero (e->length, err);
 
-  file = vd_places_open (link->places, e->name, from, err);
+  file = open_name (link, e->name, from, opts, err);
   if (!file)
     return NULL;
   if (e->type == VD_EXTENT_FLAT) {

@@ -24,6 +24,7 @@ struct search {
   struct vd_err misfit_err;
   struct vd_err other_err;      /* the first that could not be used */
   bool denied;
+  bool self;                    /* the hint, as it stands, names the child */
   char tried[VD_ERR_MAX / 2];   /* names, separated by ", " */
   char last[512];               /* the one tried last */
 };
@@ -73,6 +74,7 @@ try_name (struct search *s, const char *name, struct vd_err *err)
   if (file->ino != 0 && file->ino == s->child->ino &&
       file->dev == s->child->dev) {
     vd_file_close (file);
+    s->self = s->self || strcmp (name, vd_link_hint (s->child)) == 0;
     return 0;
   }
   {
@@ -206,7 +208,10 @@ not_found (const struct search *s, const char *hint, struct vd_err *err)
     vd_err_prefix (err, "the parent '%.255s' of %s: ", hint, s->child->path);
     return -1;
   }
-  if (s->denied)
+  if (s->self)
+    more = " (the file of that name is the child, which cannot be its own "
+      "ancestor)";
+  else if (s->denied)
     more = ".  Some of these lead outside of that directory and were not "
       "tried";
   else if (is_windows (hint))

@@ -24,6 +24,8 @@
  *     batch      all that a chain holds, piece by piece     batch.h
  *     apply      deltas written to a base in place          apply.h
  *
+ * and two headers of small helpers, bytes.h and cleanup.h.
+ *
  * In the order of use:
  *
  *     family = vd_family_new (&opts, &err);
@@ -44,8 +46,10 @@
 
 #include "apply.h"
 #include "batch.h"
+#include "bytes.h"
 #include "chain.h"
 #include "check.h"
+#include "cleanup.h"
 #include "deltas.h"
 #include "descriptor.h"
 #include "dir.h"

@@ -145,6 +145,7 @@ add_file (void *opaque, int dir, const char *name, const char *path,
   struct exports *e = opaque;
   const struct vd_format *fmt;
   struct vd_member *m;
+  struct vd_link *link;
   struct vd_file *file;
   enum vd_magic magic;
   struct vd_err why;
@@ -161,14 +162,17 @@ add_file (void *opaque, int dir, const char *name, const char *path,
     vd_file_close (file);       /* flat data */
     return 0;
   }
-  m = vd_family_add_file (e->family, file, path, &why);
-  if (!m) {
+  link = vd_link_read (file, path, &e->opts, &why);
+  if (!link) {
     vd_warn (&e->opts.log, "not an export: %s", why.msg);
     return 0;
   }
-  if (!m->link->descriptor)     /* a bare extent of some disk */
+  if (!link->descriptor) {      /* a bare extent of some disk */
+    vd_link_close (link);
     return 0;
-  return add_export (e, m, err) ? 0 : -1;
+  }
+  m = vd_family_add_link (e->family, link, err);
+  return m && add_export (e, m, err) ? 0 : -1;
 }
 
 /* Is this file an extent of one of the other disks? */

@@ -120,6 +120,11 @@ vmdk_open (int readonly)
   if (!name)
     return NULL;
   vd_escape (safe, sizeof safe, name);
+  if (!x && *name == '\0') {
+    nbdkit_error ("there are %zu exports and none is the default: name one of "
+                  "them (nbdinfo --list shows them)", exports.n);
+    return NULL;
+  }
   if (!x) {
     nbdkit_error ("there is no export '%s'; nbdinfo --list shows those that "
                   "there are", safe);

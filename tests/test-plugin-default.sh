@@ -28,12 +28,12 @@ stop
 
 # Two snapshots of one disk, neither the newest: nothing is the default.
 child vm/other.vmdk 4 2 "$(hint z.vmdk)"
-expect_fail "there is no export ''; nbdinfo --list shows those that there are" \
+expect_fail "there are 4 exports and none is the default: name one of them" \
     nbdkit "$PLUGIN" dir=vm --run 'nbdinfo --size "$uri"'
 rm vm/other*
 # A second disk.
 base vm/d2.vmdk 5 B
-expect_fail "there is no export ''" nbdkit "$PLUGIN" dir=vm --run 'nbdinfo --size "$uri"'
+expect_fail 'none is the default: name one of them' nbdkit "$PLUGIN" dir=vm --run 'nbdinfo --size "$uri"'
 
 # A directory without any, and one that is not there.
 mkdir empty

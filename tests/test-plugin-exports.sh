@@ -45,7 +45,7 @@ for name in "${names[@]}"; do
 done
 
 # Three disks: nothing is the default.
-expect_fail "there is no export ''" nbdkit "$PLUGIN" dir=vm --run 'nbdinfo --size "$uri"'
+expect_fail "there are 12 exports and none is the default" nbdkit "$PLUGIN" dir=vm --run 'nbdinfo --size "$uri"'
 stop
 
 # The same with a path that ends in a slash, and from inside.

@@ -20,11 +20,16 @@ static int
 check_base (struct apply *a, struct vd_err *err)
 {
   const struct vd_chain *chain = a->deltas.chain;
+  const struct vd_link *oldest = chain->links[chain->nr_links - 1];
   char *beside = a->base ? NULL : target_descriptor (a->target_name);
   const char *path = a->base ? a->base : beside;
   struct vd_member *m;
   int r = 0;
 
+  /* Such a delta knows of no descriptor: undo files are made like that. */
+  if (path && oldest->descriptor && !vd_link_hint (oldest) &&
+      oldest->descriptor->parent_cid == VD_CID_FRESH)
+    path = NULL;
   if (path) {
     m = vd_family_add (a->deltas.family, path, err);
     if (!m)
@@ -33,8 +38,7 @@ check_base (struct apply *a, struct vd_err *err)
       r = vd_fail (err, VD_USAGE, "%s is not the descriptor of the base",
                    path);
     else
-      r = vd_chain_check_pair (chain->links[chain->nr_links - 1], m->link,
-                               &a->opts, err);
+      r = vd_chain_check_pair (oldest, m->link, &a->opts, err);
   }
   free (beside);
   return r;
@@ -84,6 +88,8 @@ validate (const struct apply *a, struct vd_err *err)
     .stop_at_first_error = true,
     .errors_only = true,
     .allow_dirty = a->opts.allow_dirty,
+    .ignore_cid = a->opts.ignore_cid,
+    .memory = UINT64_C (16) << 20,
   };
   const struct vd_chain *chain = a->deltas.chain;
   size_t i;
@@ -109,8 +115,9 @@ apply_check_space (struct apply *a, struct vd_err *err)
   uint64_t undo = 0;
 
   if (!a->target.is_nbd && !a->target.is_block) {
-    if (vd_apply_new_space (a->deltas.chain, a->target.file, &a->new_space,
-                            err) == -1 ||
+    if (vd_apply_new_space (a->deltas.chain, a->target.file,
+                            target_block_size (a->target_name),
+                            &a->new_space, err) == -1 ||
         target_check_space (a->target_name, a->new_space, "applying",
                             err) == -1)
       return -1;

@@ -134,7 +134,7 @@ make_undo (struct apply *a, struct vd_err *err)
 
   progress_begin (&p, a->progress, "saving",
                   a->plan.data_bytes + a->plan.zero_bytes);
-  if (undo_save (a->deltas.chain, a->target.file, a->undo, progress_update, &p,
+  if (undo_save (a->reader, a->target.file, a->undo, progress_update, &p,
                  &a->undo_kept, err) == -1)
     return -1;
   progress_end (&p, p.total);
@@ -220,6 +220,8 @@ result (const struct apply *a)
       apply_say (a, "done    %s flushed%s, %.2f s",
                  short_size (b, a->plan.data_bytes + a->plan.zero_bytes),
                  a->verify ? " and verified" : "", a->seconds);
+    if (fflush (stdout) == EOF || ferror (stdout))
+      return tool_error ("stdout cannot be written");
     return STATUS_OK;
   }
   fp = out_begin ();
@@ -329,7 +331,11 @@ run (int argc, char **argv)
   while ((c = next_option (&verb_apply, argc, argv, &a.opts)) != -1) {
     switch (c) {
     case OPT_BASE: a.base = optarg; break;
-    case OPT_UNDO: a.undo = optarg; break;
+    case OPT_UNDO:
+      if (*optarg == '\0')
+        return tool_usage (&verb_apply, "--undo needs the name of a file");
+      a.undo = optarg;
+      break;
     case OPT_VERIFY: a.verify = true; break;
     case OPT_DRY_RUN: a.dry_run = true; break;
     case OPT_QUIET: a.quiet = true; break;

@@ -30,7 +30,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
 #include "create.h"
 
 #define CHUNK (UINT64_C (4) << 20) /* a multiple of all grains */

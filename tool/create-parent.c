@@ -22,7 +22,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bytes.h"
 #include "create.h"
 
 /* The directory of a file that may not exist yet, resolved; to be freed. */

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bytes.h"
 #include "create.h"
 #include "json.h"
 

@@ -168,7 +168,7 @@ const struct verb verb_info = {
     "Examples:\n"
     "  vmdkdelta info disk-000002.vmdk\n"
     "  vmdkdelta info --chain disk-000002.vmdk\n"
-    "  vmdkdelta info --json *.vmdk | jq '.[] | .file, .data'\n"
+    "  vmdkdelta info --json disk-00000[12].vmdk | jq '.[].data'\n"
     "  vmdkdelta info --parent-path=/backup/vm1 disk-000002.vmdk\n",
   .short_options = "",
   .long_options = long_options,

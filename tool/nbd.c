@@ -26,8 +26,6 @@
 
 #include <libnbd.h>
 
-#include "bytes.h"
-#include "cleanup.h"
 #include "nbd.h"
 
 #define MAX_CONNECTIONS 64u

@@ -70,16 +70,19 @@ check_lck (const char *name, struct vd_err *err)
   return r;
 }
 
-/* Is it the backing file of a loop device? */
+/* Is it the backing file of a loop device, under whatever name? */
 static int
 check_loop (const char *name, struct vd_err *err)
 {
-  char *real = realpath (name, NULL), path[512], line[4200];
   DIR *dir = opendir ("/sys/block");
+  char path[512], line[4200];
   const struct dirent *d;
+  struct stat st, backing;
   int r = 0;
 
-  while (real && dir && r == 0 && (d = readdir (dir)) != NULL) {
+  if (stat (name, &st) == -1)
+    st.st_ino = 0;
+  while (dir && st.st_ino != 0 && r == 0 && (d = readdir (dir)) != NULL) {
     FILE *fp;
 
     if (snprintf (path, sizeof path, "/sys/block/%s/loop/backing_file",
@@ -90,7 +93,8 @@ check_loop (const char *name, struct vd_err *err)
       continue;
     if (fgets (line, sizeof line, fp)) {
       line[strcspn (line, "\n")] = '\0';
-      if (strcmp (line, real) == 0)
+      if (stat (line, &backing) == 0 && backing.st_ino == st.st_ino &&
+          backing.st_dev == st.st_dev)
         r = vd_fail (err, VD_DENIED,
                      "%s is attached to the loop device /dev/%s: detach it, "
                      "or apply to that device", name, d->d_name);
@@ -99,7 +103,6 @@ check_loop (const char *name, struct vd_err *err)
   }
   if (dir)
     closedir (dir);
-  free (real);
   return r;
 }
 
@@ -169,6 +172,23 @@ check_raw (struct vd_file *file, struct vd_err *err)
                   : magic == VD_MAGIC_QCOW ? "qcow" : "VMDK");
 }
 
+/* A device that is mounted, or part of something larger, cannot be opened
+ * exclusively, not even for reading.
+ */
+static int
+check_claimed (const char *name, struct vd_err *err)
+{
+  const int fd = open (name, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK);
+
+  if (fd == -1 && errno == EBUSY)
+    return vd_fail (err, VD_DENIED, "%s is in use (mounted, or part of an "
+                    "array or volume group, or opened by another program): "
+                    "stop that first", name);
+  if (fd >= 0)
+    close (fd);
+  return 0;
+}
+
 int
 target_open (struct target *target, const char *name, bool write,
              unsigned threads, struct vd_err *err)
@@ -179,14 +199,17 @@ target_open (struct target *target, const char *name, bool write,
   target->is_nbd = nbd_is_uri (name);
   if (target->is_nbd) {
     target->file = nbd_file_open (name, write, threads, err);
-    if (target->file)
-      target->threads = nbd_file_connections (target->file);
-    return target->file ? 0 : -1;
+    if (!target->file || check_raw (target->file, err) == -1) {
+      target_close (target);
+      return -1;
+    }
+    target->threads = nbd_file_connections (target->file);
+    return 0;
   }
 
   target->is_block = stat (name, &st) == 0 && S_ISBLK (st.st_mode);
-  if (!target->is_block &&
-      (check_lck (name, err) == -1 || check_loop (name, err) == -1))
+  if (target->is_block ? check_claimed (name, err) == -1
+      : check_lck (name, err) == -1 || check_loop (name, err) == -1)
     return -1;
   target->file = write ? vd_file_open_rw (name, err) : vd_file_open (name, err);
   if (!target->file)
@@ -204,6 +227,14 @@ target_close (struct target *target)
 {
   vd_file_close (target->file);
   target->file = NULL;
+}
+
+uint64_t
+target_block_size (const char *path)
+{
+  struct statvfs v;
+
+  return statvfs (path, &v) == 0 && v.f_frsize > 0 ? v.f_frsize : 512;
 }
 
 int

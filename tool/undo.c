@@ -10,9 +10,9 @@
  * whole grains back, also the bytes around those that were changed: they are
  * the same before and after.
  *
- * It must never be made twice: the second time the target is changed already.
- * So its CIDs are computed from the deltas and the disk's size, and a file
- * that carries them is kept.
+ * It must not be made again after a run was cut off: the target is changed
+ * already.  A file that is there is looked at, byte by byte, before it is
+ * kept.
  */
 
 #include <errno.h>
@@ -36,67 +36,6 @@ static uint64_t
 grain_size (const struct vd_chain *chain)
 {
   return chain->size <= SMALL_DISK ? SMALL_GRAIN : LARGE_GRAIN;
-}
-
-/* FNV-1a, 64 bits: tells deltas apart, nothing more. */
-static uint64_t
-mix (uint64_t h, uint64_t v)
-{
-  int i;
-
-  for (i = 0; i < 8; ++i) {
-    h ^= v & 0xff;
-    h *= UINT64_C (0x100000001b3);
-    v >>= 8;
-  }
-  return h;
-}
-
-/* What identifies an undo file. */
-static void
-identity (const struct vd_chain *chain, uint32_t *cid, uint32_t *parent_cid)
-{
-  uint64_t h = mix (UINT64_C (0xcbf29ce484222325), chain->size);
-  uint32_t i;
-
-  for (i = 0; i < chain->nr_slots; ++i) {
-    const struct vd_slot *s = &chain->slots[i];
-
-    h = mix (h, s->start);
-    h = mix (h, s->layer);
-    h = mix (h, s->image->file ? s->image->file->size : 0);
-  }
-  for (i = 0; i < chain->nr_links; ++i)
-    if (chain->links[i]->descriptor)
-      h = mix (h, chain->links[i]->descriptor->cid);
-  /* The values above have a meaning of their own. */
-  *cid = (uint32_t) (h & 0x7fffffff) + 1;
-  *parent_cid = (uint32_t) (h >> 32 & 0x7fffffff) + 1;
-}
-
-/* Is the file at path the one that an earlier run made? */
-static int
-check_existing (const struct vd_chain *chain, const char *path,
-                struct vd_err *err)
-{
-  const struct vd_opts opts = { .prefix = "--" };
-  struct vd_link *link = vd_link_open (path, &opts, err);
-  uint32_t cid, parent_cid;
-  int r = 0;
-
-  if (!link) {
-    vd_err_prefix (err, "there is a file already where the undo file would "
-                   "be made: ");
-    return -1;
-  }
-  identity (chain, &cid, &parent_cid);
-  if (!link->descriptor || link->descriptor->cid != cid ||
-      link->descriptor->parent_cid != parent_cid ||
-      link->capacity != chain->size)
-    r = vd_fail (err, VD_USAGE, "%s exists, and is not the undo file of these "
-                 "deltas: give another name", path);
-  vd_link_close (link);
-  return r;
 }
 
 /* The grains that the chain touches, as ranges that rise and do not touch
@@ -216,23 +155,121 @@ save_ranges (const struct vd_chain *chain, struct vd_file *target,
   return r;
 }
 
+/* One range of the target against the undo file and the deltas.  buf has room
+ * for three of them.
+ */
+static int
+check_range (struct vd_reader *undo, struct vd_reader *deltas,
+             struct vd_file *target, uint64_t from, size_t n, uint8_t *buf,
+             struct vd_err *err)
+{
+  struct vd_runs runs = VD_RUNS_INIT (BUFFER / 512 + 2);
+  uint8_t *old = buf, *new = buf + n, *now = buf + 2 * n;
+  const struct vd_base nothing = { .align = 1 };
+  const char *name = vd_reader_get_chain (undo)->links[0]->path;
+  size_t i, len;
+  int r = -1;
+
+  if (vd_reader_map (undo, from, n, false, &runs, err) == -1)
+    goto out;
+  for (i = 0; i < runs.n; ++i)
+    if (runs.run[i].kind == VD_BASE) {
+      vd_fail (err, VD_USAGE, "%s exists, and is not the undo file of these "
+               "deltas (it does not hold byte %" PRIu64 "): give another name",
+               name, runs.run[i].offset);
+      goto out;
+    }
+  runs.n = 0;
+  if (vd_read (undo, &nothing, old, n, from, err) == -1 ||
+      vd_file_pread (target, now, n, from, err) == -1 ||
+      vd_reader_map (deltas, from, n, false, &runs, err) == -1)
+    goto out;
+  memcpy (new, old, n);
+  if (vd_fetch (deltas, &runs, new, from, err) == -1)
+    goto out;
+  for (i = 0; i < n; i += len) {
+    len = n - i < 512 ? n - i : 512;
+    if (memcmp (now + i, old + i, len) != 0 &&
+        memcmp (now + i, new + i, len) != 0) {
+      vd_fail (err, VD_USAGE, "%s exists, but is not the undo file for %s as "
+               "it is now: the sector at byte %" PRIu64 " is neither what was "
+               "saved nor what the deltas make of it.  Give another name",
+               name, target->name, from + i);
+      goto out;
+    }
+  }
+  r = 0;
+ out:
+  vd_runs_free (&runs);
+  return r;
+}
+
+static int
+check_ranges (struct vd_reader *undo, struct vd_reader *deltas,
+              struct vd_file *target, struct vd_err *err)
+{
+  uint8_t *buf = malloc (3 * BUFFER);
+  struct toucher t;
+  uint64_t from, to, n;
+  int r = buf ? 1 : vd_fail (err, VD_NOMEM, "out of memory");
+
+  begin_ranges (&t, vd_reader_get_chain (deltas));
+  while (r == 1 && (r = next_range (&t, &from, &to, err)) == 1)
+    for (; r == 1 && from < to; from += n) {
+      n = to - from < BUFFER ? to - from : BUFFER;
+      if (check_range (undo, deltas, target, from, (size_t) n, buf, err) == -1)
+        r = -1;
+    }
+  end_ranges (&t);
+  free (buf);
+  return r;
+}
+
+/* Can the file at path undo what the deltas do, or have done, to target? */
+static int
+check_existing (struct vd_reader *deltas, struct vd_file *target,
+                const char *path, struct vd_err *err)
+{
+  const struct vd_opts opts = { .prefix = "--" };
+  struct vd_link *link = vd_link_open (path, &opts, err);
+  struct vd_chain *chain = link ? vd_chain_new (&link, 1, &opts, err) : NULL;
+  struct vd_reader *undo
+    = chain ? vd_reader_new (chain, UINT64_C (1) << 20, err) : NULL;
+  int r = -1;
+
+  if (!undo)
+    vd_err_prefix (err, "there is a file already where the undo file would "
+                   "be made: ");
+  else if (chain->size != vd_reader_get_chain (deltas)->size ||
+           chain->has_base)
+    vd_fail (err, VD_USAGE, "%s exists, and is not the undo file of these "
+             "deltas: give another name", path);
+  else
+    r = check_ranges (undo, deltas, target, err);
+  vd_reader_free (undo);
+  vd_chain_free (chain);
+  vd_link_close (link);
+  return r;
+}
+
 int
-undo_save (const struct vd_chain *chain, struct vd_file *target,
+undo_save (struct vd_reader *reader, struct vd_file *target,
            const char *path, vd_progress_fn progress, void *opaque,
            bool *kept, struct vd_err *err)
 {
-  struct vd_writer_opts opts = {
+  const struct vd_chain *chain = vd_reader_get_chain (reader);
+  const struct vd_writer_opts opts = {
     .format = VD_WRITER_SPARSE,
     .capacity = chain->size,
     .grain_size = grain_size (chain),
+    .parent_cid = VD_CID_FRESH,
   };
   struct vd_writer *w;
 
   *kept = access (path, F_OK) == 0;
   if (*kept)
-    return check_existing (chain, path, err);
+    return check_existing (reader, target, path, err);
 
-  identity (chain, &opts.cid, &opts.parent_cid);
   w = vd_writer_open (path, &opts, err);
   if (!w)
     return -1;

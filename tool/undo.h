@@ -12,13 +12,16 @@
 
 #include "vmdkdelta.h"
 
-/* Save what chain will overwrite in target to a new KDMV delta at path, all
- * of it on stable storage when this returns.  If path is there already and is
- * the undo file of the same deltas for a target of the same size, it is kept
- * as it is (*kept is true): an earlier run was cut off after it had made it,
- * and the target may be changed since.  Any other file there is an error.
+/* Save what will be overwritten in target to a new KDMV delta at path, all of
+ * it on stable storage when this returns.
+ *
+ * If path is there already, an earlier run may have been cut off after it had
+ * made it, with the target half changed.  It is kept as it is (*kept is true)
+ * if it fits: it holds all that will be overwritten, and every sector of the
+ * target is what it says, or what the deltas make of that.  Anything else
+ * there is an error.
  */
-extern int undo_save (const struct vd_chain *chain, struct vd_file *target,
+extern int undo_save (struct vd_reader *reader, struct vd_file *target,
                       const char *path, vd_progress_fn progress, void *opaque,
                       bool *kept, struct vd_err *err);
 

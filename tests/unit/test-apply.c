@@ -351,12 +351,12 @@ TEST (new_space_counts_data_over_holes)
     if (kind_of (off) == MK_DATA && off / target.hole_grain % 2 == 1)
       want += 512;
   assert_true (want > 0);
-  assert_int_equal (vd_apply_new_space (disk.chain, &target.file, &bytes,
+  assert_int_equal (vd_apply_new_space (disk.chain, &target.file, 512, &bytes,
                                         &err), 0);
   assert_int_equal (bytes, want);
   /* No holes, or not known to have any. */
   new_target (&target, CAPACITY + SURPLUS, false);
-  assert_int_equal (vd_apply_new_space (disk.chain, &target.file, &bytes,
+  assert_int_equal (vd_apply_new_space (disk.chain, &target.file, 512, &bytes,
                                         &err), 0);
   assert_int_equal (bytes, 0);
   assert_int_equal (target.writes + target.zeros, 0);
