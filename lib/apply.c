@@ -336,6 +336,7 @@ for_each_run (const struct vd_chain *chain,
 }
 
 struct planner {
+  const struct vd_chain *chain;
   struct vd_apply_plan *plan;
   uint64_t data_end, zero_end;  /* of the last run of each */
 };
@@ -345,7 +346,8 @@ plan_run (void *opaque, const struct vd_run *run, struct vd_err *err)
 {
   struct planner *p = opaque;
 
-  (void) err;
+  if (run->kind == VD_DAMAGED)
+    return vd_chain_explain (p->chain, run->slot, run->offset, err);
   if (run->kind == VD_ZERO) {
     p->plan->zero_bytes += run->length;
     p->plan->zero_runs += p->zero_end != run->offset || run->offset == 0;
@@ -363,7 +365,7 @@ int
 vd_apply_plan (const struct vd_chain *chain, struct vd_apply_plan *plan,
                struct vd_err *err)
 {
-  struct planner p = { .plan = plan };
+  struct planner p = { .chain = chain, .plan = plan };
 
   *plan = (struct vd_apply_plan) { .data_bytes = 0 };
   return for_each_run (chain, plan_run, &p, err);

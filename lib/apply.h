@@ -32,7 +32,9 @@ struct vd_apply_plan {
   uint64_t zero_runs;
 };
 
-/* Walk the whole map once and count.  Does I/O on tables. */
+/* Walk the whole map once and count.  Does I/O on tables.  Fails where the map
+ * is damaged.
+ */
 extern int vd_apply_plan (const struct vd_chain *chain,
                           struct vd_apply_plan *plan, struct vd_err *err);
 

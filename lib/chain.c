@@ -38,18 +38,16 @@ static void
 check_modification (const struct vd_link *child, const struct vd_link *parent,
                     const struct vd_log *log)
 {
-  const char *want
-    = vd_descriptor_get (child->descriptor, "ddb.uuid.parentmodification");
-  const char *have
-    = vd_descriptor_get (parent->descriptor, "ddb.uuid.modification");
+  const uint8_t *want = child->id.parent_modified;
+  const uint8_t *have = parent->id.modified;
   static const uint8_t null[16];
-  uint8_t w[16], h[16];
+  char w[VD_UUID_TEXT], h[VD_UUID_TEXT];
 
-  if (want && have && vd_parse_uuid (want, w) && vd_parse_uuid (have, h) &&
-      memcmp (w, null, 16) != 0 && memcmp (h, null, 16) != 0 &&
-      memcmp (w, h, 16) != 0)
+  if (memcmp (want, null, 16) != 0 && memcmp (have, null, 16) != 0 &&
+      memcmp (want, have, 16) != 0)
     vd_warn (log, "%s was changed after %s was made (modification UUID %s, "
-             "expected %s)", parent->path, child->path, have, want);
+             "expected %s)", parent->path, child->path, vd_uuid_text (h, have),
+             vd_uuid_text (w, want));
 }
 
 int
@@ -83,8 +81,7 @@ vd_chain_check_pair (const struct vd_link *child,
              "content %08" PRIx32 "; going on as asked", child->path,
              c->parent_cid, parent->path, p->cid);
   }
-  if (c && p)
-    check_modification (child, parent, &opts->log);
+  check_modification (child, parent, &opts->log);
   if (child->capacity != parent->capacity)
     vd_warn (&opts->log, "%s has %" PRIu64 " bytes, its parent %s has %"
              PRIu64, child->path, child->capacity, parent->path,

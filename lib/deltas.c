@@ -68,7 +68,7 @@ parent_missing (const struct vd_link *link, const struct vd_deltas_opts *how,
   /* fffffffe is the CID of a disk that was never written, and what is given
    * to deltas over a raw base: nothing could be checked anyway.
    */
-  if (link->descriptor->parent_cid == VD_CID_FRESH)
+  if (link->descriptor && link->descriptor->parent_cid == VD_CID_FRESH)
     vd_debug (log, "the base that was given is taken for the parent of %s",
               link->path);
   else

@@ -127,3 +127,20 @@ vd_parse_uuid (const char *text, uint8_t uuid[16])
   }
   return n == 32;
 }
+
+const char *
+vd_uuid_text (char buf[VD_UUID_TEXT], const uint8_t uuid[16])
+{
+  static const char hex[] = "0123456789abcdef";
+  char *p = buf;
+  size_t i;
+
+  for (i = 0; i < 16; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10)
+      *p++ = '-';
+    *p++ = hex[uuid[i] >> 4];
+    *p++ = hex[uuid[i] & 15];
+  }
+  *p = '\0';
+  return buf;
+}

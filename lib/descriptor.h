@@ -93,4 +93,9 @@ extern void vd_descriptor_free (struct vd_descriptor *d);
  */
 extern bool vd_parse_uuid (const char *text, uint8_t uuid[16]);
 
+/* And back; returns buf. */
+#define VD_UUID_TEXT 37
+extern const char *vd_uuid_text (char buf[VD_UUID_TEXT],
+                                 const uint8_t uuid[16]);
+
 #endif /* VD_DESCRIPTOR_H */

@@ -184,7 +184,7 @@ vd_family_resolve (struct vd_family *family, struct vd_member *member,
         return -1;
     }
     else if (m->result == VD_PARENT_UNKNOWN) {
-      if (!m->link->descriptor)
+      if (m->link->role == VD_ROLE_BARE)
         explain_bare (m->link, err);
       else
         vd_fail (err, VD_NOT_FOUND,

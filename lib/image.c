@@ -18,18 +18,21 @@ const struct vd_format *const vd_formats[] = {
   &vd_format_cowd,
   &vd_format_hosted,
   &vd_format_sesparse,
+  &vd_format_vdi,
   NULL
 };
 
 #define HEAD_SIZE 512
 
-/* A descriptor is text: printable, blanks, line ends, and then nothing but
- * NULs.
+/* No descriptor is shorter. */
+#define MIN_TEXT 32u
+
+/* A descriptor is text: printable, blanks, line ends.  A NUL ends it; some
+ * programs leave old text behind that.
  */
 static bool
 looks_like_text (const uint8_t *head, size_t n)
 {
-  static const uint8_t zeros[HEAD_SIZE];
   size_t i;
 
   for (i = 0; i < n && head[i] != 0; ++i) {
@@ -37,7 +40,7 @@ looks_like_text (const uint8_t *head, size_t n)
         head[i] != '\t')
       return false;
   }
-  return i > 0 && (i == n || memcmp (head + i, zeros, n - i) == 0);
+  return (n > 0 && i == n) || i >= MIN_TEXT || (i > 0 && head[0] == '#');
 }
 
 int
@@ -62,8 +65,6 @@ vd_image_probe (struct vd_file *file, enum vd_magic *magic,
   }
   if (n >= 4 && memcmp (head, "vmdk", 4) == 0)
     *magic = VD_MAGIC_UNFINISHED;
-  else if (n >= 0x44 && vd_le32 (head + 0x40) == UINT32_C (0xbeda107f))
-    *magic = VD_MAGIC_VDI;
   else if (n >= 4 && memcmp (head, "QFI\xfb", 4) == 0)
     *magic = VD_MAGIC_QCOW;
   else if (looks_like_text (head, n))

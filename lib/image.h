@@ -31,6 +31,16 @@
 struct vd_checker;
 struct vd_format;
 
+/* How VirtualBox tells images apart and links them; UUIDs in the order of
+ * their text, all zeros = not known.
+ */
+struct vd_identity {
+  uint8_t image[16];
+  uint8_t parent[16];
+  uint8_t modified[16];         /* of the content */
+  uint8_t parent_modified[16];  /* of the parent's, when the child was made */
+};
+
 struct vd_image {
   const struct vd_format *fmt;
   struct vd_file *file;         /* owned; NULL for a ZERO extent */
@@ -47,6 +57,10 @@ struct vd_image {
   /* An embedded text descriptor, in bytes; length 0: there is none. */
   uint64_t descriptor_offset;
   uint64_t descriptor_length;
+
+  /* A VDI needs no descriptor: it holds its own identity. */
+  bool linked_by_uuid;
+  struct vd_identity id;
 };
 
 /* A fresh image may not be larger than this: 2^62 bytes, so that sums of two
@@ -110,6 +124,7 @@ extern const struct vd_format *const vd_formats[];
 extern const struct vd_format vd_format_cowd;
 extern const struct vd_format vd_format_hosted;
 extern const struct vd_format vd_format_sesparse;
+extern const struct vd_format vd_format_vdi;
 extern const struct vd_format vd_format_flat;
 extern const struct vd_format vd_format_zero;
 
@@ -118,7 +133,6 @@ enum vd_magic {
   VD_MAGIC_SPARSE,              /* *fmt is set */
   VD_MAGIC_TEXT,                /* a text descriptor, perhaps */
   VD_MAGIC_UNFINISHED,          /* lower-case "vmdk": never finalised */
-  VD_MAGIC_VDI,                 /* a VirtualBox VDI */
   VD_MAGIC_QCOW,                /* a QEMU qcow image */
   VD_MAGIC_NONE,                /* flat data, or anything */
 };

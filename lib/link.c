@@ -94,17 +94,55 @@ read_descriptor (struct vd_file *file, uint64_t offset, uint64_t length,
                               err);
 }
 
+static bool
+is_null (const uint8_t uuid[16])
+{
+  static const uint8_t null[16];
+
+  return memcmp (uuid, null, sizeof null) == 0;
+}
+
+/* VirtualBox's keys.  What is not a UUID is left null, but for the parent's:
+ * that would make a child a base.
+ */
+static int
+get_identity (const struct vd_descriptor *d, const char *name,
+              struct vd_identity *id, struct vd_err *err)
+{
+  const struct {
+    const char *key;
+    uint8_t *uuid;
+  } keys[] = {
+    { "ddb.uuid.image", id->image },
+    { "ddb.uuid.parent", id->parent },
+    { "ddb.uuid.modification", id->modified },
+    { "ddb.uuid.parentmodification", id->parent_modified },
+  };
+  const char *text;
+  size_t i;
+
+  for (i = 0; i < sizeof keys / sizeof keys[0]; ++i) {
+    text = vd_descriptor_get (d, keys[i].key);
+    if (!text || !*text || vd_parse_uuid (text, keys[i].uuid))
+      continue;
+    memset (keys[i].uuid, 0, 16);
+    if (i == 1)
+      return vd_fail (err, VD_CORRUPT, "%s: ddb.uuid.parent '%.80s' is not a "
+                      "UUID, so its parent cannot be looked for", name, text);
+  }
+  return 0;
+}
+
 /* A child says so by parentCID, or, if VirtualBox wrote it, by a UUID only. */
 static enum vd_role
-role_of (const struct vd_descriptor *d, const char *name,
-         const struct vd_log *log)
+role_of (const struct vd_descriptor *d, const struct vd_identity *id,
+         const char *name, const struct vd_log *log)
 {
-  const char *uuid = vd_descriptor_get (d, "ddb.uuid.parent");
   const char *hint = vd_descriptor_get (d, "parentfilenamehint");
 
   if (d->parent_cid != VD_NO_PARENT)
     return VD_ROLE_CHILD;
-  if (uuid && uuid[strspn (uuid, "{}0-")] != '\0')
+  if (!is_null (id->parent))
     return VD_ROLE_CHILD;
   if (hint)
     vd_warn (log, "%s: parentCID is ffffffff (no parent); its "
@@ -165,6 +203,11 @@ open_extent (const struct vd_link *link, const struct vd_extent_line *e,
   if (!image)
     return NULL;
   file = NULL;
+  if (image->linked_by_uuid) {
+    vd_fail (err, VD_NOT_FORMAT, "%s is a %s, which cannot be an extent",
+             image->file->name, image->fmt->name);
+    return NULL;
+  }
   if (image->capacity < e->length) {
     vd_fail (err, VD_MISMATCH,
              "%s: extent has room for %" PRIu64 " sectors, the descriptor %s "
@@ -228,6 +271,12 @@ read_sparse (struct vd_link *link, const struct vd_opts *opts,
   const struct vd_descriptor *d;
   bool empty = false;
 
+  if (image->linked_by_uuid) {
+    link->id = image->id;
+    link->role = is_null (link->id.parent) ? VD_ROLE_BASE : VD_ROLE_CHILD;
+    link->capacity = image->capacity;
+    return 0;
+  }
   if (image->descriptor_length > 0 && image->capacity > 0 &&
       is_empty (image, &empty, err) == -1)
     return -1;
@@ -243,7 +292,9 @@ read_sparse (struct vd_link *link, const struct vd_opts *opts,
   if (!d)
     return -1;
   link->embedded = true;
-  link->role = role_of (d, name, &opts->log);
+  if (get_identity (d, name, &link->id, err) == -1)
+    return -1;
+  link->role = role_of (d, &link->id, name, &opts->log);
   link->capacity = d->capacity;
   if (image->capacity == 0)     /* it names other files */
     return 0;
@@ -275,10 +326,6 @@ explain_foreign (const struct vd_file *file, enum vd_magic magic,
     return vd_fail (err, VD_NOT_FORMAT,
                     "%s was never finished by its writer (magic \"vmdk\" "
                     "instead of \"KDMV\"): make it again", file->name);
-  case VD_MAGIC_VDI:
-    return vd_fail (err, VD_UNSUPPORTED,
-                    "%s is a VirtualBox VDI, which is not supported yet",
-                    file->name);
   case VD_MAGIC_QCOW:
     return vd_fail (err, VD_NOT_FORMAT, "%s is a qcow image, not a VMDK",
                     file->name);
@@ -328,7 +375,9 @@ vd_link_read (struct vd_file *given, const char *path,
     link->descriptor = read_descriptor (file, 0, file->size, opts, err);
     if (!link->descriptor)
       return NULL;
-    link->role = role_of (link->descriptor, path, &opts->log);
+    if (get_identity (link->descriptor, path, &link->id, err) == -1)
+      return NULL;
+    link->role = role_of (link->descriptor, &link->id, path, &opts->log);
     link->capacity = link->descriptor->capacity;
     break;
   default:

@@ -12,6 +12,7 @@
  *     itself, whatever name the descriptor gives (files get renamed).  The
  *     descriptor's sector count is the size; the header's may be rounded up;
  *   - a KDMV file of capacity 0, whose embedded descriptor names the extents;
+ *   - a VirtualBox VDI, which needs no descriptor;
  *   - a bare extent (-delta.vmdk, -sesparse.vmdk, one piece of a split disk):
  *     data without a descriptor.
  *
@@ -47,6 +48,7 @@ struct vd_link {
   bool loaded;                  /* the extents are open */
   struct vd_piece *pieces;
   size_t nr_pieces;
+  struct vd_identity id;        /* UUIDs of VDI and of VirtualBox's VMDKs */
   dev_t dev;                    /* identity of the file at path */
   ino_t ino;
 

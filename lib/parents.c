@@ -91,7 +91,7 @@ try_name (struct search *s, const char *name, struct vd_err *err)
       s->other_err = e;
     return 0;
   }
-  if (!link->descriptor) {
+  if (link->role == VD_ROLE_BARE) {
     if (s->other_err.code == VD_OK)
       vd_fail (&s->other_err, VD_MISMATCH,
                "%s is the data of a disk (a bare %s extent), not its "
@@ -263,22 +263,29 @@ find_by_hint (const struct vd_link *child, const char *hint,
   return 0;
 }
 
+static bool
+is_null (const uint8_t uuid[16])
+{
+  static const uint8_t null[16];
+
+  return memcmp (uuid, null, sizeof null) == 0;
+}
+
 /* Both kinds of link in one child must lead to the same image. */
 static int
 check_both (const struct vd_link *child, const struct vd_link *parent,
-            const uint8_t uuid[16], struct vd_err *err)
+            struct vd_err *err)
 {
-  const char *text
-    = vd_descriptor_get (parent->descriptor, "ddb.uuid.image");
-  uint8_t have[16];
+  char want[VD_UUID_TEXT], have[VD_UUID_TEXT];
 
-  if (!text || !vd_parse_uuid (text, have) || memcmp (have, uuid, 16) == 0)
+  if (is_null (parent->id.image) || is_null (child->id.parent) ||
+      memcmp (parent->id.image, child->id.parent, 16) == 0)
     return 0;
   return vd_fail (err, VD_MISMATCH,
                   "%s has two parents: its hint leads to %s with UUID {%s}, "
                   "but its ddb.uuid.parent is {%s}", child->path,
-                  parent->path, text,
-                  vd_descriptor_get (child->descriptor, "ddb.uuid.parent"));
+                  parent->path, vd_uuid_text (have, parent->id.image),
+                  vd_uuid_text (want, child->id.parent));
 }
 
 int
@@ -286,34 +293,24 @@ vd_find_parent (const struct vd_link *child, const struct vd_opts *opts,
                 enum vd_parent *result, struct vd_link **parent,
                 struct vd_err *err)
 {
-  static const uint8_t null[16];
-  const char *hint = vd_link_hint (child), *text;
-  uint8_t uuid[16];
-  bool by_uuid;
+  const char *hint = vd_link_hint (child);
 
   *parent = NULL;
   *result = child->role == VD_ROLE_BASE ? VD_PARENT_NONE : VD_PARENT_UNKNOWN;
   if (child->role != VD_ROLE_CHILD)
     return 0;
 
-  text = vd_descriptor_get (child->descriptor, "ddb.uuid.parent");
-  if (text && *text && !vd_parse_uuid (text, uuid))
-    return vd_fail (err, VD_CORRUPT, "%s: ddb.uuid.parent '%.80s' is not a "
-                    "UUID, so its parent cannot be looked for", child->path,
-                    text);
-  by_uuid = text && *text && memcmp (uuid, null, sizeof uuid) != 0;
-
   if (hint && child->descriptor->parent_cid != VD_NO_PARENT) {
     if (find_by_hint (child, hint, opts, parent, err) == -1)
       return -1;
-    if (by_uuid && check_both (child, *parent, uuid, err) == -1) {
+    if (check_both (child, *parent, err) == -1) {
       vd_link_close (*parent);
       *parent = NULL;
       return -1;
     }
   }
-  else if (by_uuid) {
-    if (vd_find_by_uuid (child, uuid, opts, parent, err) == -1)
+  else if (!is_null (child->id.parent)) {
+    if (vd_find_by_uuid (child, opts, parent, err) == -1)
       return -1;
   }
   else

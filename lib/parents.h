@@ -52,7 +52,6 @@ extern const char *vd_link_hint (const struct vd_link *link);
 
 /* Inside the library: the search by UUID. */
 extern int vd_find_by_uuid (const struct vd_link *child,
-                            const uint8_t uuid[16],
                             const struct vd_opts *opts,
                             struct vd_link **parent, struct vd_err *err);
 

@@ -19,21 +19,10 @@
 
 struct uuid_search {
   const struct vd_link *child;
-  const uint8_t *uuid;
   const struct vd_opts *opts;
   struct vd_link *found;
   unsigned looked_at;
 };
-
-static bool
-has_uuid (const struct vd_link *link, const uint8_t uuid[16])
-{
-  const char *text = link->descriptor
-    ? vd_descriptor_get (link->descriptor, "ddb.uuid.image") : NULL;
-  uint8_t have[16];
-
-  return text && vd_parse_uuid (text, have) && memcmp (have, uuid, 16) == 0;
-}
 
 static struct vd_link *
 read_entry (int dir, const char *name, const char *path,
@@ -62,12 +51,13 @@ try_file (void *opaque, int dir, const char *name, const char *path,
   const struct vd_opts quiet = { .allow_dirty = true };
   struct vd_err ignored;
   struct vd_link *link = read_entry (dir, name, path, &quiet, &ignored);
+  char text[VD_UUID_TEXT];
   bool same, known;
 
   if (!link)
     return 0;
   s->looked_at++;
-  same = has_uuid (link, s->uuid) &&
+  same = memcmp (link->id.image, s->child->id.parent, 16) == 0 &&
     !(link->ino == s->child->ino && link->dev == s->child->dev);
   known = s->found && s->found->ino == link->ino && s->found->dev == link->dev;
   vd_link_close (link);
@@ -78,21 +68,20 @@ try_file (void *opaque, int dir, const char *name, const char *path,
     return vd_fail (err, VD_MISMATCH,
                     "UUID {%s}, the parent of %s, is carried by both %s and "
                     "%s (a copy keeps the UUID): move one of them away",
-                    vd_descriptor_get (s->child->descriptor,
-                                       "ddb.uuid.parent"),
+                    vd_uuid_text (text, s->child->id.parent),
                     s->child->path, s->found->path, path);
   s->found = read_entry (dir, name, path, s->opts, err);
   return s->found ? 0 : -1;
 }
 
 int
-vd_find_by_uuid (const struct vd_link *child, const uint8_t uuid[16],
-                 const struct vd_opts *opts, struct vd_link **parent,
-                 struct vd_err *err)
+vd_find_by_uuid (const struct vd_link *child, const struct vd_opts *opts,
+                 struct vd_link **parent, struct vd_err *err)
 {
-  struct uuid_search s = { .child = child, .uuid = uuid, .opts = opts };
+  struct uuid_search s = { .child = child, .opts = opts };
   const char *dir = vd_places_dir (child->places);
   const char *slash = strrchr (dir, '/');
+  char text[VD_UUID_TEXT];
   size_t i;
   int r = vd_dir_scan (dir, try_file, &s, err);
 
@@ -109,7 +98,7 @@ vd_find_by_uuid (const struct vd_link *child, const uint8_t uuid[16],
                  "%s is a VirtualBox differencing image of {%s}; none of the "
                  "%u images in %s%s has that UUID: copy the parent there, or "
                  "name its directory with %sparent-path", child->path,
-                 vd_descriptor_get (child->descriptor, "ddb.uuid.parent"),
+                 vd_uuid_text (text, child->id.parent),
                  s.looked_at, dir,
                  opts->nr_dirs > 0 ? " and the directories named" : "",
                  vd_opts_prefix (opts));

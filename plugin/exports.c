@@ -150,7 +150,8 @@ add_file (void *opaque, int dir, const char *name, const char *path,
   enum vd_magic magic;
   struct vd_err why;
 
-  if (!has_suffix (name, ".vmdk") || is_flat_name (name))
+  if ((!has_suffix (name, ".vmdk") && !has_suffix (name, ".vdi")) ||
+      is_flat_name (name))
     return 0;
   file = vd_dir_open (dir, name, path, &why);
   if (!file || vd_image_probe (file, &magic, &fmt, &why) == -1) {
@@ -167,7 +168,7 @@ add_file (void *opaque, int dir, const char *name, const char *path,
     vd_warn (&e->opts.log, "not an export: %s", why.msg);
     return 0;
   }
-  if (!link->descriptor) {      /* a bare extent of some disk */
+  if (link->role == VD_ROLE_BARE) { /* an extent of some disk */
     vd_link_close (link);
     return 0;
   }

@@ -38,14 +38,14 @@ refuse 'a.vmdk' a.vmdk
 refuse 'a-delta.vmdk' a-delta.vmdk
 for subformat in monolithicSparse streamOptimized; do
     qemu-img convert -f raw -O vmdk -o subformat=$subformat good $subformat.vmdk
-    refuse "$subformat.vmdk is a sparse VMDK" $subformat.vmdk
+    refuse "$subformat.vmdk is a sparse image" $subformat.vmdk
 done
 "$MKIMAGE" make sesparse se.vmdk --capacity=1M
-refuse 'se.vmdk is a sparse VMDK' se.vmdk
+refuse 'se.vmdk is a sparse image' se.vmdk
 qemu-img convert -f raw -O qcow2 good q.qcow2
 refuse 'q.qcow2 is a qcow image' q.qcow2
 qemu-img convert -f raw -O vdi good d.vdi
-refuse 'd.vdi is a VDI image' d.vdi
+refuse 'd.vdi is a sparse image' d.vdi
 mkdir dir
 refuse 'dir' dir
 refuse 'none.raw.*No such file' none.raw

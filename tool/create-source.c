@@ -105,16 +105,17 @@ open_local (struct source *s, const struct vd_opts *opts, struct vd_err *err)
   if (!s->file || vd_image_probe (s->file, &magic, &fmt, err) == -1)
     return -1;
 
-  if (magic == VD_MAGIC_QCOW || magic == VD_MAGIC_VDI)
+  if (magic == VD_MAGIC_QCOW)
     return vd_fail (err, VD_UNSUPPORTED,
-                    "%s is not a raw disk but a %s image: serve it "
-                    "(qemu-nbd -r) and give the URI", s->name,
-                    magic == VD_MAGIC_VDI ? "VDI" : "qcow");
+                    "%s is not a raw disk but a qcow image: serve it "
+                    "(qemu-nbd -r) and give the URI", s->name);
   if (magic == VD_MAGIC_UNFINISHED && ends_with (s->name, ".vmdk"))
     return vd_fail (err, VD_NOT_FORMAT, "%s was never finished by its writer",
                     s->name);
   if ((magic == VD_MAGIC_SPARSE || magic == VD_MAGIC_TEXT) &&
-      ends_with (s->name, ".vmdk") && !ends_with (s->name, "-flat.vmdk")) {
+      (ends_with (s->name, ".vdi") ||
+       (ends_with (s->name, ".vmdk") &&
+        !ends_with (s->name, "-flat.vmdk")))) {
     vd_file_close (s->file);
     s->file = NULL;
     return open_chain (s, opts, err);

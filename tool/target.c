@@ -158,18 +158,16 @@ check_raw (struct vd_file *file, struct vd_err *err)
                     strstr (text, "RW ") ? strstr (text, "RW ") : text);
   case VD_MAGIC_SPARSE:
     return vd_fail (err, VD_USAGE,
-                    "%s is a sparse VMDK (%s): only raw and flat targets can "
+                    "%s is a sparse image (%s): only raw and flat targets can "
                     "be written; convert it first", file->name, fmt->name);
   case VD_MAGIC_UNFINISHED:
-  case VD_MAGIC_VDI:
   case VD_MAGIC_QCOW:
     break;
   }
   return vd_fail (err, VD_USAGE,
                   "%s is a %s image: only raw and flat targets can be "
                   "written; convert it first", file->name,
-                  magic == VD_MAGIC_VDI ? "VDI"
-                  : magic == VD_MAGIC_QCOW ? "qcow" : "VMDK");
+                  magic == VD_MAGIC_QCOW ? "qcow" : "VMDK");
 }
 
 /* A device that is mounted, or part of something larger, cannot be opened

@@ -1,0 +1,319 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* VDI: VirtualBox's own disk image; bases and differencing images.
+ *
+ *   0x000   64 bytes of text, never to be tested
+ *   0x040   signature, version, then the header
+ *   map     u32 for each block of the disk: 0xffffffff free (ask the parent;
+ *           zeros in a base), 0xfffffffe zeros, else the number of the block
+ *           in the data area
+ *   data    blocks, each with cbBlockExtra bytes in front
+ *
+ * Images are linked by UUID: uuidLinkage is uuidCreate of the parent.  Whether
+ * an image is a child says uuidLinkage, not its type.
+ *
+ * Facts from VirtualBox's sources (VDICore.h) and from images that it made.
+ */
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "tables.h"
+
+#define SIGNATURE UINT32_C (0xbeda107f)
+
+#define ENTRY_FREE UINT32_C (0xffffffff)
+#define ENTRY_ZERO UINT32_C (0xfffffffe)
+
+/* Header sizes that can be: from the first field behind the version. */
+#define MIN_HEADER 0x180u
+#define MAX_HEADER 65536u
+
+#define MIN_BLOCK UINT32_C (4096)
+#define MAX_BLOCK (UINT32_C (256) << 20)
+
+#define MAP_CHUNK 4096u         /* entries read at a time */
+
+enum vdi_type { TYPE_NORMAL = 1, TYPE_FIXED, TYPE_UNDO, TYPE_DIFF };
+
+struct vdi_image {
+  struct vd_image image;
+  uint64_t map_offset;
+  uint64_t data_offset;
+  uint64_t block_size;          /* of the disk */
+  uint64_t stored_size;         /* the same with what stands in front */
+  uint64_t extra;
+  uint64_t nr_stored;           /* blocks that the file has, also a cut one */
+};
+
+static inline const struct vdi_image *
+get (const struct vd_image *image)
+{
+  return (const struct vdi_image *) image;
+}
+
+static bool
+vdi_probe (const uint8_t *head, size_t n)
+{
+  return n >= 0x48 && vd_le32 (head + 0x40) == SIGNATURE;
+}
+
+/* On disk: u32, u16, u16 little-endian, then 8 bytes; here in the order of
+ * its text.
+ */
+static void
+get_uuid (const uint8_t *p, uint8_t uuid[16])
+{
+  static const uint8_t order[8] = { 3, 2, 1, 0, 5, 4, 7, 6 };
+  size_t i;
+
+  for (i = 0; i < 8; ++i)
+    uuid[i] = p[order[i]];
+  memcpy (uuid + 8, p + 8, 8);
+}
+
+static bool
+is_null (const uint8_t uuid[16])
+{
+  static const uint8_t null[16];
+
+  return memcmp (uuid, null, sizeof null) == 0;
+}
+
+/* Fields as they stand in the header, of either version. */
+struct header {
+  uint32_t version, type, flags, block_size, extra, nr_blocks;
+  uint64_t map_offset, data_offset, disk_size, end;
+};
+
+static int
+decode_header (const uint8_t *h, const char *name, struct header *f,
+               struct vd_identity *id, struct vd_err *err)
+{
+  f->version = vd_le32 (h + 0x44);
+  if (f->version >> 16 == 1) {
+    const uint32_t size = vd_le32 (h + 0x48);
+
+    if (size < MIN_HEADER || size > MAX_HEADER)
+      return vd_fail (err, VD_CORRUPT,
+                      "%s: the VDI header has %" PRIu32 " bytes (byte 0x48); "
+                      "allowed are %u to %u", name, size, MIN_HEADER,
+                      MAX_HEADER);
+    f->end = 0x48 + (uint64_t) size;
+    f->type = vd_le32 (h + 0x4c);
+    f->flags = vd_le32 (h + 0x50);
+    f->map_offset = vd_le32 (h + 0x154);
+    f->data_offset = vd_le32 (h + 0x158);
+    f->disk_size = vd_le64 (h + 0x170);
+    f->block_size = vd_le32 (h + 0x178);
+    f->extra = vd_le32 (h + 0x17c);
+    f->nr_blocks = vd_le32 (h + 0x180);
+    get_uuid (h + 0x188, id->image);
+    get_uuid (h + 0x198, id->modified);
+    get_uuid (h + 0x1a8, id->parent);
+    get_uuid (h + 0x1b8, id->parent_modified);
+    return 0;
+  }
+  if (f->version >> 16 == 0) {
+    f->type = vd_le32 (h + 0x48);
+    f->flags = vd_le32 (h + 0x4c);
+    f->disk_size = vd_le64 (h + 0x160);
+    f->block_size = vd_le32 (h + 0x168);
+    f->nr_blocks = vd_le32 (h + 0x16c);
+    get_uuid (h + 0x174, id->image);
+    get_uuid (h + 0x184, id->modified);
+    get_uuid (h + 0x194, id->parent);
+    f->end = f->map_offset = 0x1a4;
+    f->data_offset = f->map_offset + (uint64_t) f->nr_blocks * 4;
+    return 0;
+  }
+  return vd_fail (err, VD_UNSUPPORTED,
+                  "%s: VDI version %" PRIu32 ".%" PRIu32 " (byte 0x44) is not "
+                  "supported, only 0.x and 1.x", name, f->version >> 16,
+                  f->version & 0xffff);
+}
+
+static int
+check_header (const struct header *f, const struct vd_file *file,
+              const struct vd_identity *id, struct vd_err *err)
+{
+  const char *name = file->name;
+
+  if (f->type < TYPE_NORMAL || f->type > TYPE_DIFF)
+    return vd_fail (err, VD_UNSUPPORTED,
+                    "%s: VDI type %" PRIu32 " is not supported, only 1 to 4",
+                    name, f->type);
+  if ((f->type == TYPE_DIFF || f->type == TYPE_UNDO) && is_null (id->parent))
+    return vd_fail (err, VD_CORRUPT, "%s is a differencing image (type %"
+                    PRIu32 ") but names no parent", name, f->type);
+  if (f->block_size < MIN_BLOCK || f->block_size > MAX_BLOCK ||
+      !vd_is_power_of_2 (f->block_size))
+    return vd_fail (err, VD_CORRUPT,
+                    "%s: VDI block size is %" PRIu32 "; allowed is a power of "
+                    "two from %" PRIu32 " to %" PRIu32, name, f->block_size,
+                    MIN_BLOCK, MAX_BLOCK);
+  if (f->extra > MAX_BLOCK || (f->extra & (f->extra - 1)) != 0)
+    return vd_fail (err, VD_CORRUPT,
+                    "%s: extra block size %" PRIu32 " is not valid; allowed "
+                    "is 0 or a power of two to %" PRIu32, name, f->extra,
+                    MAX_BLOCK);
+  if (f->disk_size == 0 ||
+      f->disk_size > (uint64_t) f->nr_blocks * f->block_size)
+    return vd_fail (err, VD_CORRUPT,
+                    "%s: the disk has %" PRIu64 " bytes, but the map %" PRIu32
+                    " blocks of %" PRIu32, name, f->disk_size, f->nr_blocks,
+                    f->block_size);
+  if (f->map_offset < f->end ||
+      f->map_offset + (uint64_t) f->nr_blocks * 4 > file->size)
+    return vd_fail (err, f->map_offset < f->end ? VD_CORRUPT : VD_TRUNCATED,
+                    "%s: block map of %" PRIu32 " entries at byte %" PRIu64
+                    " is outside of the file; allowed is byte %" PRIu64
+                    " up to its end at byte %" PRIu64, name, f->nr_blocks,
+                    f->map_offset, f->end, file->size);
+  if (f->data_offset < f->map_offset + (uint64_t) f->nr_blocks * 4)
+    return vd_fail (err, VD_CORRUPT,
+                    "%s: the data begins at byte %" PRIu64 ", in the block "
+                    "map, which ends at byte %" PRIu64, name, f->data_offset,
+                    f->map_offset + (uint64_t) f->nr_blocks * 4);
+  return 0;
+}
+
+static int
+vdi_open (struct vd_file *file, const struct vd_opts *opts,
+          struct vd_image **image, struct vd_err *err)
+{
+  CLEANUP_FREE struct vdi_image *vdi = calloc (1, sizeof *vdi);
+  uint8_t h[VD_SECTOR];
+  struct header f = { .extra = 0 };
+  const size_t n = (size_t) vd_min (file->size, sizeof h);
+
+  if (!vdi)
+    return vd_fail_nomem (err);
+  memset (h, 0, sizeof h);
+  if (n < 0x1d8)
+    return vd_fail (err, VD_TRUNCATED, "%s: a VDI header has 472 bytes, the "
+                    "file has %" PRIu64, file->name, file->size);
+  if (vd_file_pread (file, h, n, 0, err) == -1 ||
+      decode_header (h, file->name, &f, &vdi->image.id, err) == -1 ||
+      check_header (&f, file, &vdi->image.id, err) == -1)
+    return -1;
+
+  if (f.type == TYPE_NORMAL && !is_null (vdi->image.id.parent))
+    vd_warn (&opts->log, "%s: its type is 'normal', but it has a parent; "
+             "using the parent", file->name);
+  vdi->image.capacity = f.disk_size;
+  vdi->image.grain_size = f.block_size;
+  vdi->image.tables_size = (uint64_t) f.nr_blocks * f.block_size;
+  vdi->image.version = f.version;
+  vdi->image.flags = f.flags;
+  vdi->image.linked_by_uuid = true;
+  vdi->map_offset = f.map_offset;
+  vdi->data_offset = f.data_offset;
+  vdi->block_size = f.block_size;
+  vdi->extra = f.extra;
+  vdi->stored_size = (uint64_t) f.block_size + f.extra;
+  if (file->size > f.data_offset)
+    vdi->nr_stored = vd_div_up (file->size - f.data_offset, vdi->stored_size);
+  *image = (struct vd_image *) VD_TAKE (vdi);
+  return 0;
+}
+
+static struct vd_entry
+judge (const struct vd_image *image, uint64_t block, uint32_t raw,
+       struct vd_err *err)
+{
+  const struct vdi_image *vdi = get (image);
+
+  if (raw == ENTRY_FREE)
+    return (struct vd_entry) { .kind = VD_BASE };
+  if (raw == ENTRY_ZERO)
+    return (struct vd_entry) { .kind = VD_ZERO };
+  if (raw < vdi->nr_stored)
+    return (struct vd_entry) {
+      .kind = VD_DATA,
+      .where = vdi->data_offset + raw * vdi->stored_size + vdi->extra,
+    };
+  if (err)
+    vd_fail (err, VD_TRUNCATED,
+             "%s: block %" PRIu64 " is stored at %" PRIu32 ", but the file "
+             "has only %" PRIu64 " blocks", image->file->name, block, raw,
+             vdi->nr_stored);
+  return (struct vd_entry) { .kind = VD_DAMAGED };
+}
+
+static int
+vdi_map (const struct vd_image *image, uint64_t offset, uint64_t length,
+         const struct vd_out *out, struct vd_err *err)
+{
+  const struct vdi_image *vdi = get (image);
+  const uint64_t end = offset + length;
+  uint8_t buf[MAP_CHUNK * 4];
+  size_t i, n;
+  int r;
+
+  while (offset < end) {
+    const uint64_t first = offset / vdi->block_size;
+
+    n = (size_t) vd_min (vd_div_up (end, vdi->block_size) - first, MAP_CHUNK);
+    if (vd_file_pread (image->file, buf, n * 4, vdi->map_offset + first * 4,
+                       err) == -1)
+      return -1;
+    for (i = 0; i < n; ++i) {
+      const uint64_t start = (first + i) * vdi->block_size;
+      const uint64_t to = vd_min (start + vdi->block_size, end);
+      const struct vd_entry e
+        = judge (image, first + i, vd_le32 (buf + i * 4), NULL);
+
+      if (e.kind == VD_DATA)
+        r = vd_emit_data (image, out, offset, to - offset,
+                          e.where + (offset - start), err);
+      else
+        r = vd_emit (out, e.kind, offset, to - offset, 0, err);
+      if (r != 0)
+        return r == 1 ? 0 : -1;
+      offset = to;
+    }
+  }
+  return 0;
+}
+
+static int
+vdi_explain (const struct vd_image *image, uint64_t offset,
+             struct vd_err *err)
+{
+  const struct vdi_image *vdi = get (image);
+  const uint64_t block = offset / vdi->block_size;
+  struct vd_entry e;
+  uint8_t raw[4];
+
+  if (vd_file_pread (image->file, raw, sizeof raw,
+                     vdi->map_offset + block * 4, err) == -1)
+    return -1;
+  e = judge (image, block, vd_le32 (raw), err);
+  if (e.kind == VD_DAMAGED)
+    return -1;
+  return vd_fail (err, VD_TRUNCATED,
+                  "%s: block %" PRIu64 " is at byte %" PRIu64 " and has %"
+                  PRIu64 " bytes, but the file ends at byte %" PRIu64
+                  ": it is truncated", image->file->name, block, e.where,
+                  vdi->block_size, image->file->size);
+}
+
+static void
+vdi_close (struct vd_image *image)
+{
+  free (image);
+}
+
+const struct vd_format vd_format_vdi = {
+  .name = "VDI",
+  .long_name = "VDI (VirtualBox)",
+  .probe = vdi_probe,
+  .open = vdi_open,
+  .map = vdi_map,
+  .explain = vdi_explain,
+  .close = vdi_close,
+};
