@@ -40,10 +40,9 @@ check_modification (const struct vd_link *child, const struct vd_link *parent,
 {
   const uint8_t *want = child->id.parent_modified;
   const uint8_t *have = parent->id.modified;
-  static const uint8_t null[16];
   char w[VD_UUID_TEXT], h[VD_UUID_TEXT];
 
-  if (memcmp (want, null, 16) != 0 && memcmp (have, null, 16) != 0 &&
+  if (!vd_uuid_is_null (want) && !vd_uuid_is_null (have) &&
       memcmp (want, have, 16) != 0)
     vd_warn (log, "%s was changed after %s was made (modification UUID %s, "
              "expected %s)", parent->path, child->path, vd_uuid_text (h, have),

@@ -94,14 +94,6 @@ read_descriptor (struct vd_file *file, uint64_t offset, uint64_t length,
                               err);
 }
 
-static bool
-is_null (const uint8_t uuid[16])
-{
-  static const uint8_t null[16];
-
-  return memcmp (uuid, null, sizeof null) == 0;
-}
-
 /* VirtualBox's keys.  What is not a UUID is left null, but for the parent's:
  * that would make a child a base.
  */
@@ -142,7 +134,7 @@ role_of (const struct vd_descriptor *d, const struct vd_identity *id,
 
   if (d->parent_cid != VD_NO_PARENT)
     return VD_ROLE_CHILD;
-  if (!is_null (id->parent))
+  if (!vd_uuid_is_null (id->parent))
     return VD_ROLE_CHILD;
   if (hint)
     vd_warn (log, "%s: parentCID is ffffffff (no parent); its "
@@ -273,7 +265,7 @@ read_sparse (struct vd_link *link, const struct vd_opts *opts,
 
   if (image->linked_by_uuid) {
     link->id = image->id;
-    link->role = is_null (link->id.parent) ? VD_ROLE_BASE : VD_ROLE_CHILD;
+    link->role = vd_uuid_is_null (link->id.parent) ? VD_ROLE_BASE : VD_ROLE_CHILD;
     link->capacity = image->capacity;
     return 0;
   }

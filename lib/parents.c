@@ -263,14 +263,6 @@ find_by_hint (const struct vd_link *child, const char *hint,
   return 0;
 }
 
-static bool
-is_null (const uint8_t uuid[16])
-{
-  static const uint8_t null[16];
-
-  return memcmp (uuid, null, sizeof null) == 0;
-}
-
 /* Both kinds of link in one child must lead to the same image. */
 static int
 check_both (const struct vd_link *child, const struct vd_link *parent,
@@ -278,7 +270,7 @@ check_both (const struct vd_link *child, const struct vd_link *parent,
 {
   char want[VD_UUID_TEXT], have[VD_UUID_TEXT];
 
-  if (is_null (parent->id.image) || is_null (child->id.parent) ||
+  if (vd_uuid_is_null (parent->id.image) || vd_uuid_is_null (child->id.parent) ||
       memcmp (parent->id.image, child->id.parent, 16) == 0)
     return 0;
   return vd_fail (err, VD_MISMATCH,
@@ -309,7 +301,7 @@ vd_find_parent (const struct vd_link *child, const struct vd_opts *opts,
       return -1;
     }
   }
-  else if (!is_null (child->id.parent)) {
+  else if (!vd_uuid_is_null (child->id.parent)) {
     if (vd_find_by_uuid (child, opts, parent, err) == -1)
       return -1;
   }

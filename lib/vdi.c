@@ -75,14 +75,6 @@ get_uuid (const uint8_t *p, uint8_t uuid[16])
   memcpy (uuid + 8, p + 8, 8);
 }
 
-static bool
-is_null (const uint8_t uuid[16])
-{
-  static const uint8_t null[16];
-
-  return memcmp (uuid, null, sizeof null) == 0;
-}
-
 /* Fields as they stand in the header, of either version. */
 struct header {
   uint32_t version, type, flags, block_size, extra, nr_blocks;
@@ -146,7 +138,7 @@ check_header (const struct header *f, const struct vd_file *file,
     return vd_fail (err, VD_UNSUPPORTED,
                     "%s: VDI type %" PRIu32 " is not supported, only 1 to 4",
                     name, f->type);
-  if ((f->type == TYPE_DIFF || f->type == TYPE_UNDO) && is_null (id->parent))
+  if ((f->type == TYPE_DIFF || f->type == TYPE_UNDO) && vd_uuid_is_null (id->parent))
     return vd_fail (err, VD_CORRUPT, "%s is a differencing image (type %"
                     PRIu32 ") but names no parent", name, f->type);
   if (f->block_size < MIN_BLOCK || f->block_size > MAX_BLOCK ||
@@ -201,7 +193,7 @@ vdi_open (struct vd_file *file, const struct vd_opts *opts,
       check_header (&f, file, &vdi->image.id, err) == -1)
     return -1;
 
-  if (f.type == TYPE_NORMAL && !is_null (vdi->image.id.parent))
+  if (f.type == TYPE_NORMAL && !vd_uuid_is_null (vdi->image.id.parent))
     vd_warn (&opts->log, "%s: its type is 'normal', but it has a parent; "
              "using the parent", file->name);
   vdi->image.capacity = f.disk_size;
