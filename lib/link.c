@@ -265,7 +265,8 @@ read_sparse (struct vd_link *link, const struct vd_opts *opts,
 
   if (image->linked_by_uuid) {
     link->id = image->id;
-    link->role = vd_uuid_is_null (link->id.parent) ? VD_ROLE_BASE : VD_ROLE_CHILD;
+    link->role = vd_uuid_is_null (link->id.parent)
+      ? VD_ROLE_BASE : VD_ROLE_CHILD;
     link->capacity = image->capacity;
     return 0;
   }

@@ -270,7 +270,8 @@ check_both (const struct vd_link *child, const struct vd_link *parent,
 {
   char want[VD_UUID_TEXT], have[VD_UUID_TEXT];
 
-  if (vd_uuid_is_null (parent->id.image) || vd_uuid_is_null (child->id.parent) ||
+  if (vd_uuid_is_null (parent->id.image) ||
+      vd_uuid_is_null (child->id.parent) ||
       memcmp (parent->id.image, child->id.parent, 16) == 0)
     return 0;
   return vd_fail (err, VD_MISMATCH,

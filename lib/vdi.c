@@ -138,7 +138,8 @@ check_header (const struct header *f, const struct vd_file *file,
     return vd_fail (err, VD_UNSUPPORTED,
                     "%s: VDI type %" PRIu32 " is not supported, only 1 to 4",
                     name, f->type);
-  if ((f->type == TYPE_DIFF || f->type == TYPE_UNDO) && vd_uuid_is_null (id->parent))
+  if ((f->type == TYPE_DIFF || f->type == TYPE_UNDO) &&
+      vd_uuid_is_null (id->parent))
     return vd_fail (err, VD_CORRUPT, "%s is a differencing image (type %"
                     PRIu32 ") but names no parent", name, f->type);
   if (f->block_size < MIN_BLOCK || f->block_size > MAX_BLOCK ||

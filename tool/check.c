@@ -183,7 +183,7 @@ const struct verb verb_check = {
     "Examples:\n"
     "  vmdkdelta check disk-000002-delta.vmdk\n"
     "  vmdkdelta check --chain disk-000002.vmdk\n"
-    "  vmdkdelta check --json disk-00000[12].vmdk | jq '.[] | select (.result != \"clean\")'\n",
+    "  vmdkdelta check --json disk-00000[12].vmdk | jq '.[].result'\n",
   .short_options = "",
   .long_options = long_options,
   .run = run,
