@@ -7,9 +7,15 @@
  *     Starts a server that listens on SOCKET, connects as soon as it does,
  *     reads the first 4 KiB, and prints the seconds since the start and the
  *     peak resident memory of the server in KiB.
+ *
+ *   measure write FROM TO < RANGES
+ *     RANGES has lines of an offset and a length.  Copies these parts of FROM
+ *     into TO with one pread and one pwrite each, then calls fsync, and prints
+ *     the seconds: what such a change costs at least, without io_uring and
+ *     the like.
  */
 
-#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -119,6 +125,52 @@ open_to_first_byte (const char *socket, char **argv)
   return EXIT_SUCCESS;
 }
 
+static int
+write_ranges (const char *from, const char *to)
+{
+  static char buf[1 << 20];
+  struct range { uint64_t offset, length; } *ranges = NULL;
+  size_t n = 0;
+  uint64_t offset, length;
+  int in = open (from, O_RDONLY), out = open (to, O_WRONLY);
+  double start;
+
+  if (in == -1 || out == -1) {
+    perror ("measure: open");
+    return EXIT_FAILURE;
+  }
+  while (scanf ("%" SCNu64 "%" SCNu64, &offset, &length) == 2) {
+    if (n % 65536 == 0)
+      ranges = realloc (ranges, (n + 65536) * sizeof *ranges);
+    if (ranges == NULL)
+      return EXIT_FAILURE;
+    ranges[n++] = (struct range) { offset, length };
+  }
+  start = now ();
+  for (size_t i = 0; i < n; i++)
+    for (uint64_t done = 0; done < ranges[i].length; ) {
+      size_t want = ranges[i].length - done < sizeof buf
+        ? (size_t) (ranges[i].length - done) : sizeof buf;
+      off_t at = (off_t) (ranges[i].offset + done);
+
+      if (pread (in, buf, want, at) != (ssize_t) want ||
+          pwrite (out, buf, want, at) != (ssize_t) want) {
+        perror ("measure: copy");
+        return EXIT_FAILURE;
+      }
+      done += want;
+    }
+  if (fsync (out) == -1) {
+    perror ("measure: fsync");
+    return EXIT_FAILURE;
+  }
+  printf ("%.6f\n", now () - start);
+  free (ranges);
+  close (in);
+  close (out);
+  return EXIT_SUCCESS;
+}
+
 int
 main (int argc, char **argv)
 {
@@ -126,6 +178,9 @@ main (int argc, char **argv)
     return run (argv + 2);
   if (argc > 3 && strcmp (argv[1], "open") == 0)
     return open_to_first_byte (argv[2], argv + 3);
-  fprintf (stderr, "usage: measure run COMMAND... | open SOCKET SERVER...\n");
+  if (argc == 4 && strcmp (argv[1], "write") == 0)
+    return write_ranges (argv[2], argv[3]);
+  fprintf (stderr, "usage: measure run COMMAND... | open SOCKET SERVER... |"
+           " write FROM TO\n");
   return 2;
 }
