@@ -30,6 +30,32 @@ vd_chain_free (struct vd_chain *chain)
   free (chain);
 }
 
+/* VirtualBox's link: the UUID of the parent. */
+static int
+check_uuid (const struct vd_link *child, const struct vd_link *parent,
+            const struct vd_opts *opts, struct vd_err *err)
+{
+  char want[VD_UUID_TEXT], have[VD_UUID_TEXT];
+
+  if (vd_uuid_is_null (child->id.parent) ||
+      vd_uuid_is_null (parent->id.image) ||
+      memcmp (child->id.parent, parent->id.image, 16) == 0)
+    return 0;
+  vd_uuid_text (want, child->id.parent);
+  vd_uuid_text (have, parent->id.image);
+  if (!opts->ignore_cid)
+    return vd_fail (err, VD_MISMATCH,
+                    "%s was made on the image with UUID {%s}, but %s has UUID "
+                    "{%s}: it is the wrong file, or the order is wrong (oldest "
+                    "first) (%signore-cid takes them all the same)",
+                    child->path, want, parent->path, have,
+                    vd_opts_prefix (opts));
+  vd_warn (&opts->log, "%s was made on the image with UUID {%s}, but %s has "
+           "UUID {%s}; going on as asked", child->path, want, parent->path,
+           have);
+  return 0;
+}
+
 /* VirtualBox gives each state of a disk's content a UUID, and a child keeps
  * that of its parent.  Its own products do not compare them, so neither is a
  * difference an error here.
@@ -58,10 +84,13 @@ vd_chain_check_pair (const struct vd_link *child,
   const struct vd_descriptor *p = parent->descriptor;
 
   if (child->role == VD_ROLE_BASE)
-    return vd_fail (err, VD_USAGE, "%s says that it has no parent "
-                    "(parentCID=ffffffff), so it cannot stand on %s: perhaps "
-                    "the order is wrong (oldest first)", child->path,
+    return vd_fail (err, VD_USAGE, "%s says that it has no parent%s, so it "
+                    "cannot stand on %s: perhaps the order is wrong (oldest "
+                    "first)", child->path,
+                    child->descriptor ? " (parentCID=ffffffff)" : "",
                     parent->path);
+  if (check_uuid (child, parent, opts, err) == -1)
+    return -1;
 
   /* Bare extents and VirtualBox's children carry no CIDs to compare. */
   if (c && p && p->has_cid && c->parent_cid != VD_NO_PARENT &&

@@ -26,10 +26,10 @@ check_role (struct vd_link *link, bool allow_no_parent, const char *prefix,
     return 0;
   }
   return vd_fail (err, VD_USAGE,
-                  "%s is not a delta: its descriptor says that it has no "
-                  "parent (parentCID=ffffffff), so nothing would be seen of "
-                  "the base.  Give the snapshot's file (%sallow-no-parent "
-                  "lays it over the base all the same)", link->path, prefix);
+                  "%s is not a delta: it says that it has no parent%s, so "
+                  "nothing would be seen of the base.  Give the snapshot's file (%sallow-no-parent "
+                  "lays it over the base all the same)", link->path,
+                  link->descriptor ? " (parentCID=ffffffff)" : "", prefix);
 }
 
 /* "vm-000002.vmdk": products name snapshots like that, and never a base. */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -117,4 +118,16 @@ vd_dir_open (int dir, const char *name, const char *path,
   if (!file)
     close (fd);
   return file;
+}
+
+bool
+vd_is_flat_name (const char *name)
+{
+  const size_t n = strlen (name);
+
+  if (n >= 10 && strcasecmp (name + n - 10, "-flat.vmdk") == 0)
+    return true;
+  return n >= 10 && strcasecmp (name + n - 5, ".vmdk") == 0 &&
+    name[n - 10] == '-' && (name[n - 9] == 'f' || name[n - 9] == 'F') &&
+    strspn (&name[n - 8], "0123456789") == 3;
 }

@@ -28,6 +28,11 @@ typedef int (*vd_dir_fn) (void *opaque, int dir, const char *name,
 extern int vd_dir_scan (const char *path, vd_dir_fn fn, void *opaque,
                         struct vd_err *err);
 
+/* "disk-flat.vmdk", "disk-f001.vmdk": raw data of a disk, which the guest
+ * writes, and could make look like a descriptor or an image.
+ */
+extern bool vd_is_flat_name (const char *name);
+
 /* NULL when it is not a regular file (any more), or cannot be read. */
 extern struct vd_file *vd_dir_open (int dir, const char *name,
                                     const char *path, struct vd_err *err);

@@ -331,8 +331,8 @@ explain_foreign (const struct vd_file *file, enum vd_magic magic,
                       file->name);
     return vd_fail (err, VD_NOT_FORMAT,
                     "%s is not a VMDK: it has neither a sparse extent's magic "
-                    "(COWD, KDMV, SEsparse) nor a text descriptor; if it is a "
-                    "raw or flat disk, use it as the base", file->name);
+                    "(COWD, KDMV, SEsparse, VDI) nor a text descriptor; if it "
+                    "is a raw or flat disk, use it as the base", file->name);
   }
 }
 

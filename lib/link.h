@@ -86,7 +86,7 @@ extern int vd_link_map (const struct vd_link *link, uint64_t offset,
 
 /* These want a loaded link. */
 
-/* "KDMV", "COWD", "SEsparse", "FLAT", "ZERO", or "mixed". */
+/* "KDMV", "COWD", "SEsparse", "VDI", "FLAT", "ZERO", or "mixed". */
 extern const char *vd_link_format (const struct vd_link *link);
 
 /* Smallest and largest grain among the extents; 0 when none has grains. */

@@ -263,24 +263,6 @@ find_by_hint (const struct vd_link *child, const char *hint,
   return 0;
 }
 
-/* Both kinds of link in one child must lead to the same image. */
-static int
-check_both (const struct vd_link *child, const struct vd_link *parent,
-            struct vd_err *err)
-{
-  char want[VD_UUID_TEXT], have[VD_UUID_TEXT];
-
-  if (vd_uuid_is_null (parent->id.image) ||
-      vd_uuid_is_null (child->id.parent) ||
-      memcmp (parent->id.image, child->id.parent, 16) == 0)
-    return 0;
-  return vd_fail (err, VD_MISMATCH,
-                  "%s has two parents: its hint leads to %s with UUID {%s}, "
-                  "but its ddb.uuid.parent is {%s}", child->path,
-                  parent->path, vd_uuid_text (have, parent->id.image),
-                  vd_uuid_text (want, child->id.parent));
-}
-
 int
 vd_find_parent (const struct vd_link *child, const struct vd_opts *opts,
                 enum vd_parent *result, struct vd_link **parent,
@@ -296,11 +278,6 @@ vd_find_parent (const struct vd_link *child, const struct vd_opts *opts,
   if (hint && child->descriptor->parent_cid != VD_NO_PARENT) {
     if (find_by_hint (child, hint, opts, parent, err) == -1)
       return -1;
-    if (check_both (child, *parent, err) == -1) {
-      vd_link_close (*parent);
-      *parent = NULL;
-      return -1;
-    }
   }
   else if (!vd_uuid_is_null (child->id.parent)) {
     if (vd_find_by_uuid (child, opts, parent, err) == -1)

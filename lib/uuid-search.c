@@ -6,8 +6,8 @@
 /* Finding a parent by its UUID among the images of a directory, as VirtualBox
  * links them; see parents.h.
  *
- * Only files whose first bytes are those of a VMDK are looked at, and of
- * these only header and descriptor.
+ * Only files whose first bytes are those of a VMDK or VDI are looked at, and
+ * of these only header and descriptor.
  */
 
 #include <string.h>
@@ -50,7 +50,8 @@ try_file (void *opaque, int dir, const char *name, const char *path,
   /* What does not open is not what we look for: no warnings. */
   const struct vd_opts quiet = { .allow_dirty = true };
   struct vd_err ignored;
-  struct vd_link *link = read_entry (dir, name, path, &quiet, &ignored);
+  struct vd_link *link = vd_is_flat_name (name) ? NULL
+    : read_entry (dir, name, path, &quiet, &ignored);
   char text[VD_UUID_TEXT];
   bool same, known;
 

@@ -186,14 +186,20 @@ vdi_open (struct vd_file *file, const struct vd_opts *opts,
   if (!vdi)
     return vd_fail_nomem (err);
   memset (h, 0, sizeof h);
-  if (n < 0x1d8)
-    return vd_fail (err, VD_TRUNCATED, "%s: a VDI header has 472 bytes, the "
-                    "file has %" PRIu64, file->name, file->size);
+  /* That of version 1 is larger, and its map lies behind it, in the file. */
+  if (n < 0x1a4)
+    return vd_fail (err, VD_TRUNCATED, "%s: a VDI header has at least 420 "
+                    "bytes, the file has %" PRIu64, file->name, file->size);
   if (vd_file_pread (file, h, n, 0, err) == -1 ||
       decode_header (h, file->name, &f, &vdi->image.id, err) == -1 ||
       check_header (&f, file, &vdi->image.id, err) == -1)
     return -1;
 
+  if (f.flags & ~UINT32_C (1))
+    vd_warn (&opts->log, "%s: VDI flags are 0x%" PRIx32 ", known is 1; going "
+             "on", file->name, f.flags);
+  if (vd_uuid_is_null (vdi->image.id.image))
+    vd_warn (&opts->log, "%s: the image has no UUID", file->name);
   if (f.type == TYPE_NORMAL && !vd_uuid_is_null (vdi->image.id.parent))
     vd_warn (&opts->log, "%s: its type is 'normal', but it has a parent; "
              "using the parent", file->name);

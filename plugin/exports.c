@@ -121,20 +121,6 @@ has_suffix (const char *name, const char *suffix)
   return n >= m && strcasecmp (name + n - m, suffix) == 0;
 }
 
-/* "disk-flat.vmdk", "disk-f001.vmdk": raw data of a disk, which the guest
- * writes, and which it could make look like a descriptor.
- */
-static bool
-is_flat_name (const char *name)
-{
-  const size_t n = strlen (name);
-
-  return has_suffix (name, "-flat.vmdk") ||
-    (n >= 10 && name[n - 10] == '-' && (name[n - 9] == 'f' ||
-                                        name[n - 9] == 'F') &&
-     strspn (&name[n - 8], "0123456789") == 3);
-}
-
 /* One file of the directory: an export if it is a disk or a snapshot, that
  * is, if it has a descriptor.
  */
@@ -151,7 +137,7 @@ add_file (void *opaque, int dir, const char *name, const char *path,
   struct vd_err why;
 
   if ((!has_suffix (name, ".vmdk") && !has_suffix (name, ".vdi")) ||
-      is_flat_name (name))
+      vd_is_flat_name (name))
     return 0;
   file = vd_dir_open (dir, name, path, &why);
   if (!file || vd_image_probe (file, &magic, &fmt, &why) == -1) {

@@ -30,6 +30,13 @@ for f in 1 2; do
     [ "$(sha256 out)" = "${digests[f]}" ] || fail "diff$f by the filter"
 done
 
+# A link left out, or another parent: UUIDs are compared however links are given.
+text='diff2.vdi was made on the image with UUID \{.*\}, but .*base.vdi has UUID \{.*\}.*ignore-cid'
+expect_fail "$text" nbdkit_run null size=16M delta-allow-no-parent=true delta=$tiny/base.vdi delta=$tiny/diff2.vdi --run true
+mkdir alone
+cp $tiny/diff2.vdi alone
+expect_fail "$text" nbdkit "$PLUGIN" alone/diff2.vdi parent=$tiny/base.vdi --run true
+
 # A base that was written after its child was made.
 text="warning: $T/$changed/base.vdi was changed after $T/$changed/diff1.vdi was made"
 nbdkit "$PLUGIN" $changed/diff1.vdi --run 'nbdcopy "$uri" out' 2> log
