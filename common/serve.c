@@ -43,7 +43,6 @@ serve_failed (const struct vd_err *err)
 struct adder {
   struct nbdkit_extents *extents;
   uint64_t offset;
-  bool one;
 };
 
 static int
@@ -57,7 +56,7 @@ add_extent (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
       == -1)
     return vd_fail_errno (err, errno, "nbdkit_add_extent");
   a->offset += length;
-  return a->one;
+  return 0;
 }
 
 int
@@ -65,12 +64,11 @@ serve_extents (struct vd_reader *reader, const struct vd_base *base,
                uint32_t count, uint64_t offset, uint32_t flags,
                struct nbdkit_extents *extents, struct vd_err *err)
 {
-  struct adder a = {
-    .extents = extents, .offset = offset,
-    .one = (flags & NBDKIT_FLAG_REQ_ONE) != 0,
-  };
+  struct adder a = { .extents = extents, .offset = offset };
 
-  return vd_status (reader, base, offset, count, a.one, add_extent, &a, err);
+  /* Pieces of one type are put together by the server. */
+  return vd_status (reader, base, offset, count,
+                    (flags & NBDKIT_FLAG_REQ_ONE) != 0, add_extent, &a, err);
 }
 
 static void

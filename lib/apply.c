@@ -10,23 +10,30 @@
  * read or the target is written.
  */
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "apply.h"
 #include "batch.h"
 #include "bytes.h"
 #include "cleanup.h"
 
+/* Runs of this size are worth asking the kernel for. */
+#define COPY_MIN (UINT64_C (256) << 10)
+
 struct job {
   struct vd_reader *reader;
   struct vd_file *target;
   const struct vd_apply_opts *opts;
-  int (*work) (const struct job *job, const struct vd_runs *batch,
-               uint8_t *buf, struct vd_err *err);
+  int (*work) (const struct job *job, struct vd_runs *batch, uint8_t *buf,
+               struct vd_err *err);
   size_t buf_size;
+  atomic_bool *no_copy;         /* the kernel cannot copy between these files */
 
   pthread_mutex_t lock;
   struct vd_walk walk;
@@ -180,10 +187,39 @@ is_hole (struct vd_file *target, struct stretch *s, uint64_t offset,
   return 0;
 }
 
+/* Let the kernel copy one run from file to file: file systems that can share
+ * blocks do not even move the data.  False when it cannot, or did so only in
+ * part: then the run is read and written as any other.
+ */
+static bool
+copy_run (const struct job *job, const struct vd_run *run)
+{
+  const struct vd_chain *chain = vd_reader_get_chain (job->reader);
+  const int in = vd_file_fd (chain->slots[run->slot].image->file);
+  const int out = vd_file_fd (job->target);
+  off_t from = (off_t) run->where, to = (off_t) run->offset;
+  uint64_t left = run->length;
+
+  if (in == -1 || out == -1 || atomic_load (job->no_copy))
+    return false;
+  while (left > 0) {
+    const ssize_t r = copy_file_range (in, &from, out, &to, (size_t) left, 0);
+
+    if (r == -1 && errno == EINTR)
+      continue;
+    if (r <= 0) {
+      atomic_store (job->no_copy, true);
+      return false;
+    }
+    left -= (uint64_t) r;
+  }
+  return true;
+}
+
 /* Write what was fetched, one write for each stretch without holes. */
 static int
-write_batch (const struct job *job, const struct vd_runs *batch,
-             uint8_t *buf, struct vd_err *err)
+write_batch (const struct job *job, struct vd_runs *batch, uint8_t *buf,
+             struct vd_err *err)
 {
   const uint64_t start = vd_batch_start (batch);
   struct stretch known = { .start = 0 };
@@ -193,6 +229,10 @@ write_batch (const struct job *job, const struct vd_runs *batch,
   if (vd_batch_is_zeros (batch))
     return vd_file_zero (job->target, start, vd_batch_end (batch) - start,
                          err);
+  for (i = 0; i < batch->n; ++i)
+    if (batch->run[i].kind == VD_DATA && batch->run[i].length >= COPY_MIN &&
+        copy_run (job, &batch->run[i]))
+      batch->run[i].kind = VD_BASE;     /* done */
   if (vd_fetch (job->reader, batch, buf, start, err) == -1)
     return -1;
 
@@ -221,9 +261,10 @@ int
 vd_apply (struct vd_reader *reader, struct vd_file *target,
           const struct vd_apply_opts *opts, struct vd_err *err)
 {
+  atomic_bool no_copy = false;
   struct job job = {
     .reader = reader, .target = target, .opts = opts, .work = write_batch,
-    .buf_size = VD_BATCH_SIZE,
+    .buf_size = VD_BATCH_SIZE, .no_copy = &no_copy,
   };
 
   if (run_job (&job, err) == -1)
@@ -271,8 +312,8 @@ verify_zeros (const struct job *job, uint64_t offset, uint64_t end,
 }
 
 static int
-verify_batch (const struct job *job, const struct vd_runs *batch,
-              uint8_t *buf, struct vd_err *err)
+verify_batch (const struct job *job, struct vd_runs *batch, uint8_t *buf,
+              struct vd_err *err)
 {
   const uint64_t start = vd_batch_start (batch);
   uint8_t *have = buf + VD_BATCH_SIZE;

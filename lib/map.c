@@ -10,6 +10,8 @@
  *     shard itself holds one reference.
  * M3. A shard's lock protects its hash table, its list (most recently used
  *     first) and its byte count; never held over I/O or free of a region.
+ * M4. One thread computes a region; others that want it wait for that one.
+ *     If it fails, each of them tries for itself.
  */
 
 #include <pthread.h>
@@ -46,8 +48,16 @@ struct node {
   struct vd_region_run runs[];
 };
 
+/* A region that some thread is computing right now; on that thread's stack. */
+struct building {
+  uint64_t index;
+  struct building *next;
+};
+
 struct shard {
   pthread_mutex_t lock;
+  pthread_cond_t built;         /* signalled when a building ends */
+  struct building *building;
   struct node *bucket[NR_BUCKETS];
   struct node *newest, *oldest;
   uint64_t bytes, regions, hits, misses;
@@ -59,6 +69,13 @@ struct vd_map {
   uint64_t shard_budget;
   struct shard shard[NR_SHARDS];
 };
+
+static void
+init_shard (struct shard *s)
+{
+  pthread_mutex_init (&s->lock, NULL);
+  pthread_cond_init (&s->built, NULL);
+}
 
 struct vd_map *
 vd_map_new (const struct vd_chain *chain, uint64_t budget,
@@ -82,7 +99,7 @@ vd_map_new (const struct vd_chain *chain, uint64_t budget,
     : vd_min (MAX_REGION, vd_max (MIN_REGION, grain * GRAINS_PER_REGION));
   map->shard_budget = budget / NR_SHARDS;
   for (i = 0; i < NR_SHARDS; ++i)
-    pthread_mutex_init (&map->shard[i].lock, NULL);
+    init_shard (&map->shard[i]);
   return map;
 }
 
@@ -106,6 +123,7 @@ vd_map_free (struct vd_map *map)
       older = node->older;
       unref (node);
     }
+    pthread_cond_destroy (&map->shard[i].built);
     pthread_mutex_destroy (&map->shard[i].lock);
   }
   free (map);
@@ -182,49 +200,89 @@ build (const struct vd_map *map, uint64_t index, struct vd_err *err)
   return node;
 }
 
-/* Publish a region, unless somebody else was faster; then return theirs. */
-static struct node *
+/* Publish a region, and drop the oldest ones over the budget. */
+static void
 insert (const struct vd_map *map, struct shard *s, struct node *node)
 {
-  struct node *drop = NULL, *found, **p;
+  struct node *drop = NULL, **p;
 
   pthread_mutex_lock (&s->lock);
-  p = find (s, node->index);
-  found = *p;
-  if (found)
-    atomic_fetch_add (&found->refs, 1);
-  else {
-    node->hash_next = NULL;
-    *p = node;
-    push_newest (s, node);
-    s->bytes += node->bytes;
-    s->regions++;
+  p = find (s, node->index);    /* nobody else computes it: M4 */
+  node->hash_next = NULL;
+  *p = node;
+  push_newest (s, node);
+  s->bytes += node->bytes;
+  s->regions++;
 
-    /* The new one stays, even when it alone is over the budget. */
-    while (s->bytes > map->shard_budget && s->oldest != node) {
-      struct node *old = s->oldest;
+  /* The new one stays, even when it alone is over the budget. */
+  while (s->bytes > map->shard_budget && s->oldest != node) {
+    struct node *old = s->oldest;
 
-      unlink_from_list (s, old);
-      *find (s, old->index) = old->hash_next;
-      s->bytes -= old->bytes;
-      s->regions--;
-      old->hash_next = drop;
-      drop = old;
-    }
+    unlink_from_list (s, old);
+    *find (s, old->index) = old->hash_next;
+    s->bytes -= old->bytes;
+    s->regions--;
+    old->hash_next = drop;
+    drop = old;
   }
   pthread_mutex_unlock (&s->lock);
 
-  if (found) {
-    free (node);
-    return found;
-  }
   while (drop) {
     struct node *next = drop->hash_next;
 
     unref (drop);
     drop = next;
   }
-  return node;
+}
+
+/* Is somebody computing this region?  The shard is locked. */
+static bool
+is_building (const struct shard *s, uint64_t index)
+{
+  const struct building *b;
+
+  for (b = s->building; b; b = b->next)
+    if (b->index == index)
+      return true;
+  return false;
+}
+
+/* The region, with a reference, if it is there; or NULL, and then the caller
+ * has to compute it and to call end_building.
+ */
+static struct node *
+find_or_begin (struct shard *s, uint64_t index, struct building *mine)
+{
+  LOCK_FOR_SCOPE (&s->lock);
+  struct node *node;
+
+  while (!(node = *find (s, index)) && is_building (s, index))
+    pthread_cond_wait (&s->built, &s->lock);
+  if (node) {
+    s->hits++;
+    atomic_fetch_add (&node->refs, 1);
+    if (s->newest != node) {
+      unlink_from_list (s, node);
+      push_newest (s, node);
+    }
+    return node;
+  }
+  s->misses++;
+  *mine = (struct building) { .index = index, .next = s->building };
+  s->building = mine;
+  return NULL;
+}
+
+static void
+end_building (struct shard *s, struct building *mine)
+{
+  LOCK_FOR_SCOPE (&s->lock);
+  struct building **p = &s->building;
+
+  while (*p != mine)
+    p = &(*p)->next;
+  *p = mine->next;
+  pthread_cond_broadcast (&s->built);
 }
 
 const struct vd_region *
@@ -232,28 +290,16 @@ vd_map_get (struct vd_map *map, uint64_t offset, struct vd_err *err)
 {
   const uint64_t index = offset / map->region_size;
   struct shard *s = &map->shard[index % NR_SHARDS];
-  struct node *node;
+  struct building mine;
+  struct node *node = find_or_begin (s, index, &mine);
 
-  {
-    LOCK_FOR_SCOPE (&s->lock);
-
-    node = *find (s, index);
-    if (node) {
-      s->hits++;
-      atomic_fetch_add (&node->refs, 1);
-      if (s->newest != node) {
-        unlink_from_list (s, node);
-        push_newest (s, node);
-      }
-      return &node->region;
-    }
-    s->misses++;
-  }
-
+  if (node)
+    return &node->region;
   node = build (map, index, err);
-  if (!node)
-    return NULL;
-  return &insert (map, s, node)->region;
+  if (node)
+    insert (map, s, node);
+  end_building (s, &mine);
+  return node ? &node->region : NULL;
 }
 
 void

@@ -14,8 +14,8 @@
  * by reading its part of the tables of every layer (at most 32 KiB a layer).
  *
  * Threads: any.  A lookup takes one short lock of its shard; tables are read
- * without a lock held.  Two threads that miss the same region both compute
- * it, and one result is kept.
+ * without a lock held.  Threads that miss the same region wait for the one
+ * that computes it.
  */
 
 #ifndef VD_MAP_H

@@ -55,7 +55,7 @@ extern int vd_fetch (struct vd_reader *reader, const struct vd_runs *runs,
 /* Describe [offset, offset+length), inside the disk, by holes, zeros and
  * data, to fn.  What is called VD_READS_ZERO reads as zeros.  Damaged parts
  * are called data: reading them tells what is wrong.  Covers at least one piece;
- * with only_first not more than is cheap to find out.
+ * with only_first all pieces passed to fn are of one type.
  */
 extern int vd_status (struct vd_reader *reader, const struct vd_base *base,
                       uint64_t offset, uint64_t length, bool only_first,

@@ -19,6 +19,9 @@
 /* So many runs are described by one call; the caller asks again. */
 #define MAX_STATUS_RUNS 65536u
 
+/* And so often one call maps, when it is asked for the first piece only. */
+#define MAX_STEPS 16u
+
 /* The base is asked about gaps of this size between its runs too. */
 #define ASK_GAP (UINT64_C (1) << 20)
 
@@ -92,8 +95,8 @@ stretch_end (const struct vd_runs *runs, size_t i)
 
 static int
 base_status (const struct vd_base *base, struct answer *a,
-             const struct vd_runs *runs, size_t i, bool only_first,
-             vd_extent_fn fn, void *opaque, struct vd_err *err)
+             const struct vd_runs *runs, size_t i, vd_extent_fn fn,
+             void *opaque, struct vd_err *err)
 {
   uint64_t pos = runs->run[i].offset;
   const uint64_t end = vd_run_end (&runs->run[i]);
@@ -102,8 +105,7 @@ base_status (const struct vd_base *base, struct answer *a,
 
   while (pos < end) {
     if (pos < a->from || pos >= a->to) {
-      if (ask_base (base, a, pos, only_first ? end : stretch_end (runs, i),
-                    err) == -1)
+      if (ask_base (base, a, pos, stretch_end (runs, i), err) == -1)
         return -1;
     }
     while (a->piece[a->next].end <= pos)
@@ -117,10 +119,15 @@ base_status (const struct vd_base *base, struct answer *a,
   return 0;
 }
 
-/* Remembers that the receiver had enough. */
+/* Stands before the receiver: remembers that it had enough, and with
+ * only_first stops at the first piece of another type.
+ */
 struct receiver {
   vd_extent_fn fn;
   void *opaque;
+  bool only_first;
+  bool started;
+  unsigned type;                /* of what was passed on */
   bool stopped;
 };
 
@@ -128,11 +135,51 @@ static int
 receive (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
 {
   struct receiver *rc = opaque;
-  const int r = rc->fn (rc->opaque, length, type, err);
+  int r;
 
+  if (rc->only_first && rc->started && type != rc->type) {
+    rc->stopped = true;
+    return 1;
+  }
+  rc->started = true;
+  rc->type = type;
+  r = rc->fn (rc->opaque, length, type, err);
   if (r == 1)
     rc->stopped = true;
   return r;
+}
+
+/* Pass on what the runs say. */
+static int
+tell_runs (const struct vd_chain *chain, const struct vd_base *base,
+           struct answer *a, const struct vd_runs *runs, struct receiver *rc,
+           struct vd_err *err)
+{
+  int r = 0;
+  size_t i;
+
+  for (i = 0; i < runs->n && r == 0 && !rc->stopped; ++i) {
+    const struct vd_run *run = &runs->run[i];
+
+    switch (run->kind) {
+    case VD_BASE:
+      r = base_status (base, a, runs, i, receive, rc, err);
+      break;
+    case VD_ZERO:
+      r = receive (rc, run->length, VD_HOLE | VD_READS_ZERO, err);
+      break;
+    case VD_DATA:
+      if (chain->slots[run->slot].image->fmt == &vd_format_flat) {
+        r = vd_file_extents (chain->slots[run->slot].image->file, run->where,
+                             run->length, receive, rc, err);
+        break;
+      }
+      /* FALLTHROUGH */
+    default:
+      r = receive (rc, run->length, 0, err);
+    }
+  }
+  return r == -1 ? -1 : 0;
 }
 
 int
@@ -140,46 +187,35 @@ vd_status (struct vd_reader *reader, const struct vd_base *base,
            uint64_t offset, uint64_t length, bool only_first,
            vd_extent_fn fn, void *opaque, struct vd_err *err)
 {
-  const struct vd_chain *chain = vd_reader_get_chain (reader);
+  const uint64_t end = offset + length;
   struct vd_runs runs = VD_RUNS_INIT (MAX_STATUS_RUNS);
-  struct receiver rc = { .fn = fn, .opaque = opaque };
-  struct answer *a = NULL;
+  struct receiver rc = {
+    .fn = fn, .opaque = opaque, .only_first = only_first
+  };
+  struct answer *a = malloc (sizeof *a);
+  uint64_t step = length;
+  unsigned n;
   int r = -1;
-  size_t i;
 
-  a = malloc (sizeof *a);
   if (!a)
     return vd_fail_nomem (err);
   a->from = a->to = 0;
-  if (vd_reader_map (reader, offset, length, only_first, &runs, err) == -1)
-    goto out;
+  /* One piece may be small or the whole disk: look at more and more. */
+  if (only_first)
+    step = vd_map_region_size (vd_reader_get_map (reader));
 
-  for (i = 0, r = 0; i < runs.n && r == 0 && !rc.stopped; ++i) {
-    const struct vd_run *run = &runs.run[i];
-
-    switch (run->kind) {
-    case VD_BASE:
-      r = base_status (base, a, &runs, i, only_first, receive, &rc, err);
+  for (n = 0; n < MAX_STEPS && offset < end && !rc.stopped; ++n) {
+    runs.n = 0;
+    r = vd_reader_map (reader, offset, vd_min (step, end - offset), false,
+                       &runs, err);
+    if (r == 0)
+      r = tell_runs (vd_reader_get_chain (reader), base, a, &runs, &rc, err);
+    if (r == -1 || !only_first)
       break;
-    case VD_ZERO:
-      r = receive (&rc, run->length, VD_HOLE | VD_READS_ZERO, err);
-      break;
-    case VD_DATA:
-      if (chain->slots[run->slot].image->fmt == &vd_format_flat) {
-        r = vd_file_extents (chain->slots[run->slot].image->file, run->where,
-                             run->length, receive, &rc, err);
-        break;
-      }
-      /* FALLTHROUGH */
-    default:
-      r = receive (&rc, run->length, 0, err);
-    }
-    if (only_first)
-      break;
+    offset = vd_run_end (&runs.run[runs.n - 1]);
+    step *= 4;
   }
-
- out:
   vd_runs_free (&runs);
   free (a);
-  return r == -1 ? -1 : 0;
+  return r;
 }

@@ -264,21 +264,36 @@ TEST (kinds_of_grains_have_their_answers)
   close_one (&s);
 }
 
-TEST (only_the_first_is_cheap)
+TEST (only_the_first_is_of_one_type_and_as_long_as_can_be)
 {
   struct setup s = { .pattern = { .run = 1, .alternate = true } };
+  struct setup z = {
+    .pattern = { .run = 1, .alternate = true, .zero = 1000 }
+  };
+  unsigned first;
 
+  /* All is data, some of it the base's. */
   open_one (&s, MK_COWD, 512, 8 * MIB, 8 * MIB);
+  s.spy->granule = 0;
   ask (&s.disk, 0, 8 * MIB, true);
-  is (0, 512, 0);
-  assert_int_equal (ans.n, 1);
-  assert_int_equal (s.spy->asked, 0);
+  assert_int_equal (ans.total, 8 * MIB);
+  assert_in_range (s.spy->asked, 1, 8);
   ask (&s.disk, 600, 8 * MIB - 600, true);
-  assert_int_equal (ans.total, 424);
-  assert_int_equal (s.spy->asked, 1);
+  assert_int_equal (ans.total, 8 * MIB - 600);
   ask (&s.disk, 100, 3, true);
   is (0, 3, 0);
   close_one (&s);
+
+  /* Zeros and data of the base in turn. */
+  open_one (&z, MK_KDMV, 4096, MIB, MIB);
+  z.spy->granule = 0;
+  ask (&z.disk, 0, MIB, true);
+  assert_int_equal (ans.total, 4096);
+  first = ans.piece[0].type;
+  ask (&z.disk, 4096, MIB - 4096, true);
+  assert_int_equal (ans.total, 4096);
+  assert_int_not_equal (ans.piece[0].type, first);
+  close_one (&z);
 }
 
 TEST (the_receiver_can_stop_or_fail)
@@ -404,7 +419,8 @@ main (void)
     cmocka_unit_test (a_base_with_more_pieces_than_are_remembered),
     cmocka_unit_test (past_the_end_of_the_base_is_a_hole),
     cmocka_unit_test (kinds_of_grains_have_their_answers),
-    cmocka_unit_test (only_the_first_is_cheap),
+    cmocka_unit_test (
+      only_the_first_is_of_one_type_and_as_long_as_can_be),
     cmocka_unit_test (the_receiver_can_stop_or_fail),
     cmocka_unit_test (a_base_that_cannot_say_is_an_error),
     cmocka_unit_test (large_empty_disks_are_answered_at_once),
