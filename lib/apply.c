@@ -33,7 +33,7 @@ struct job {
   int (*work) (const struct job *job, struct vd_runs *batch, uint8_t *buf,
                struct vd_err *err);
   size_t buf_size;
-  atomic_bool *no_copy;         /* the kernel cannot copy between these files */
+  atomic_bool *no_copy;         /* the kernel cannot copy between them */
 
   pthread_mutex_t lock;
   struct vd_walk walk;

@@ -46,8 +46,8 @@ check_uuid (const struct vd_link *child, const struct vd_link *parent,
   if (!opts->ignore_cid)
     return vd_fail (err, VD_MISMATCH,
                     "%s was made on the image with UUID {%s}, but %s has UUID "
-                    "{%s}: it is the wrong file, or the order is wrong (oldest "
-                    "first) (%signore-cid takes them all the same)",
+                    "{%s}: it is the wrong file, or the order is wrong "
+                    "(oldest first) (%signore-cid takes them all the same)",
                     child->path, want, parent->path, have,
                     vd_opts_prefix (opts));
   vd_warn (&opts->log, "%s was made on the image with UUID {%s}, but %s has "

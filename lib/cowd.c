@@ -113,8 +113,8 @@ decode_header (const uint8_t *h, const struct vd_file *file,
   cowd->image.version = version;
   cowd->image.flags = flags;
   cowd->image.unclean = vd_le32 (h + OFF_UNCLEAN) != 0;
-  cowd->first_free = (uint32_t) vd_min (UINT32_MAX,
-                                        gd + vd_div_up (tables * 4, VD_SECTOR));
+  cowd->first_free
+    = (uint32_t) vd_min (UINT32_MAX, gd + vd_div_up (tables * 4, VD_SECTOR));
   cowd->tables = (struct vd_tables) {
     .gd_offset = gd * VD_SECTOR,
     .gt_entries = GT_ENTRIES,

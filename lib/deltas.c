@@ -27,8 +27,9 @@ check_role (struct vd_link *link, bool allow_no_parent, const char *prefix,
   }
   return vd_fail (err, VD_USAGE,
                   "%s is not a delta: it says that it has no parent%s, so "
-                  "nothing would be seen of the base.  Give the snapshot's file (%sallow-no-parent "
-                  "lays it over the base all the same)", link->path,
+                  "nothing would be seen of the base.  Give the snapshot's "
+                  "file (%sallow-no-parent lays it over the base all the same)",
+                  link->path,
                   link->descriptor ? " (parentCID=ffffffff)" : "", prefix);
 }
 

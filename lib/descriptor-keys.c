@@ -60,7 +60,8 @@ judge_key (struct vd_descriptor *d, const struct vd_key *k, const char *name,
                     "this file; only \"no\" is supported", name, k->line,
                     k->value);
   if (strstr (k->key, "crypt") || strstr (k->key, "keysafe") ||
-      (strcmp (k->key, "ddb.iofilters") == 0 && strcasestr (k->value, "crypt")))
+      (strcmp (k->key, "ddb.iofilters") == 0 &&
+       strcasestr (k->value, "crypt")))
     return vd_fail (err, VD_UNSUPPORTED,
                     "%s line %u: the disk is encrypted (%s): decrypt it with "
                     "the product that made it", name, k->line, k->key);

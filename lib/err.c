@@ -47,7 +47,8 @@ safe_utf8 (const unsigned char *s)
     return 0;                   /* surrogates */
   if (c < 0xa0)
     return 0;                   /* C1 controls */
-  if (c == 0x61c || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+  if (c == 0x61c || c == 0x200e || c == 0x200f ||
+      (c >= 0x2028 && c <= 0x202e) ||
       (c >= 0x2066 && c <= 0x2069) || c == 0xfeff)
     return 0;                   /* text direction, line separators */
   return len;

@@ -41,7 +41,8 @@ vd_grains_new (uint64_t budget, uint64_t max_grain, struct vd_err *err)
     return NULL;
   }
   pthread_mutex_init (&g->lock, NULL);
-  g->nr_entries = (size_t) vd_min (MAX_ENTRIES, budget / vd_max (max_grain, 1));
+  g->nr_entries
+    = (size_t) vd_min (MAX_ENTRIES, budget / vd_max (max_grain, 1));
   return g;
 }
 

@@ -366,6 +366,7 @@ vd_places_open (const struct vd_places *p, const char *name,
              p->place[0].path, vd_opts_prefix (p->opts),
              vd_opts_prefix (p->opts));
   else
-    vd_fail_errno (err, errnum, "%s refers to %.255s: %.255s", from, name, first);
+    vd_fail_errno (err, errnum, "%s refers to %.255s: %.255s", from, name,
+                   first);
   return NULL;
 }
