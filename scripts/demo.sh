@@ -93,7 +93,7 @@ while read -r g; do
 done < grains > commands
 qemu-io -f vmdk x.vmdk < commands > qemu-io.log 2>&1 || { cat qemu-io.log; die 'qemu-io'; }
 qemu-img compare -q -f vmdk -F raw x.vmdk changed.img || die 'QEMU made another delta than we asked for'
-rm -f grain.* base-flat.vmdk base.vmdk
+rm -f grain.* base-flat.vmdk
 note "x.vmdk: $(wc -l < grains) grains of 64 KiB changed, $(human "$(stat -c %s x.vmdk)") on disk, made in $(took "$t")"
 tr -d '\0' < x.vmdk | grep -a -E '^(CID|parentCID|createType|parentFileNameHint|RW )' | show
 base_sum=$(sum base.img) delta_sum=$(sum x.vmdk)
