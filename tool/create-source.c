@@ -128,10 +128,10 @@ source_open (struct source *s, const char *name, unsigned connections,
              const struct vd_opts *opts, struct vd_err *err)
 {
   *s = (struct source) { .name = name };
-  if (!nbd_is_uri (name))
+  if (!nbdfile_is_uri (name))
     return open_local (s, opts, err);
   s->is_nbd = true;
-  s->file = nbd_file_open (name, false, connections, err);
+  s->file = nbdfile_open (name, false, connections, err);
   return s->file ? 0 : -1;
 }
 

@@ -61,7 +61,7 @@ get (struct vd_file *f)
 }
 
 bool
-nbd_is_uri (const char *name)
+nbdfile_is_uri (const char *name)
 {
   static const char *const scheme[] = {
     "nbd://", "nbds://", "nbd+unix://", "nbds+unix://", "nbd+vsock://",
@@ -467,7 +467,7 @@ connect_all (struct nbd_file *n, const char *uri, bool writable,
 }
 
 struct vd_file *
-nbd_file_open (const char *uri, bool writable, unsigned connections,
+nbdfile_open (const char *uri, bool writable, unsigned connections,
                struct vd_err *err)
 {
   struct nbd_file *n = calloc (1, sizeof *n);
@@ -490,7 +490,7 @@ nbd_file_open (const char *uri, bool writable, unsigned connections,
 }
 
 unsigned
-nbd_file_connections (const struct vd_file *f)
+nbdfile_connections (const struct vd_file *f)
 {
   return f->ops == &nbd_ops || f->ops == &nbd_rw_ops
     ? ((const struct nbd_file *) f)->nr_conns : 0;

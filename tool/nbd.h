@@ -12,10 +12,10 @@
 
 #include "vmdkdelta.h"
 
-/* True for what nbd_file_open understands: nbd://, nbds://, nbd+unix:// and
+/* True for what nbdfile_open understands: nbd://, nbds://, nbd+unix:// and
  * so on.  No name of a file begins like that by accident.
  */
-extern bool nbd_is_uri (const char *name);
+extern bool nbdfile_is_uri (const char *name);
 
 /* Connect.  With more than one connection (1 to 64) that many requests can be
  * under way, each in a thread of the caller's; a server that does not offer
@@ -29,11 +29,11 @@ extern bool nbd_is_uri (const char *name);
  * Fails with VD_DENIED when writable is set and the export is read-only.
  * Use vd_file_close.
  */
-extern struct vd_file *nbd_file_open (const char *uri, bool writable,
+extern struct vd_file *nbdfile_open (const char *uri, bool writable,
                                       unsigned connections,
                                       struct vd_err *err);
 
 /* The number of connections really made. */
-extern unsigned nbd_file_connections (const struct vd_file *f);
+extern unsigned nbdfile_connections (const struct vd_file *f);
 
 #endif /* NBD_FILE_H */

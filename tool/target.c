@@ -194,14 +194,14 @@ target_open (struct target *target, const char *name, bool write,
   struct stat st;
 
   *target = (struct target) { .threads = threads };
-  target->is_nbd = nbd_is_uri (name);
+  target->is_nbd = nbdfile_is_uri (name);
   if (target->is_nbd) {
-    target->file = nbd_file_open (name, write, threads, err);
+    target->file = nbdfile_open (name, write, threads, err);
     if (!target->file || check_raw (target->file, err) == -1) {
       target_close (target);
       return -1;
     }
-    target->threads = nbd_file_connections (target->file);
+    target->threads = nbdfile_connections (target->file);
     return 0;
   }
 

@@ -130,7 +130,7 @@ main (int argc, char **argv)
   n = (unsigned) atoi (argv[2]);
   if (n < 1 || n > 16)
     die ("1 to 16 threads");
-  f = nbd_file_open (argv[1], true, n, &err);
+  f = nbdfile_open (argv[1], true, n, &err);
   if (!f)
     die (err.msg);
   for (i = 0; i < n; ++i) {
@@ -151,7 +151,7 @@ main (int argc, char **argv)
   if (vd_file_flush (f, &err) == -1)
     die (err.msg);
   printf ("%u connections, %u operations, extents %s\n",
-          nbd_file_connections (f), n * (unsigned) atoi (argv[3]),
+          nbdfile_connections (f), n * (unsigned) atoi (argv[3]),
           saw_hole ? "yes" : "no");
   vd_file_close (f);
   return 0;
