@@ -36,7 +36,7 @@ struct job {
   atomic_bool *no_copy;         /* the kernel cannot copy between them */
 
   pthread_mutex_t lock;
-  struct vd_walk walk;
+  struct vd_batch_walk walk;
   uint64_t done;
   bool failed;
   struct vd_err err;            /* the first */
@@ -68,7 +68,7 @@ next_batch (struct job *job, struct vd_runs *batch, uint64_t finished,
   if (finished > 0 && job->opts->progress &&
       job->opts->progress (job->opts->opaque, job->done) != 0)
     return vd_fail (err, VD_USAGE, "stopped as asked");
-  return vd_walk_next (&job->walk, batch, err);
+  return vd_batch_walk_next (&job->walk, batch, err);
 }
 
 static void
@@ -115,7 +115,7 @@ run_job (struct job *job, struct vd_err *err)
 
   n = (unsigned) vd_min (n, VD_APPLY_MAX_THREADS);
   pthread_mutex_init (&job->lock, NULL);
-  vd_walk_init (&job->walk, vd_reader_get_chain (job->reader));
+  vd_batch_walk_init (&job->walk, vd_reader_get_chain (job->reader));
 
   /* This thread is one of them, so that one thread is always had. */
   for (i = 0; i < n - 1; ++i)
@@ -125,7 +125,7 @@ run_job (struct job *job, struct vd_err *err)
   while (i > 0)
     pthread_join (thread[--i], NULL);
 
-  vd_walk_free (&job->walk);
+  vd_batch_walk_free (&job->walk);
   pthread_mutex_destroy (&job->lock);
   if (job->failed) {
     *err = job->err;
@@ -357,12 +357,12 @@ for_each_run (const struct vd_chain *chain,
               void *opaque, struct vd_err *err)
 {
   struct vd_runs batch = VD_BATCH_RUNS;
-  struct vd_walk walk;
+  struct vd_batch_walk walk;
   size_t i;
   int r;
 
-  vd_walk_init (&walk, chain);
-  while ((r = vd_walk_next (&walk, &batch, err)) == 1) {
+  vd_batch_walk_init (&walk, chain);
+  while ((r = vd_batch_walk_next (&walk, &batch, err)) == 1) {
     for (i = 0; i < batch.n; ++i)
       if (batch.run[i].kind != VD_BASE &&
           fn (opaque, &batch.run[i], err) == -1) {
@@ -371,7 +371,7 @@ for_each_run (const struct vd_chain *chain,
       }
   }
  out:
-  vd_walk_free (&walk);
+  vd_batch_walk_free (&walk);
   vd_runs_free (&batch);
   return r;
 }

@@ -16,15 +16,15 @@
 #define CUT_ALIGN (UINT64_C (1) << 20)
 
 void
-vd_walk_init (struct vd_walk *walk, const struct vd_chain *chain)
+vd_batch_walk_init (struct vd_batch_walk *walk, const struct vd_chain *chain)
 {
-  *walk = (struct vd_walk) {
+  *walk = (struct vd_batch_walk) {
     .chain = chain, .list = VD_RUNS_INIT (MAX_LIST)
   };
 }
 
 void
-vd_walk_free (struct vd_walk *walk)
+vd_batch_walk_free (struct vd_batch_walk *walk)
 {
   vd_runs_free (&walk->list);
 }
@@ -39,7 +39,7 @@ vd_batch_is_zeros (const struct vd_runs *batch)
  * *r 0 at the end, -1 on error.
  */
 static struct vd_run *
-peek (struct vd_walk *walk, int *r, struct vd_err *err)
+peek (struct vd_batch_walk *walk, int *r, struct vd_err *err)
 {
   const uint64_t size = walk->chain->size;
 
@@ -63,7 +63,7 @@ peek (struct vd_walk *walk, int *r, struct vd_err *err)
 
 /* Take up to length bytes off the start of a run of the list. */
 static int
-take (struct vd_walk *walk, struct vd_run *run, uint64_t length,
+take (struct vd_batch_walk *walk, struct vd_run *run, uint64_t length,
       struct vd_runs *batch, struct vd_err *err)
 {
   const int r = vd_runs_add (batch, run->kind, run->offset, length, run->slot,
@@ -83,8 +83,8 @@ take (struct vd_walk *walk, struct vd_run *run, uint64_t length,
 }
 
 int
-vd_walk_next (struct vd_walk *walk, struct vd_runs *batch,
-              struct vd_err *err)
+vd_batch_walk_next (struct vd_batch_walk *walk, struct vd_runs *batch,
+                    struct vd_err *err)
 {
   struct vd_run *run;
   uint64_t limit, end;

@@ -26,22 +26,22 @@
 #define VD_BATCH_SIZE (UINT64_C (4) << 20)
 #define VD_BATCH_ZEROS (UINT64_C (64) << 10)
 
-struct vd_walk {
+struct vd_batch_walk {
   const struct vd_chain *chain;
   struct vd_runs list;          /* mapped, from run `next` on not yet used */
   size_t next;
   uint64_t mapped;              /* end of the list on the disk */
 };
 
-extern void vd_walk_init (struct vd_walk *walk,
-                          const struct vd_chain *chain);
-extern void vd_walk_free (struct vd_walk *walk);
+extern void vd_batch_walk_init (struct vd_batch_walk *walk,
+                                const struct vd_chain *chain);
+extern void vd_batch_walk_free (struct vd_batch_walk *walk);
 
 /* Replace the content of batch (initialised with VD_BATCH_RUNS) by the next
  * one.  Returns 1, or 0 at the end of the disk, or -1.
  */
-extern int vd_walk_next (struct vd_walk *walk, struct vd_runs *batch,
-                         struct vd_err *err);
+extern int vd_batch_walk_next (struct vd_batch_walk *walk,
+                               struct vd_runs *batch, struct vd_err *err);
 
 /* A batch has at most one run for each sector, and a cut one at each end. */
 #define VD_BATCH_RUNS VD_RUNS_INIT (VD_BATCH_SIZE / 512 + 2)

@@ -91,7 +91,7 @@ static int
 probe (struct apply *a, struct vd_err *err)
 {
   struct vd_runs batch = VD_BATCH_RUNS;
-  struct vd_walk walk;
+  struct vd_batch_walk walk;
   struct timespec start;
   uint8_t *buf = malloc (VD_BATCH_SIZE);
   uint64_t done = 0;
@@ -100,9 +100,9 @@ probe (struct apply *a, struct vd_err *err)
   size_t i;
   int r = buf ? 1 : vd_fail_nomem (err);
 
-  vd_walk_init (&walk, a->deltas.chain);
+  vd_batch_walk_init (&walk, a->deltas.chain);
   clock_gettime (CLOCK_MONOTONIC, &start);
-  while (r == 1 && t < 1 && (r = vd_walk_next (&walk, &batch, err)) == 1) {
+  while (r == 1 && t < 1 && (r = vd_batch_walk_next (&walk, &batch, err)) == 1) {
     if (!vd_batch_is_zeros (&batch)) {
       if (vd_fetch (a->reader, &batch, buf, vd_batch_start (&batch),
                     err) == -1)
@@ -114,7 +114,7 @@ probe (struct apply *a, struct vd_err *err)
     }
     t = seconds_since (&start);
   }
-  vd_walk_free (&walk);
+  vd_batch_walk_free (&walk);
   vd_runs_free (&batch);
   free (buf);
   if (r == -1)

@@ -42,7 +42,7 @@ grain_size (const struct vd_chain *chain)
  * each other twice.
  */
 struct toucher {
-  struct vd_walk walk;
+  struct vd_batch_walk walk;
   struct vd_runs batch;
   size_t next;
   uint64_t grain;
@@ -73,7 +73,7 @@ next_range (struct toucher *t, uint64_t *from, uint64_t *to,
       t->next++;
       return 1;
     }
-    r = vd_walk_next (&t->walk, &t->batch, err);
+    r = vd_batch_walk_next (&t->walk, &t->batch, err);
     if (r != 1)
       return r;
     t->next = 0;
@@ -86,13 +86,13 @@ begin_ranges (struct toucher *t, const struct vd_chain *chain)
   *t = (struct toucher) {
     .batch = VD_BATCH_RUNS, .grain = grain_size (chain)
   };
-  vd_walk_init (&t->walk, chain);
+  vd_batch_walk_init (&t->walk, chain);
 }
 
 static void
 end_ranges (struct toucher *t)
 {
-  vd_walk_free (&t->walk);
+  vd_batch_walk_free (&t->walk);
   vd_runs_free (&t->batch);
 }
 

@@ -109,14 +109,14 @@ static unsigned
 walk (const struct fixture *x)
 {
   struct vd_runs batch = VD_BATCH_RUNS;
-  struct vd_walk w;
+  struct vd_batch_walk w;
   struct vd_err err;
   uint64_t at = 0;
   unsigned n = 0;
   int r;
 
-  vd_walk_init (&w, x->disk.chain);
-  while ((r = vd_walk_next (&w, &batch, &err)) == 1) {
+  vd_batch_walk_init (&w, x->disk.chain);
+  while ((r = vd_batch_walk_next (&w, &batch, &err)) == 1) {
     /* What lies between was left out: nobody holds it. */
     assert_true (vd_batch_start (&batch) >= at);
     assert_model (x, at, vd_batch_start (&batch), MK_MODEL_BASE);
@@ -127,8 +127,8 @@ walk (const struct fixture *x)
     fail_msg ("%s", err.msg);
   assert_model (x, at, x->model.capacity, MK_MODEL_BASE);
   /* The end stays the end. */
-  assert_int_equal (vd_walk_next (&w, &batch, &err), 0);
-  vd_walk_free (&w);
+  assert_int_equal (vd_batch_walk_next (&w, &batch, &err), 0);
+  vd_batch_walk_free (&w);
   vd_runs_free (&batch);
   return n;
 }
@@ -228,22 +228,22 @@ TEST (zeros_that_are_short_stay_among_data)
   struct vd_runs batch = VD_BATCH_RUNS;
   struct u_image m;
   struct u_disk d;
-  struct vd_walk w;
+  struct vd_batch_walk w;
   struct vd_err err;
   size_t i;
 
   u_make (&m, &spec);
   u_disk_open_one (&d, &m, NULL);
-  vd_walk_init (&w, d.chain);
+  vd_batch_walk_init (&w, d.chain);
   for (i = 0; i < ARRAY_SIZE (want); ++i) {
-    assert_int_equal (vd_walk_next (&w, &batch, &err), 1);
+    assert_int_equal (vd_batch_walk_next (&w, &batch, &err), 1);
     assert_int_equal (vd_batch_start (&batch), want[i].start * 32 * KIB);
     assert_int_equal (vd_batch_end (&batch), want[i].end * 32 * KIB);
     assert_int_equal (batch.n, want[i].n);
     assert_int_equal (vd_batch_is_zeros (&batch), i == 1);
   }
-  assert_int_equal (vd_walk_next (&w, &batch, &err), 0);
-  vd_walk_free (&w);
+  assert_int_equal (vd_batch_walk_next (&w, &batch, &err), 0);
+  vd_batch_walk_free (&w);
   vd_runs_free (&batch);
   u_disk_close (&d);
   u_free (&m);
@@ -255,13 +255,13 @@ TEST (a_walk_can_be_left)
   const struct mk_pattern all = { .run = 1, .fill = 500 };
   struct vd_runs batch = VD_BATCH_RUNS;
   struct fixture x;
-  struct vd_walk w;
+  struct vd_batch_walk w;
   struct vd_err err;
 
   open_fixture (&x, 1, &format, &all, CAPACITY, 512);
-  vd_walk_init (&w, x.disk.chain);
-  assert_int_equal (vd_walk_next (&w, &batch, &err), 1);
-  vd_walk_free (&w);
+  vd_batch_walk_init (&w, x.disk.chain);
+  assert_int_equal (vd_batch_walk_next (&w, &batch, &err), 1);
+  vd_batch_walk_free (&w);
   vd_runs_free (&batch);
   close_fixture (&x);
 }
