@@ -44,7 +44,7 @@ work=$(mktemp -d /var/tmp/vmdkdelta-root.XXXXXX)
 root=$work/root
 finish () {
     local status=$?
-    umount "$root/proc" 2>/dev/null || :
+    umount "$root/dev/pts" "$root/proc" 2>/dev/null || :
     # Never remove anything through a mount that is still there.
     if grep -q " $root/" /proc/mounts; then
         echo "fresh-root: $root still has mounts; it is left there" >&2
@@ -79,6 +79,9 @@ apt-config dump 2>/dev/null | grep -iE '^Acquire::(https?|Check|Retries)[^ ]* "[
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 
 mount -t proc proc "$root/proc"
+mkdir -p "$root/dev/pts"
+mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts "$root/dev/pts"
+ln -sf pts/ptmx "$root/dev/ptmx"
 
 inside () {
     chroot "$root" /usr/bin/env -i HOME=/root TERM="${TERM:-dumb}" LANG=C ${CI:+CI=$CI} \

@@ -169,5 +169,8 @@ expect_fail () {
 # same FILE1 FILE2: their content must be equal.
 same () { cmp "$1" "$2" || fail "$1 and $2 differ"; }
 
+# have_terminal: can "script" give a command a terminal here?
+have_terminal () { script -qec true /dev/null < /dev/null > /dev/null 2>&1; }
+
 # sha256 FILE: print its checksum, and nothing else.
 sha256 () { sha256sum < "$1" | cut -d ' ' -f 1; }

@@ -98,14 +98,14 @@ cp original target
 diff out <(printf '"progress":"%s"\n' saving applying verifying)
 
 # On a terminal: a bar.
-if command -v script > /dev/null; then
+if have_terminal; then
     cp original target
     start --filter=delay file target delay-write=3ms
     script -qec "$(printf '%q ' "$TOOL" apply a.vmdk "$uri")" /dev/null < /dev/null > out
     stop
     grep -q 'applying 100% \[#' out || { cat -v out | tail -5; fail "no bar on a terminal"; }
 else
-    echo "not tried: script is not installed: a bar on a terminal"
+    echo "not tried: there is no terminal to be had: a bar on one"
 fi
 
 # ---- A full disk under stdout ---------------------------------------------------------------

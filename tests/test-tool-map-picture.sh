@@ -39,7 +39,7 @@ has_color () { grep -q $'\033' out; }
 "$TOOL" map --picture --color=always b.vmdk > out; has_color
 LC_ALL=C.UTF-8 "$TOOL" map --picture --color=always c.vmdk > out 2> err; has_color
 grep -q $'\xe2\x96\x82' out
-if command -v script > /dev/null; then
+if have_terminal; then
     tty () { TERM=xterm script -qec "$*" /dev/null < /dev/null > out; }
     tty "$TOOL" map --picture b.vmdk; has_color || fail 'no colours in a terminal'
     tty env NO_COLOR=1 "$TOOL" map --picture b.vmdk; ! has_color || fail 'NO_COLOR'
