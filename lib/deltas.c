@@ -84,7 +84,6 @@ follow (struct vd_deltas *d, const struct vd_deltas_opts *how,
         const struct vd_opts *opts, const struct vd_member *newest,
         struct vd_member **oldest, struct vd_err *err)
 {
-  const struct vd_member *m;
   struct vd_member *parent;
   unsigned n;
 
@@ -98,15 +97,8 @@ follow (struct vd_deltas *d, const struct vd_deltas_opts *how,
     parent = (*oldest)->parent;
     if (!parent)
       return 0;
-    for (m = newest; ; m = m->parent) {
-      if (m == parent)
-        return vd_fail (err, VD_CORRUPT,
-                        "the chain loops: %s is its own ancestor (it is the "
-                        "parent of %s)", parent->link->path,
-                        (*oldest)->link->path);
-      if (m == *oldest)
-        break;
-    }
+    if (vd_family_check_loop (newest, *oldest, err) == -1)
+      return -1;
     if (parent->link->role == VD_ROLE_BASE) {
       vd_debug (&opts->log, "base %s: its place is taken by the base that was "
                 "given", parent->link->path);

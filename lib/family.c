@@ -158,15 +158,17 @@ parent_unknown (struct vd_family *family, struct vd_member *m, bool *taken,
   return 0;
 }
 
-/* Is parent one of the members from top down to m? */
-static bool
-is_ancestor_of_itself (const struct vd_member *top, const struct vd_member *m,
-                       const struct vd_member *parent)
+int
+vd_family_check_loop (const struct vd_member *top, const struct vd_member *m,
+                      struct vd_err *err)
 {
-  for (; top != m; top = top->parent)
-    if (top == parent)
-      return true;
-  return m == parent;
+  while (top != m && top != m->parent)
+    top = top->parent;
+  if (top != m->parent)
+    return 0;
+  return vd_fail (err, VD_CORRUPT,
+                  "the chain loops: %s is its own ancestor (it is the parent "
+                  "of %s)", m->parent->link->path, m->link->path);
 }
 
 int
@@ -197,10 +199,8 @@ vd_family_resolve (struct vd_family *family, struct vd_member *member,
     }
     if (m->result == VD_PARENT_NONE)
       return 0;
-    if (is_ancestor_of_itself (member, m, m->parent))
-      return vd_fail (err, VD_CORRUPT,
-                      "the chain loops: %s is its own ancestor (it is the "
-                      "parent of %s)", m->parent->link->path, m->link->path);
+    if (vd_family_check_loop (member, m, err) == -1)
+      return -1;
   }
   return vd_fail (err, VD_UNSUPPORTED,
                   "the chain of %s has more than %u links",

@@ -66,6 +66,13 @@ extern void vd_family_set_parent (struct vd_member *member,
 extern int vd_family_resolve (struct vd_family *family,
                               struct vd_member *member, struct vd_err *err);
 
+/* The parent of m was just found: is it m itself or one of its descendants,
+ * from top down?  Then -1, and err says that the chain loops.
+ */
+extern int vd_family_check_loop (const struct vd_member *top,
+                                 const struct vd_member *m,
+                                 struct vd_err *err);
+
 /* The chain of a resolved member down to its base, all links loaded. */
 extern struct vd_chain *vd_family_chain (const struct vd_family *family,
                                          const struct vd_member *member,
