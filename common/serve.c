@@ -99,8 +99,7 @@ serve_debug_map (struct vd_reader *reader, uint32_t count, uint64_t offset)
 
   while (offset < end) {
     runs.n = 0;
-    if (vd_reader_map (reader, offset, end - offset, false, &runs,
-                       &err) == -1) {
+    if (vd_reader_map (reader, offset, end - offset, &runs, &err) == -1) {
       nbdkit_debug ("map: %s", err.msg);
       break;
     }

@@ -207,7 +207,7 @@ add_region (const struct vd_region *region, uint64_t offset, uint64_t end,
 
 int
 vd_reader_map (struct vd_reader *reader, uint64_t offset, uint64_t length,
-               bool only_first, struct vd_runs *runs, struct vd_err *err)
+               struct vd_runs *runs, struct vd_err *err)
 {
   const uint64_t end = offset + length;
   const uint64_t size = vd_map_region_size (reader->map);
@@ -219,7 +219,7 @@ vd_reader_map (struct vd_reader *reader, uint64_t offset, uint64_t length,
   /* Long ranges are not worth keeping: they are mapped in one go, by which
    * empty stretches cost next to nothing.
    */
-  if (!only_first && length > 16 * size)
+  if (length > 16 * size)
     return vd_chain_map (reader->chain, offset, length, runs, err);
 
   while (offset < end) {
@@ -238,8 +238,6 @@ vd_reader_map (struct vd_reader *reader, uint64_t offset, uint64_t length,
     if (r != 0)
       return r == 1 ? 0 : -1;
     offset = to;
-    if (only_first && runs->n > 1)
-      return 0;
   }
   return 0;
 }
@@ -423,7 +421,7 @@ vd_read (struct vd_reader *reader, const struct vd_base *base, void *buf,
     uint64_t n;
 
     s->runs.n = 0;
-    r = vd_reader_map (reader, offset, want, false, &s->runs, err);
+    r = vd_reader_map (reader, offset, want, &s->runs, err);
     if (r == 0) {
       n = vd_run_end (&s->runs.run[s->runs.n - 1]) - offset;
       r = vd_read_base (base, &s->runs, p, offset, offset + n, err);

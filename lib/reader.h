@@ -62,11 +62,11 @@ extern int vd_status (struct vd_reader *reader, const struct vd_base *base,
                       vd_extent_fn fn, void *opaque, struct vd_err *err);
 
 /* The part of the map that is needed, computed or from the cache, appended
- * to the empty list runs; at least one run.  only_first: as above.
+ * to the empty list runs; at least one run.
  */
 extern int vd_reader_map (struct vd_reader *reader, uint64_t offset,
-                          uint64_t length, bool only_first,
-                          struct vd_runs *runs, struct vd_err *err);
+                          uint64_t length, struct vd_runs *runs,
+                          struct vd_err *err);
 
 extern struct vd_map *vd_reader_get_map (struct vd_reader *reader);
 extern const struct vd_chain *vd_reader_get_chain (

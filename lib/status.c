@@ -206,8 +206,8 @@ vd_status (struct vd_reader *reader, const struct vd_base *base,
 
   for (n = 0; n < MAX_STEPS && offset < end && !rc.stopped; ++n) {
     runs.n = 0;
-    r = vd_reader_map (reader, offset, vd_min (step, end - offset), false,
-                       &runs, err);
+    r = vd_reader_map (reader, offset, vd_min (step, end - offset), &runs,
+                       err);
     if (r == 0)
       r = tell_runs (vd_reader_get_chain (reader), base, a, &runs, &rc, err);
     if (r == -1 || !only_first)

@@ -170,7 +170,7 @@ check_range (struct vd_reader *undo, struct vd_reader *deltas,
   size_t i, len;
   int r = -1;
 
-  if (vd_reader_map (undo, from, n, false, &runs, err) == -1)
+  if (vd_reader_map (undo, from, n, &runs, err) == -1)
     goto out;
   for (i = 0; i < runs.n; ++i)
     if (runs.run[i].kind == VD_BASE) {
@@ -182,7 +182,7 @@ check_range (struct vd_reader *undo, struct vd_reader *deltas,
   runs.n = 0;
   if (vd_read (undo, &nothing, old, n, from, err) == -1 ||
       vd_file_pread (target, now, n, from, err) == -1 ||
-      vd_reader_map (deltas, from, n, false, &runs, err) == -1)
+      vd_reader_map (deltas, from, n, &runs, err) == -1)
     goto out;
   memcpy (new, old, n);
   if (vd_fetch (deltas, &runs, new, from, err) == -1)
