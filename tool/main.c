@@ -14,13 +14,6 @@
 
 #include "tool.h"
 
-/* A verb that is not linked in is NULL: files of tool/ are found by wildcard,
- * and the others work without it.
- */
-#pragma weak verb_check
-#pragma weak verb_create
-#pragma weak verb_apply
-
 static const struct verb *const verbs[] = {
   &verb_info,
   &verb_map,
@@ -36,7 +29,7 @@ find_verb (const char *name)
   size_t i;
 
   for (i = 0; i < NR_VERBS; ++i)
-    if (verbs[i] && strcmp (verbs[i]->name, name) == 0)
+    if (strcmp (verbs[i]->name, name) == 0)
       return verbs[i];
   return NULL;
 }
@@ -55,8 +48,7 @@ print_help (void)
           "\n"
           "Verbs:\n");
   for (i = 0; i < NR_VERBS; ++i)
-    if (verbs[i])
-      printf ("  %-8s %s\n", verbs[i]->name, verbs[i]->summary);
+    printf ("  %-8s %s\n", verbs[i]->name, verbs[i]->summary);
   printf ("\n"
           "Examples:\n"
           "  vmdkdelta info disk-000002.vmdk\n"
@@ -219,8 +211,7 @@ main (int argc, char **argv)
   }
   if (strcmp (word, "--verbs") == 0) {
     for (i = 0; i < NR_VERBS; ++i)
-      if (verbs[i])
-        printf ("%s\n", verbs[i]->name);
+      printf ("%s\n", verbs[i]->name);
     answered ();
   }
   if (strcmp (word, "help") == 0 && argc > 2) {
