@@ -16,8 +16,8 @@ mv target expected
 
 # ---- Writes, zeros, flushes fail -----------------------------------------------
 
-for what in 'error-pwrite=ENOSPC error-pwrite-rate=5%' 'error-pwrite=EIO error-pwrite-rate=100%' \
-    'error-zero=EIO error-zero-rate=20%' 'error-pread=EIO error-pread-rate=100%'; do
+for what in 'error-pwrite=ENOSPC error-pwrite-rate=50%' 'error-pwrite=EIO error-pwrite-rate=100%' \
+    'error-zero=EIO error-zero-rate=70%' 'error-pread=EIO error-pread-rate=100%'; do
     cp original target
     # shellcheck disable=SC2086
     start --filter=error file target $what
