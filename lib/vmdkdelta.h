@@ -23,6 +23,8 @@
  *     check      everything in a file looked at             check.h
  *     batch      all that a chain holds, piece by piece     batch.h
  *     apply      deltas written to a base in place          apply.h
+ *     vbox       VirtualBox's machine files                 vbox.h
+ *     vbox-edit  and changing them                          vbox-edit.h
  *
  * and two headers of small helpers, bytes.h and cleanup.h.
  *
@@ -64,6 +66,8 @@
 #include "place.h"
 #include "reader.h"
 #include "runs.h"
+#include "vbox-edit.h"
+#include "vbox.h"
 #include "writer.h"
 
 #endif /* VMDKDELTA_H */
