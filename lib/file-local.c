@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -156,6 +157,20 @@ local_flush (struct vd_file *f, struct vd_err *err)
   return 0;
 }
 
+static int
+local_truncate (struct vd_file *f, uint64_t size, struct vd_err *err)
+{
+  const struct local_file *l = (struct local_file *) f;
+
+  if (l->block)
+    return vd_fail (err, VD_USAGE, "%s: a block device keeps its size",
+                    f->name);
+  if (ftruncate (l->fd, (off_t) size) == -1)
+    return vd_fail_errno (err, errno, "%s: cannot change its size to %" PRIu64
+                          " bytes", f->name, size);
+  return 0;
+}
+
 static void
 local_close (struct vd_file *f)
 {
@@ -178,6 +193,7 @@ static const struct vd_file_ops local_rw_ops = {
   .pwrite = local_pwrite,
   .zero = local_zero,
   .flush = local_flush,
+  .truncate = local_truncate,
 };
 
 int
@@ -286,6 +302,33 @@ vd_file_open_rw (const char *path, struct vd_err *err)
              "volume group, or opened by another program): stop that first",
              path);
   return f;
+}
+
+struct vd_file *
+vd_file_reopen_rw (const struct vd_file *f, struct vd_err *err)
+{
+  const int fd = vd_file_fd (f);
+  struct vd_file *rw;
+  char path[64];
+
+  if (fd == -1) {
+    vd_fail (err, VD_USAGE, "%s is not a local file", f->name);
+    return NULL;
+  }
+  snprintf (path, sizeof path, "/proc/self/fd/%d", fd);
+  rw = vd_file_open_rw (path, err);
+  if (!rw) {
+    vd_err_prefix (err, "%s: ", f->name);
+    return NULL;
+  }
+  free (rw->name);
+  rw->name = strdup (f->name);
+  if (!rw->name) {
+    vd_file_close (rw);
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  return rw;
 }
 
 struct vd_file *

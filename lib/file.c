@@ -86,6 +86,31 @@ vd_file_flush (struct vd_file *f, struct vd_err *err)
   return f->ops->flush ? f->ops->flush (f, err) : 0;
 }
 
+int
+vd_file_truncate (struct vd_file *f, uint64_t size, struct vd_err *err)
+{
+  if (!f->ops->truncate)
+    return vd_fail (err, VD_USAGE, "%s: its size cannot be changed", f->name);
+  if (size > INT64_MAX)
+    return vd_fail (err, VD_USAGE, "%s: %" PRIu64 " bytes are too many",
+                    f->name, size);
+  if (f->ops->truncate (f, size, err) == -1)
+    return -1;
+  f->size = size;
+  return 0;
+}
+
+int
+vd_file_punch (struct vd_file *f, uint64_t offset, uint64_t length,
+               struct vd_err *err)
+{
+  if (length == 0)
+    return 0;
+  if (check_write (f, length, offset, err) == -1)
+    return -1;
+  return f->ops->zero && f->ops->zero (f, offset, length, err) == -1 ? -1 : 0;
+}
+
 /* Counts what went through, so that a file whose ops stop short is asked
  * again from there.
  */

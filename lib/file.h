@@ -72,6 +72,9 @@ struct vd_file_ops {
 
   /* Return when everything written is on stable storage. */
   int (*flush) (struct vd_file *f, struct vd_err *err);
+
+  /* Cut it to so many bytes, or let it grow by zeros.  May be NULL. */
+  int (*truncate) (struct vd_file *f, uint64_t size, struct vd_err *err);
 };
 
 struct vd_file {
@@ -103,6 +106,12 @@ extern struct vd_file *vd_file_open (const char *path, struct vd_err *err);
 extern struct vd_file *vd_file_open_rw (const char *path,
                                         struct vd_err *err);
 
+/* The very file or block device that f reads, whatever has its name now,
+ * opened once more, for reading and writing as vd_file_open_rw does it.
+ */
+extern struct vd_file *vd_file_reopen_rw (const struct vd_file *f,
+                                          struct vd_err *err);
+
 /* Create a new, growable file; there must be none of that name. */
 extern struct vd_file *vd_file_create (const char *path, struct vd_err *err);
 
@@ -128,6 +137,18 @@ extern int vd_file_zero (struct vd_file *f, uint64_t offset, uint64_t length,
                          struct vd_err *err);
 
 extern int vd_file_flush (struct vd_file *f, struct vd_err *err);
+
+/* Change the size of a file that can be written.  What is added reads as
+ * zeros.  Nothing else may use the file meanwhile.
+ */
+extern int vd_file_truncate (struct vd_file *f, uint64_t size,
+                             struct vd_err *err);
+
+/* Give the space of a range back, if this file can do that; it then reads as
+ * zeros.  If not, nothing happens.
+ */
+extern int vd_file_punch (struct vd_file *f, uint64_t offset,
+                          uint64_t length, struct vd_err *err);
 
 /* Covers the range completely unless fn stops it.  Parts past the end of the
  * file are not allowed.

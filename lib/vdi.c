@@ -23,11 +23,9 @@
 
 #include "check-walk.h"
 #include "tables.h"
+#include "vdi.h"
 
 #define SIGNATURE UINT32_C (0xbeda107f)
-
-#define ENTRY_FREE UINT32_C (0xffffffff)
-#define ENTRY_ZERO UINT32_C (0xfffffffe)
 
 /* Header sizes that can be: from the first field behind the version. */
 #define MIN_HEADER 0x180u
@@ -37,25 +35,6 @@
 #define MAX_BLOCK (UINT32_C (256) << 20)
 
 #define MAP_CHUNK 4096u         /* entries read at a time */
-
-enum vdi_type { TYPE_NORMAL = 1, TYPE_FIXED, TYPE_UNDO, TYPE_DIFF };
-
-struct vdi_image {
-  struct vd_image image;
-  uint64_t map_offset;
-  uint64_t data_offset;
-  uint64_t block_size;          /* of the disk */
-  uint64_t stored_size;         /* the same with what stands in front */
-  uint64_t extra;
-  uint64_t nr_stored;           /* blocks that the file has, also a cut one */
-  uint32_t nr_blocks;           /* of the map; may be more than needed */
-};
-
-static inline const struct vdi_image *
-get (const struct vd_image *image)
-{
-  return (const struct vdi_image *) image;
-}
 
 static bool
 vdi_probe (const uint8_t *head, size_t n)
@@ -80,7 +59,7 @@ get_uuid (const uint8_t *p, uint8_t uuid[16])
 /* Fields as they stand in the header, of either version. */
 struct header {
   uint32_t version, type, flags, block_size, extra, nr_blocks;
-  uint64_t map_offset, data_offset, disk_size, end;
+  uint64_t map_offset, data_offset, disk_size, count_offset, end;
 };
 
 static int
@@ -105,6 +84,7 @@ decode_header (const uint8_t *h, const char *name, struct header *f,
     f->block_size = vd_le32 (h + 0x178);
     f->extra = vd_le32 (h + 0x17c);
     f->nr_blocks = vd_le32 (h + 0x180);
+    f->count_offset = 0x184;
     get_uuid (h + 0x188, id->image);
     get_uuid (h + 0x198, id->modified);
     get_uuid (h + 0x1a8, id->parent);
@@ -117,6 +97,7 @@ decode_header (const uint8_t *h, const char *name, struct header *f,
     f->disk_size = vd_le64 (h + 0x160);
     f->block_size = vd_le32 (h + 0x168);
     f->nr_blocks = vd_le32 (h + 0x16c);
+    f->count_offset = 0x170;
     get_uuid (h + 0x174, id->image);
     get_uuid (h + 0x184, id->modified);
     get_uuid (h + 0x194, id->parent);
@@ -136,11 +117,11 @@ check_header (const struct header *f, const struct vd_file *file,
 {
   const char *name = file->name;
 
-  if (f->type < TYPE_NORMAL || f->type > TYPE_DIFF)
+  if (f->type < VD_VDI_NORMAL || f->type > VD_VDI_DIFF)
     return vd_fail (err, VD_UNSUPPORTED,
                     "%s: VDI type %" PRIu32 " is not supported, only 1 to 4",
                     name, f->type);
-  if ((f->type == TYPE_DIFF || f->type == TYPE_UNDO) &&
+  if ((f->type == VD_VDI_DIFF || f->type == VD_VDI_UNDO) &&
       vd_uuid_is_null (id->parent))
     return vd_fail (err, VD_CORRUPT, "%s is a differencing image (type %"
                     PRIu32 ") but names no parent", name, f->type);
@@ -180,7 +161,7 @@ static int
 vdi_open (struct vd_file *file, const struct vd_opts *opts,
           struct vd_image **image, struct vd_err *err)
 {
-  CLEANUP_FREE struct vdi_image *vdi = calloc (1, sizeof *vdi);
+  CLEANUP_FREE struct vd_vdi_image *vdi = calloc (1, sizeof *vdi);
   uint8_t h[VD_SECTOR];
   struct header f = { .extra = 0 };
   const size_t n = (size_t) vd_min (file->size, sizeof h);
@@ -202,7 +183,7 @@ vdi_open (struct vd_file *file, const struct vd_opts *opts,
              "on", file->name, f.flags);
   if (vd_uuid_is_null (vdi->image.id.image))
     vd_warn (&opts->log, "%s: the image has no UUID", file->name);
-  if (f.type == TYPE_NORMAL && !vd_uuid_is_null (vdi->image.id.parent))
+  if (f.type == VD_VDI_NORMAL && !vd_uuid_is_null (vdi->image.id.parent))
     vd_warn (&opts->log, "%s: its type is 'normal', but it has a parent; "
              "using the parent", file->name);
   vdi->image.capacity = f.disk_size;
@@ -211,7 +192,9 @@ vdi_open (struct vd_file *file, const struct vd_opts *opts,
   vdi->image.version = f.version;
   vdi->image.flags = f.flags;
   vdi->image.linked_by_uuid = true;
+  vdi->type = (enum vd_vdi_type) f.type;
   vdi->map_offset = f.map_offset;
+  vdi->count_offset = f.count_offset;
   vdi->data_offset = f.data_offset;
   vdi->block_size = f.block_size;
   vdi->nr_blocks = f.nr_blocks;
@@ -227,11 +210,11 @@ static struct vd_entry
 judge (const struct vd_image *image, uint64_t block, uint32_t raw,
        struct vd_err *err)
 {
-  const struct vdi_image *vdi = get (image);
+  const struct vd_vdi_image *vdi = vd_vdi (image);
 
-  if (raw == ENTRY_FREE)
+  if (raw == VD_VDI_FREE)
     return (struct vd_entry) { .kind = VD_BASE };
-  if (raw == ENTRY_ZERO)
+  if (raw == VD_VDI_ZERO)
     return (struct vd_entry) { .kind = VD_ZERO };
   if (raw < vdi->nr_stored)
     return (struct vd_entry) {
@@ -250,7 +233,7 @@ static int
 vdi_map (const struct vd_image *image, uint64_t offset, uint64_t length,
          const struct vd_out *out, struct vd_err *err)
 {
-  const struct vdi_image *vdi = get (image);
+  const struct vd_vdi_image *vdi = vd_vdi (image);
   const uint64_t end = offset + length;
   uint8_t buf[MAP_CHUNK * 4];
   size_t i, n;
@@ -286,7 +269,7 @@ static int
 vdi_explain (const struct vd_image *image, uint64_t offset,
              struct vd_err *err)
 {
-  const struct vdi_image *vdi = get (image);
+  const struct vd_vdi_image *vdi = vd_vdi (image);
   const uint64_t block = offset / vdi->block_size;
   struct vd_entry e;
   uint8_t raw[4];
@@ -309,7 +292,7 @@ static int
 check_entry (struct vd_checker *c, uint64_t block, uint32_t raw,
              uint8_t *seen, struct vd_err *err)
 {
-  const struct vdi_image *vdi = get (c->image);
+  const struct vd_vdi_image *vdi = vd_vdi (c->image);
   const uint64_t offset = block * vdi->block_size;
   const uint64_t place = vdi->map_offset + block * 4;
   const uint64_t size = c->image->file->size;
@@ -318,7 +301,7 @@ check_entry (struct vd_checker *c, uint64_t block, uint32_t raw,
   uint64_t needed, have;
 
   if (offset >= c->image->capacity)
-    return raw == ENTRY_FREE ? 0
+    return raw == VD_VDI_FREE ? 0
       : vd_check_add (c, VD_CHECK_GRAIN_BEYOND, place, 0, 0, err,
                       "block %" PRIu64 " lies past the end of the disk",
                       block);
@@ -355,7 +338,7 @@ static int
 vdi_check (struct vd_checker *c, const struct vd_image *image,
            struct vd_err *err)
 {
-  const struct vdi_image *vdi = get (image);
+  const struct vd_vdi_image *vdi = vd_vdi (image);
   CLEANUP_FREE uint8_t *seen
     = vdi->nr_stored <= MAX_SEEN ? calloc (vdi->nr_stored / 8 + 1, 1) : NULL;
   uint8_t buf[MAP_CHUNK * 4];
