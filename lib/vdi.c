@@ -45,15 +45,15 @@ vdi_probe (const uint8_t *head, size_t n)
 /* On disk: u32, u16, u16 little-endian, then 8 bytes; here in the order of
  * its text.
  */
-static void
-get_uuid (const uint8_t *p, uint8_t uuid[16])
+void
+vd_vdi_swap_uuid (uint8_t to[16], const uint8_t from[16])
 {
   static const uint8_t order[8] = { 3, 2, 1, 0, 5, 4, 7, 6 };
   size_t i;
 
   for (i = 0; i < 8; ++i)
-    uuid[i] = p[order[i]];
-  memcpy (uuid + 8, p + 8, 8);
+    to[i] = from[order[i]];
+  memcpy (to + 8, from + 8, 8);
 }
 
 /* Fields as they stand in the header, of either version. */
@@ -85,10 +85,10 @@ decode_header (const uint8_t *h, const char *name, struct header *f,
     f->extra = vd_le32 (h + 0x17c);
     f->nr_blocks = vd_le32 (h + 0x180);
     f->count_offset = 0x184;
-    get_uuid (h + 0x188, id->image);
-    get_uuid (h + 0x198, id->modified);
-    get_uuid (h + 0x1a8, id->parent);
-    get_uuid (h + 0x1b8, id->parent_modified);
+    vd_vdi_swap_uuid (id->image, h + 0x188);
+    vd_vdi_swap_uuid (id->modified, h + 0x198);
+    vd_vdi_swap_uuid (id->parent, h + 0x1a8);
+    vd_vdi_swap_uuid (id->parent_modified, h + 0x1b8);
     return 0;
   }
   if (f->version >> 16 == 0) {
@@ -98,9 +98,9 @@ decode_header (const uint8_t *h, const char *name, struct header *f,
     f->block_size = vd_le32 (h + 0x168);
     f->nr_blocks = vd_le32 (h + 0x16c);
     f->count_offset = 0x170;
-    get_uuid (h + 0x174, id->image);
-    get_uuid (h + 0x184, id->modified);
-    get_uuid (h + 0x194, id->parent);
+    vd_vdi_swap_uuid (id->image, h + 0x174);
+    vd_vdi_swap_uuid (id->modified, h + 0x184);
+    vd_vdi_swap_uuid (id->parent, h + 0x194);
     f->end = f->map_offset = 0x1a4;
     f->data_offset = f->map_offset + (uint64_t) f->nr_blocks * 4;
     return 0;

@@ -21,6 +21,15 @@ enum vd_vdi_type {
   VD_VDI_DIFF,
 };
 
+/* Byte offsets of fields of the header of version 1. */
+enum {
+  VD_VDI_OFF_DISK_SIZE = 0x170,
+  VD_VDI_OFF_NR_BLOCKS = 0x180,
+  VD_VDI_OFF_MODIFIED = 0x198,
+  VD_VDI_OFF_PARENT = 0x1a8,
+  VD_VDI_OFF_PARENT_MODIFIED = 0x1b8,
+};
+
 struct vd_vdi_image {
   struct vd_image image;
   enum vd_vdi_type type;
@@ -39,5 +48,8 @@ vd_vdi (const struct vd_image *image)
 {
   return (const struct vd_vdi_image *) image;
 }
+
+/* Between a UUID as its text orders it and as the file does. */
+extern void vd_vdi_swap_uuid (uint8_t to[16], const uint8_t from[16]);
 
 #endif /* VD_VDI_H */

@@ -23,6 +23,8 @@
  *     check      everything in a file looked at             check.h
  *     batch      all that a chain holds, piece by piece     batch.h
  *     apply      deltas written to a base in place          apply.h
+ *     inuse      is somebody else using a file?             inuse.h
+ *     target     writing into images that exist             target.h
  *     vbox       VirtualBox's machine files                 vbox.h
  *     vbox-edit  and changing them                          vbox-edit.h
  *
@@ -59,6 +61,7 @@
 #include "family.h"
 #include "file.h"
 #include "image.h"
+#include "inuse.h"
 #include "link.h"
 #include "map.h"
 #include "opts.h"
@@ -66,6 +69,7 @@
 #include "place.h"
 #include "reader.h"
 #include "runs.h"
+#include "target.h"
 #include "vbox-edit.h"
 #include "vbox.h"
 #include "writer.h"
