@@ -58,6 +58,8 @@ NBDKIT_CFLAGS  = $(call ask,NBDKIT_CFLAGS,--cflags nbdkit)
 NBDKIT_VERSION = $(call ask,NBDKIT_VERSION,--modversion nbdkit)
 DEFLATE_CFLAGS = $(call ask,DEFLATE_CFLAGS,--cflags libdeflate)
 DEFLATE_LIBS   = $(call ask,DEFLATE_LIBS,--libs libdeflate)
+XML_CFLAGS     = $(call ask,XML_CFLAGS,--cflags libxml-2.0)
+XML_LIBS       = $(call ask,XML_LIBS,--libs libxml-2.0)
 NBD_CFLAGS     = $(call ask,NBD_CFLAGS,--cflags libnbd)
 NBD_LIBS       = $(call ask,NBD_LIBS,--libs libnbd)
 CMOCKA_CFLAGS  = $(call ask,CMOCKA_CFLAGS,--cflags cmocka)
@@ -75,6 +77,7 @@ BASE := -std=gnu11 $(WARN) -D_GNU_SOURCE= -D_FILE_OFFSET_BITS=64 \
 # compiler does not check the formats given to nbdkit_error and nbdkit_debug.
 MODULE            = -Ilib -Icommon -fPIC -fvisibility=hidden -Wconversion -DHAVE_VFPRINTF_PERCENT_M=1
 $(B)/lib/%.o:     DIR = -Ilib -fPIC -fvisibility=hidden -Wconversion $(DEFLATE_CFLAGS)
+$(B)/lib/vbox-xml.o: DIR += $(XML_CFLAGS)
 $(B)/common/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/filter/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/plugin/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
@@ -154,7 +157,7 @@ stamp = @mkdir -p $(B); printf '%s\n' '$(subst ','\'',$(1))' > $@.new; \
         if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(B)/flags: FORCE | $(WAIT)
-	@$(PKG_CONFIG) --print-errors --exists nbdkit libdeflate || \
+	@$(PKG_CONFIG) --print-errors --exists nbdkit libdeflate libxml-2.0 || \
 	  { echo 'Something needed for building is missing.  "make deps" installs it.' >&2; exit 1; }
 	$(call stamp,$(CC) $(BASE) $(SAN) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS))
 
@@ -178,19 +181,20 @@ $(LIB) $(MAKER):
 # Modules leave the nbdkit_* symbols undefined: the server resolves them.
 $(FILTER): $(call objects,filter) $(call objects,common) $(LIB) filter/filter.syms
 $(PLUGIN): $(call objects,plugin) $(call objects,common) $(LIB) plugin/plugin.syms
+$(PLUGIN): XML = $(XML_LIBS)
 $(FILTER) $(PLUGIN):
 	$(call say,LINK)
 	@mkdir -p $(@D)
-	$(Q)$(LINK) -shared -Wl,--version-script=$(filter %.syms,$^) -o $@ $(filter %.o %.a,$^) $(DEFLATE_LIBS)
+	$(Q)$(LINK) -shared -Wl,--version-script=$(filter %.syms,$^) -o $@ $(filter %.o %.a,$^) $(XML) $(DEFLATE_LIBS)
 
 $(TOOL): $(call objects,tool) $(LIB)
 	$(call say,LINK)
 	@mkdir -p $(@D)
-	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(DEFLATE_LIBS)
+	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(XML_LIBS) $(DEFLATE_LIBS)
 
 $(UNITS): %: %.o $(UNIT_HELP) $(LIB) $(MAKER)
 	$(call say,LINK)
-	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(CMOCKA_LIBS) $(DEFLATE_LIBS)
+	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(CMOCKA_LIBS) $(XML_LIBS) $(DEFLATE_LIBS)
 
 $(MKIMAGE): $(B)/tests/mkimage.o $(MAKER)
 $(DRIVERS): $(B)/tests/%: $(B)/tests/drive/%.o $(MAKER)

@@ -192,6 +192,7 @@ struct vd_vbox_view {
   char *name;
   const struct vd_vbox_medium *medium;  /* what to read; in the registry */
   const struct vd_vbox_medium *disk;
+  const char *disk_name;        /* owned by the list */
   const struct vd_vbox_snapshot *snapshot; /* NULL: current or loose */
   const struct vd_vbox_attachment *attachment; /* NULL: loose */
   bool current;                 /* of the current state */
@@ -201,6 +202,8 @@ struct vd_vbox_views {
   struct vd_vbox_view *view;    /* by disk; of each: current, then snapshots
                                    in the order of the file, then loose ones */
   size_t n;
+  char **disk_names;
+  size_t nr_disks;
 };
 
 /* All views; borrows box.  What is attached but not in the registry has none
@@ -226,7 +229,7 @@ extern char *vd_vbox_disk_name (const struct vd_vbox *box,
 
 /* For --disk=NAME: a disk by its name, by the UUID of any of its media, or by
  * CONTROLLER-PORT-DEVICE of the current state.  name may be NULL: the only
- * disk.  Errors as above.
+ * disk that is attached now.  Errors as above.
  */
 extern const struct vd_vbox_medium *
 vd_vbox_find_disk (const struct vd_vbox *box, const char *name,

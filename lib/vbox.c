@@ -1,0 +1,261 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* VirtualBox machine files: opening, and looking things up; see vbox.h. */
+
+#include <string.h>
+#include <strings.h>
+
+#include "cleanup.h"
+#include "vbox-read.h"
+
+static void
+free_state (struct vd_vbox_state *state)
+{
+  size_t i;
+
+  for (i = 0; i < state->n; ++i)
+    free (state->attached[i].controller);
+  free (state->attached);
+}
+
+void
+vd_vbox_free (struct vd_vbox *box)
+{
+  size_t i;
+
+  if (!box)
+    return;
+  for (i = 0; i < box->nr_media; ++i) {
+    free (box->media[i].location);
+    free (box->media[i].format);
+    free (box->media[i].type);
+  }
+  for (i = 0; i < box->nr_snapshots; ++i) {
+    struct vd_vbox_snapshot *s = &box->snapshots[i];
+
+    free (s->name);
+    free (s->time);
+    free (s->description);
+    free (s->state_file);
+    free_state (&s->state);
+  }
+  free_state (&box->current);
+  free (box->media);
+  free (box->snapshots);
+  free (box->path);
+  free (box->text);
+  free (box->name);
+  free (box->version);
+  free (box->state_file);
+  free (box->last_change);
+  vd_xml_free (box->xml);
+  free (box);
+}
+
+static void
+free_box (struct vd_vbox **box)
+{
+  vd_vbox_free (*box);
+}
+
+/* ---- Opening ------------------------------------------------------------- */
+
+static bool
+has_suffix (const char *name, const char *suffix)
+{
+  const size_t n = strlen (name), m = strlen (suffix);
+
+  return n >= m && strcasecmp (name + n - m, suffix) == 0;
+}
+
+/* "<<< Oracle VM VirtualBox Disk Image >>>" is not XML. */
+static bool
+is_xml (const char *head)
+{
+  static const char *const starts[] = {
+    "<?xml", "<!--", "<!DOCTYPE", "<VirtualBox",
+  };
+  size_t i;
+
+  if (strncmp (head, "\xef\xbb\xbf", 3) == 0)
+    head += 3;
+  head += strspn (head, " \t\r\n");
+  for (i = 0; i < sizeof starts / sizeof starts[0]; ++i)
+    if (strncmp (head, starts[i], strlen (starts[i])) == 0)
+      return true;
+  return false;
+}
+
+bool
+vd_vbox_probe (const char *path)
+{
+  struct vd_err ignored;
+  struct vd_file *file = vd_file_open (path, &ignored);
+  char head[513] = "";
+  bool yes;
+
+  if (!file)
+    return false;
+  yes = has_suffix (path, ".vbox") || has_suffix (path, ".vbox-prev") ||
+    (vd_file_pread (file, head, file->size < 512 ? (size_t) file->size : 512,
+                    0, &ignored) == 0 && is_xml (head));
+  vd_file_close (file);
+  return yes;
+}
+
+struct vd_vbox *
+vd_vbox_parse (const char *path, const char *text, size_t len,
+               struct vd_err *err)
+{
+  VD_CLEANUP (free_box) struct vd_vbox *box = calloc (1, sizeof *box);
+
+  if (len > VD_VBOX_MAX_SIZE) {
+    vd_fail (err, VD_UNSUPPORTED, "%s has %zu bytes; a machine file has at "
+             "most %zu", path, len, VD_VBOX_MAX_SIZE);
+    return NULL;
+  }
+  if (!box || !(box->path = strdup (path)) ||
+      !(box->text = malloc (len + 1))) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  memcpy (box->text, text, len);
+  box->text[len] = '\0';
+  box->len = len;
+  box->xml = vd_xml_parse (path, box->text, len, err);
+  if (!box->xml || vd_vbox_read (box, err) == -1)
+    return NULL;
+  return VD_TAKE (box);
+}
+
+struct vd_vbox *
+vd_vbox_open (const char *path, struct vd_err *err)
+{
+  struct vd_file *file = vd_file_open (path, err);
+  CLEANUP_FREE char *text = NULL;
+  size_t len;
+  int r;
+
+  if (!file)
+    return NULL;
+  if (file->size > VD_VBOX_MAX_SIZE) {
+    vd_fail (err, VD_UNSUPPORTED, "%s has %llu bytes; a machine file has at "
+             "most %zu", path, (unsigned long long) file->size,
+             VD_VBOX_MAX_SIZE);
+    vd_file_close (file);
+    return NULL;
+  }
+  len = (size_t) file->size;
+  text = malloc (len + 1);
+  r = text ? vd_file_pread (file, text, len, 0, err) : vd_fail_nomem (err);
+  vd_file_close (file);
+  return r == -1 ? NULL : vd_vbox_parse (path, text, len, err);
+}
+
+/* ---- Looking things up --------------------------------------------------- */
+
+struct vd_vbox_medium *
+vd_vbox_medium (const struct vd_vbox *box, const uint8_t uuid[16])
+{
+  size_t i;
+
+  for (i = 0; i < box->nr_media; ++i)
+    if (memcmp (box->media[i].uuid, uuid, 16) == 0)
+      return &box->media[i];
+  return NULL;
+}
+
+struct vd_vbox_snapshot *
+vd_vbox_snapshot (const struct vd_vbox *box, const uint8_t uuid[16])
+{
+  size_t i;
+
+  for (i = 0; i < box->nr_snapshots; ++i)
+    if (memcmp (box->snapshots[i].uuid, uuid, 16) == 0)
+      return &box->snapshots[i];
+  return NULL;
+}
+
+const struct vd_vbox_medium *
+vd_vbox_disk (const struct vd_vbox_medium *medium)
+{
+  while (medium->parent)
+    medium = medium->parent;
+  return medium;
+}
+
+struct vd_vbox_medium *
+vd_vbox_attached (const struct vd_vbox_state *state,
+                  const struct vd_vbox_medium *disk)
+{
+  size_t i;
+
+  for (i = 0; i < state->n; ++i) {
+    struct vd_vbox_medium *m = state->attached[i].medium;
+
+    if (m && vd_vbox_disk (m) == disk)
+      return m;
+  }
+  return NULL;
+}
+
+int
+vd_vbox_check_off (const struct vd_vbox *box, const struct vd_log *log,
+                   struct vd_err *err)
+{
+  const bool dated = *box->last_change != '\0';
+
+  if (box->power == VD_VBOX_SAVED)
+    return vd_fail (err, VD_USAGE, "the machine '%.100s' (%s) is in the Saved "
+                    "state%s%.40s: its memory in %.255s belongs to what its "
+                    "disks hold now.  Start it and shut it down, or discard "
+                    "the saved state in VirtualBox; then try again",
+                    box->name, box->path, dated ? " since " : "",
+                    box->last_change, box->state_file);
+  if (box->power == VD_VBOX_ABORTED)
+    vd_warn (log, "the machine '%.100s' (%s) was aborted%s%.40s: its disks are "
+             "like those of a computer that lost power", box->name, box->path,
+             dated ? " at " : "", box->last_change);
+  return 0;
+}
+
+static int
+check_state (const struct vd_vbox *box, const struct vd_vbox_snapshot *s,
+             struct vd_err *err)
+{
+  const struct vd_vbox_state *state = vd_vbox_state (box, s);
+  char text[VD_UUID_TEXT];
+  size_t i;
+
+  for (i = 0; i < state->n; ++i) {
+    const struct vd_vbox_attachment *a = &state->attached[i];
+
+    if (a->medium)
+      continue;
+    return vd_fail (err, VD_NOT_FOUND, "%s: the disk {%s} (%.60s-%u-%u of %s"
+                    "%.100s) is not in the machine's own media registry, but "
+                    "in another one: that of another machine, or the user's "
+                    "VirtualBox.xml, whose HardDisk lines tell where its file "
+                    "is.  Give that file, the .vdi or .vmdk, instead",
+                    box->path, vd_uuid_text (text, a->uuid), a->controller,
+                    a->port, a->device, s ? "snapshot " : "the current state",
+                    s ? s->name : "");
+  }
+  return 0;
+}
+
+int
+vd_vbox_check_registry (const struct vd_vbox *box, struct vd_err *err)
+{
+  size_t i;
+
+  if (check_state (box, NULL, err) == -1)
+    return -1;
+  for (i = 0; i < box->nr_snapshots; ++i)
+    if (check_state (box, &box->snapshots[i], err) == -1)
+      return -1;
+  return 0;
+}
