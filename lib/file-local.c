@@ -304,11 +304,13 @@ vd_file_open_rw (const char *path, struct vd_err *err)
   return f;
 }
 
-struct vd_file *
-vd_file_reopen_rw (const struct vd_file *f, struct vd_err *err)
+static struct vd_file *
+reopen (const struct vd_file *f,
+        struct vd_file *(*open_it) (const char *, struct vd_err *),
+        struct vd_err *err)
 {
   const int fd = vd_file_fd (f);
-  struct vd_file *rw;
+  struct vd_file *again;
   char path[64];
 
   if (fd == -1) {
@@ -316,19 +318,31 @@ vd_file_reopen_rw (const struct vd_file *f, struct vd_err *err)
     return NULL;
   }
   snprintf (path, sizeof path, "/proc/self/fd/%d", fd);
-  rw = vd_file_open_rw (path, err);
-  if (!rw) {
+  again = open_it (path, err);
+  if (!again) {
     vd_err_prefix (err, "%s: ", f->name);
     return NULL;
   }
-  free (rw->name);
-  rw->name = strdup (f->name);
-  if (!rw->name) {
-    vd_file_close (rw);
+  free (again->name);
+  again->name = strdup (f->name);
+  if (!again->name) {
+    vd_file_close (again);
     vd_fail_nomem (err);
     return NULL;
   }
-  return rw;
+  return again;
+}
+
+struct vd_file *
+vd_file_reopen (const struct vd_file *f, struct vd_err *err)
+{
+  return reopen (f, vd_file_open, err);
+}
+
+struct vd_file *
+vd_file_reopen_rw (const struct vd_file *f, struct vd_err *err)
+{
+  return reopen (f, vd_file_open_rw, err);
 }
 
 struct vd_file *

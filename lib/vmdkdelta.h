@@ -25,6 +25,7 @@
  *     apply      deltas written to a base in place          apply.h
  *     inuse      is somebody else using a file?             inuse.h
  *     target     writing into images that exist             target.h
+ *     compact    space given back                           compact.h
  *     vbox       VirtualBox's machine files                 vbox.h
  *     vbox-edit  and changing them                          vbox-edit.h
  *
@@ -54,6 +55,7 @@
 #include "chain.h"
 #include "check.h"
 #include "cleanup.h"
+#include "compact.h"
 #include "deltas.h"
 #include "descriptor.h"
 #include "dir.h"

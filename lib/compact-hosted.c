@@ -1,0 +1,419 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* A KDMV extent compacted in place.
+ *
+ * A chunk is a grain table.  Grains lie where the first of them does, modulo
+ * their size; tables may lie among them.
+ *
+ * The redundant table is written before the primary one, by which the file is
+ * read.  A run that was cut off between the two leaves them different, and its
+ * own mark in the header: then, and only then, the copy is written anew.
+ */
+
+#include <inttypes.h>
+
+#include "compact-slots.h"
+#include "hosted.h"
+#include "write-format.h"
+
+#define OFF_UNCLEAN 72u
+
+/* "Not closed", for all who look; and for us: by a compaction. */
+#define UNCLEAN_COMPACT 0xc5u
+
+#define MAX_ENTRIES 4096u       /* of a table, as hosted.c has it */
+
+struct hosted_slots {
+  struct vd_slots slots;        /* first */
+  uint8_t unclean;              /* as it was found */
+
+  /* The new file, in sectors: it has those tables that this one has, without
+   * gaps, in the order of the directory.
+   */
+  uint64_t descriptor, rgd, gd, overhead;
+  uint64_t nr_tables, next_table;
+};
+
+static const struct vd_hosted_image *
+image_of (const struct vd_slots *s)
+{
+  return s->opaque;
+}
+
+/* Where table number i is, and its copy; 0: there is none. */
+static int
+find_tables (const struct vd_slots *s, uint64_t i, uint64_t *table,
+             uint64_t *copy, struct vd_err *err)
+{
+  const struct vd_hosted_image *h = image_of (s);
+  const uint64_t bytes = h->tables.gt_entries * UINT64_C (4);
+  uint8_t raw[4];
+
+  *copy = 0;
+  if (vd_file_pread (s->file, raw, 4, h->tables.gd_offset + i * 4, err) == -1)
+    return -1;
+  *table = vd_le32 (raw) * VD_SECTOR;
+  if (h->rgd_offset == 0 || *table == 0 || s->copying)
+    return 0;
+  if (vd_file_pread (s->file, raw, 4, h->rgd_offset + i * 4, err) == -1)
+    return -1;
+  *copy = vd_le32 (raw) * VD_SECTOR;
+  if (*copy == 0 || *copy + bytes > s->file->size)
+    return vd_fail (err, VD_CORRUPT,
+                    "%s: grain directories differ at entry %" PRIu64 " (byte %"
+                    PRIu64 " in the first, %" PRIu64 " in the copy); nothing "
+                    "was written.  A new file (--output) is made from the "
+                    "first", s->file->name, i, *table, *copy);
+  if (*copy == *table)
+    *copy = 0;
+  return 0;
+}
+
+static int
+hosted_load (struct vd_slots *s, uint64_t chunk, uint32_t *raw, size_t *n,
+             struct vd_err *err)
+{
+  const struct vd_hosted_image *h = image_of (s);
+  const struct hosted_slots *hs = (const struct hosted_slots *) s;
+  const size_t bytes = (size_t) h->tables.gt_entries * 4;
+  uint8_t buf[MAX_ENTRIES * 4], other[MAX_ENTRIES * 4];
+  uint64_t table, copy;
+  size_t i;
+
+  *n = 0;
+  if (find_tables (s, chunk, &table, &copy, err) == -1)
+    return -1;
+  if (table == 0)
+    return 0;
+  if (vd_file_pread (s->file, buf, bytes, table, err) == -1)
+    return -1;
+  if (copy != 0) {
+    if (vd_file_pread (s->file, other, bytes, copy, err) == -1)
+      return -1;
+    if (memcmp (buf, other, bytes) != 0) {
+      if (hs->unclean != UNCLEAN_COMPACT)
+        return vd_fail (err, VD_CORRUPT,
+                        "%s: grain table %" PRIu64 " differs from its copy; "
+                        "nothing was written.  A new file (--output) is made "
+                        "from the first.  See: vmdkdelta check",
+                        s->file->name, chunk);
+      s->differs = s->must_write = true;
+    }
+  }
+  *n = h->tables.gt_entries;
+  for (i = 0; i < *n; ++i)
+    raw[i] = vd_le32 (buf + i * 4);
+  return 0;
+}
+
+static int
+hosted_store (struct vd_slots *s, uint64_t chunk, const uint32_t *raw,
+              size_t first, size_t n, struct vd_err *err)
+{
+  uint8_t buf[MAX_ENTRIES * 4];
+  uint64_t table, copy;
+  size_t i;
+
+  if (find_tables (s, chunk, &table, &copy, err) == -1)
+    return -1;
+  for (i = 0; i < n; ++i)
+    vd_put32 (buf + i * 4, raw[first + i]);
+  return (copy != 0 &&
+          vd_file_pwrite (s->file, buf, n * 4, copy + first * 4, err) == -1) ||
+    vd_file_pwrite (s->file, buf, n * 4, table + first * 4, err) == -1
+    ? -1 : 0;
+}
+
+static bool
+hosted_stored (const struct vd_slots *s, uint32_t raw, uint64_t *where)
+{
+  *where = raw * VD_SECTOR;
+  return raw != 0 &&
+    !(raw == 1 && (image_of (s)->image.flags & VD_KDMV_ZEROED) != 0);
+}
+
+static uint32_t
+hosted_entry (const struct vd_slots *s, uint64_t where)
+{
+  (void) s;
+  return (uint32_t) (where / VD_SECTOR);
+}
+
+static int
+put_unclean (struct vd_slots *s, uint8_t value, struct vd_err *err)
+{
+  return vd_file_pwrite (s->file, &value, 1, OFF_UNCLEAN, err);
+}
+
+static int
+hosted_begin (struct vd_slots *s, struct vd_err *err)
+{
+  return put_unclean (s, UNCLEAN_COMPACT, err);
+}
+
+/* Whoever else left his mark has to take it away himself. */
+static int
+hosted_end (struct vd_slots *s, struct vd_err *err)
+{
+  const uint8_t was = ((const struct hosted_slots *) s)->unclean;
+
+  return put_unclean (s, was == UNCLEAN_COMPACT ? 0 : was, err);
+}
+
+/* ---- A new file --------------------------------------------------------- */
+
+static struct hosted_slots *
+hosted_of (struct vd_slots *s)
+{
+  return (struct hosted_slots *) s;
+}
+
+static uint64_t
+gt_sectors (const struct vd_slots *s)
+{
+  return vd_div_up (image_of (s)->tables.gt_entries * UINT64_C (4), VD_SECTOR);
+}
+
+static uint64_t
+gd_sectors (const struct vd_slots *s)
+{
+  return vd_div_up (image_of (s)->nr_tables * 4, VD_SECTOR);
+}
+
+/* As VMware lays it out: descriptor, redundant directory and tables, primary
+ * ones, grains.
+ */
+static int
+hosted_new_layout (struct vd_slots *s, uint64_t *data, struct vd_err *err)
+{
+  const struct vd_hosted_image *h = image_of (s);
+  struct hosted_slots *hs = hosted_of (s);
+  const uint64_t grain = s->unit / VD_SECTOR;
+  uint64_t i, table, copy, at = 1;
+
+  hs->nr_tables = 0;
+  for (i = 0; i < h->nr_tables; ++i) {
+    if (find_tables (s, i, &table, &copy, err) == -1)
+      return -1;
+    hs->nr_tables += table != 0;
+  }
+  if (h->image.descriptor_length > 0) {
+    hs->descriptor = at;
+    at += vd_div_up (h->image.descriptor_length, VD_SECTOR);
+  }
+  if (h->rgd_offset != 0) {
+    hs->rgd = at;
+    at += gd_sectors (s) + hs->nr_tables * gt_sectors (s);
+  }
+  hs->gd = at;
+  at += gd_sectors (s) + hs->nr_tables * gt_sectors (s);
+  hs->overhead = vd_div_up (at, grain) * grain;
+  if (hs->overhead + s->nr_used * grain > UINT32_MAX)
+    return vd_fail (err, VD_UNSUPPORTED, "%s: the new file would be larger "
+                    "than the 2 TiB that KDMV's entries reach",
+                    s->file->name);
+  *data = hs->overhead * VD_SECTOR;
+  return 0;
+}
+
+static int
+put_directories (struct vd_slots *s, struct vd_file *to, uint64_t i,
+                 uint64_t table, struct vd_err *err)
+{
+  const struct hosted_slots *hs = hosted_of (s);
+  const uint64_t at = gd_sectors (s) + table * gt_sectors (s);
+  uint8_t raw[4];
+
+  vd_put32 (raw, (uint32_t) (hs->gd + at));
+  if (vd_file_pwrite (to, raw, 4, hs->gd * VD_SECTOR + i * 4, err) == -1)
+    return -1;
+  if (hs->rgd == 0)
+    return 0;
+  vd_put32 (raw, (uint32_t) (hs->rgd + at));
+  return vd_file_pwrite (to, raw, 4, hs->rgd * VD_SECTOR + i * 4, err);
+}
+
+static int
+hosted_new_begin (struct vd_slots *s, struct vd_file *to, struct vd_err *err)
+{
+  const struct vd_hosted_image *h = image_of (s);
+  const struct hosted_slots *hs = hosted_of (s);
+  CLEANUP_FREE uint8_t *buf = malloc (VD_ZERO_BUFFER);
+  struct vd_zero_scan z = { .file = s->file, .buf = buf };
+  uint64_t i, table, copy, k = 0;
+  uint8_t head[VD_SECTOR];
+
+  if (!buf)
+    return vd_fail_nomem (err);
+  if (vd_file_pread (s->file, head, sizeof head, 0, err) == -1)
+    return -1;
+  vd_put64 (head + 28, hs->descriptor);
+  vd_put64 (head + 48, hs->rgd);
+  vd_put64 (head + 56, hs->gd);
+  vd_put64 (head + 64, hs->overhead);
+  head[OFF_UNCLEAN] = 0;
+  if (vd_file_pwrite (to, head, sizeof head, 0, err) == -1 ||
+      vd_copy_place (&z, to, h->image.descriptor_offset,
+                     h->image.descriptor_offset + h->image.descriptor_length,
+                     hs->descriptor * VD_SECTOR, err) == -1)
+    return -1;
+  for (i = 0; i < h->nr_tables; ++i)
+    if (find_tables (s, i, &table, &copy, err) == -1 ||
+        (table != 0 && put_directories (s, to, i, k++, err) == -1))
+      return -1;
+  return 0;
+}
+
+/* Tables come in the order of the directory, those that are there. */
+static int
+hosted_new_store (struct vd_slots *s, struct vd_file *to, uint64_t chunk,
+                  const uint32_t *raw, size_t n, struct vd_err *err)
+{
+  struct hosted_slots *hs = hosted_of (s);
+  const uint64_t at
+    = gd_sectors (s) + hs->next_table++ * gt_sectors (s);
+  uint8_t buf[MAX_ENTRIES * 4];
+  size_t i;
+
+  (void) chunk;
+  for (i = 0; i < n; ++i)
+    vd_put32 (buf + i * 4, raw[i]);
+  return vd_file_pwrite (to, buf, n * 4, (hs->gd + at) * VD_SECTOR,
+                         err) == -1 ||
+    (hs->rgd != 0 && vd_file_pwrite (to, buf, n * 4,
+                                     (hs->rgd + at) * VD_SECTOR, err) == -1)
+    ? -1 : 0;
+}
+
+static const struct vd_slots_ops hosted_ops = {
+  .load = hosted_load,
+  .store = hosted_store,
+  .stored = hosted_stored,
+  .entry = hosted_entry,
+  .begin = hosted_begin,
+  .end = hosted_end,
+  .new_layout = hosted_new_layout,
+  .new_begin = hosted_new_begin,
+  .new_store = hosted_new_store,
+  .new_entry = hosted_entry,
+};
+
+static int
+check_unclean (struct vd_compact_job *job, struct hosted_slots *hs,
+               struct vd_err *err)
+{
+  if (vd_file_pread (job->file, &hs->unclean, 1, OFF_UNCLEAN, err) == -1)
+    return -1;
+  if (hs->unclean == UNCLEAN_COMPACT)
+    hs->slots.must_write = true;
+  else if (hs->unclean != 0 && !job->copying && !job->st->opts->allow_unclean)
+    return vd_fail (err, VD_CORRUPT,
+                    "%s was not closed cleanly by its writer (header byte %u "
+                    "is %u): let the product that wrote it open and close it "
+                    "first, or let a new file be written (--output)",
+                    job->file->name, OFF_UNCLEAN, hs->unclean);
+  return 0;
+}
+
+/* Where the first grain is, modulo the size of grains. */
+static int
+find_residue (struct vd_slots *s, uint64_t *residue, struct vd_err *err)
+{
+  uint32_t raw[MAX_ENTRIES];
+  uint64_t chunk, where;
+  size_t n, i;
+
+  *residue = s->first_data % s->stride;
+  for (chunk = 0; chunk < s->nr_chunks; ++chunk) {
+    if (s->ops->load (s, chunk, raw, &n, err) == -1)
+      return -1;
+    for (i = 0; i < n; ++i)
+      if (s->ops->stored (s, raw[i], &where)) {
+        *residue = where % s->stride;
+        return 0;
+      }
+  }
+  return 0;
+}
+
+/* All that is not grains. */
+static int
+fix_metadata (struct vd_slots *s, struct vd_err *err)
+{
+  const struct vd_hosted_image *h = image_of (s);
+  const uint64_t bytes = h->tables.gt_entries * UINT64_C (4);
+  uint64_t i, table, copy;
+
+  vd_slots_fix (s, h->image.descriptor_offset, h->image.descriptor_length);
+  vd_slots_fix (s, h->tables.gd_offset, h->nr_tables * 4);
+  if (h->rgd_offset != 0)
+    vd_slots_fix (s, h->rgd_offset, h->nr_tables * 4);
+  for (i = 0; i < h->nr_tables; ++i) {
+    if (find_tables (s, i, &table, &copy, err) == -1)
+      return -1;
+    if (table != 0)
+      vd_slots_fix (s, table, bytes);
+    if (copy != 0)
+      vd_slots_fix (s, copy, bytes);
+  }
+  return 0;
+}
+
+static int
+hosted_look (struct vd_compact_job *job, struct vd_err *err)
+{
+  const struct vd_hosted_image *h = vd_hosted (job->image);
+  struct hosted_slots *hs = job->priv = calloc (1, sizeof *hs);
+  struct vd_slots *s = &hs->slots;
+  uint64_t residue;
+
+  if (!hs)
+    return vd_fail_nomem (err);
+  *s = (struct vd_slots) {
+    .ops = &hosted_ops,
+    .opaque = h,
+    .st = job->st,
+    .file = job->file,
+    .copying = job->copying,
+    .unit_name = "grain",
+    .nr_chunks = h->nr_tables,
+    .chunk = h->tables.gt_entries,
+    .capacity = job->image->capacity,
+    .unit = h->tables.grain_size,
+    .stride = h->tables.grain_size,
+    .first_data = h->first_data,
+    .can_zero = !job->child || (job->image->flags & VD_KDMV_ZEROED) != 0,
+    .zero_entry = job->child ? 1 : 0,
+  };
+  if (check_unclean (job, hs, err) == -1 ||
+      find_residue (s, &residue, err) == -1)
+    return -1;
+  s->base = (int64_t) residue - (int64_t) s->stride;
+  if (vd_slots_init (s, err) == -1 || fix_metadata (s, err) == -1 ||
+      vd_slots_look (s, err) == -1)
+    return -1;
+  vd_slots_plan (s);
+  return 0;
+}
+
+static int
+hosted_run (struct vd_compact_job *job, struct vd_err *err)
+{
+  return vd_slots_run (job->priv, err);
+}
+
+static void
+hosted_free (struct vd_compact_job *job)
+{
+  if (job->priv)
+    vd_slots_free (job->priv);
+  free (job->priv);
+}
+
+const struct vd_compact_format vd_compact_hosted = {
+  .look = hosted_look, .run = hosted_run, .free = hosted_free,
+  .has_slots = true,
+};

@@ -1,0 +1,115 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Inside the library: the parts of compaction. */
+
+#ifndef VD_COMPACT_PARTS_H
+#define VD_COMPACT_PARTS_H
+
+#include "bytes.h"
+#include "cleanup.h"
+#include "compact.h"
+
+struct vd_compact_job;
+
+/* ---- Progress (compact.c) ----------------------------------------------- */
+
+struct vd_compact_state {
+  const struct vd_compact_opts *opts;
+  struct vd_compact_result *result;
+  enum vd_compact_phase phase;
+  uint64_t done, total;         /* of this phase, all files together */
+  uint64_t shrink;              /* by how much files are (to be) cut */
+};
+
+extern int vd_compact_tell (struct vd_compact_state *st,
+                            enum vd_compact_phase phase, uint64_t more,
+                            struct vd_err *err);
+
+/* Is it a link that can be compacted, and is all of it as it has to be? */
+extern int vd_compact_check (const struct vd_link *link, struct vd_err *err);
+
+/* Nobody else uses the files of the link (compact-open.c). */
+extern int vd_compact_unused (const struct vd_link *link, struct vd_err *err);
+
+/* Make *job for extent i of the link; free_job afterwards, also on error. */
+extern int vd_compact_make_job (struct vd_compact_job *job,
+                                const struct vd_link *link, size_t i,
+                                struct vd_file *file,
+                                struct vd_compact_state *st,
+                                struct vd_err *err);
+
+/* Bytes that the file takes of its file system. */
+extern uint64_t vd_compact_allocated (const struct vd_file *file);
+
+/* Compare two images that have to read the same (compact-verify.c). */
+extern int vd_compact_verify (const struct vd_image *a,
+                              const struct vd_image *b, bool child,
+                              struct vd_compact_state *st,
+                              struct vd_err *err);
+
+/* ---- Zeros (compact-zero.c) --------------------------------------------- */
+
+extern bool vd_is_zero (const void *buf, size_t n);
+
+/* Reads a file for zeros; knows where its holes are. */
+struct vd_zero_scan {
+  struct vd_file *file;
+  uint8_t *buf;                 /* VD_ZERO_BUFFER, to be freed */
+  uint64_t from, to;            /* what was learned last */
+  bool hole;
+};
+#define VD_ZERO_BUFFER ((size_t) 1 << 20)
+
+/* How far from offset on (not past end) the file is a hole, or is none. */
+extern int vd_zero_scan_next (struct vd_zero_scan *z, uint64_t offset,
+                              uint64_t end, uint64_t *next, bool *hole,
+                              struct vd_err *err);
+
+/* Bytes of a file that belong together. */
+struct vd_unit {
+  uint64_t where;
+  uint64_t key;                 /* the caller's */
+  uint32_t length;              /* that matter; may reach past the end of the
+                                   file: these bytes count as zeros */
+  bool zero;                    /* the answer */
+  bool hole;                    /* and it is a hole already */
+};
+
+/* Sorts the units by place, and finds out which are zeros. */
+extern int vd_zero_units (struct vd_zero_scan *z, struct vd_unit *units,
+                          size_t n, struct vd_err *err);
+
+/* ---- Formats ------------------------------------------------------------ */
+
+/* One image of a link, in two steps, so that all images are looked at before
+ * the first is changed.
+ */
+struct vd_compact_format {
+  /* Takes what it needs of image and file, which are borrowed. */
+  int (*look) (struct vd_compact_job *job, struct vd_err *err);
+  int (*run) (struct vd_compact_job *job, struct vd_err *err);
+  void (*free) (struct vd_compact_job *job);
+
+  /* VDI and KDMV: what `look` made (struct vd_slots). */
+  bool has_slots;
+};
+
+struct vd_compact_job {
+  const struct vd_compact_format *fmt;
+  struct vd_compact_state *st;
+  const struct vd_image *image;
+  struct vd_file *file;
+  bool child;                   /* what is not stored is the parent's */
+  bool copying;                 /* to a new file */
+  uint64_t start, length;       /* flat: the part of the file */
+  void *priv;
+};
+
+extern const struct vd_compact_format vd_compact_vdi;
+extern const struct vd_compact_format vd_compact_hosted;
+extern const struct vd_compact_format vd_compact_flat;
+
+#endif /* VD_COMPACT_PARTS_H */

@@ -1,0 +1,251 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Compacting a link in place: one extent after the other; see compact.h. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+#include "check.h"
+#include "compact-parts.h"
+
+int
+vd_compact_tell (struct vd_compact_state *st, enum vd_compact_phase phase,
+                 uint64_t more, struct vd_err *err)
+{
+  if (phase != st->phase) {
+    st->phase = phase;
+    st->done = 0;
+    st->total = st->result->moved;
+  }
+  st->done += more;
+  if (st->opts->progress &&
+      st->opts->progress (st->opts->opaque, phase, st->done,
+                          vd_max (st->total, st->done)) != 0)
+    return vd_fail (err, VD_USAGE, "stopped before the end; the image reads "
+                    "as before: run the same command again");
+  return 0;
+}
+
+uint64_t
+vd_compact_allocated (const struct vd_file *file)
+{
+  const int fd = vd_file_fd (file);
+  struct stat st;
+
+  return fd >= 0 && fstat (fd, &st) == 0 ? (uint64_t) st.st_blocks * 512
+    : file->size;
+}
+
+/* ---- What can be compacted ---------------------------------------------- */
+
+static int
+refuse (const struct vd_image *image, struct vd_err *err)
+{
+  const char *name = image->file->name, *why;
+
+  if (image->compressed)
+    why = "its grains are compressed, and zeros take a sector at the most; "
+      "what is left of them when it is written anew: vmdkdelta create "
+      "--format=stream";
+  else if (image->fmt == &vd_format_cowd)
+    why = "COWD has no entry for zeros, and no order of steps is known that "
+      "would be safe in place; write it anew: vmdkdelta create --format=cowd";
+  else
+    why = "nobody published how it is written; on its ESXi host the guest's "
+      "own trim does it, here a new file: vmdkdelta create --format=sparse";
+  return vd_fail (err, VD_UNSUPPORTED, "%s: a %s extent cannot be compacted: "
+                  "%s --from=PARENT --to=DISK NEW", name, image->fmt->name,
+                  why);
+}
+
+static int
+format_of (const struct vd_image *image,
+           const struct vd_compact_format **fmt, struct vd_err *err)
+{
+  *fmt = NULL;
+  if (image->fmt == &vd_format_zero)
+    return 0;
+  if (image->fmt == &vd_format_flat)
+    *fmt = &vd_compact_flat;
+  else if (image->fmt == &vd_format_vdi)
+    *fmt = &vd_compact_vdi;
+  else if (image->fmt == &vd_format_hosted && !image->compressed)
+    *fmt = &vd_compact_hosted;
+  else
+    return refuse (image, err);
+  return 0;
+}
+
+int
+vd_compact_check (const struct vd_link *link, struct vd_err *err)
+{
+  const struct vd_check_opts opts = {
+    .stop_at_first_error = true, .errors_only = true,
+    .memory = UINT64_C (16) << 20,
+  };
+  const struct vd_compact_format *fmt;
+  struct vd_check_report report;
+  size_t i, j;
+  int r;
+
+  if (link->role == VD_ROLE_BARE)
+    return vd_fail (err, VD_USAGE,
+                    "%s is an extent without its descriptor, so it cannot be "
+                    "told whether it has a parent: give the descriptor",
+                    link->path);
+  for (i = 0; i < link->nr_pieces; ++i) {
+    const struct vd_image *image = link->pieces[i].image;
+
+    if (format_of (image, &fmt, err) == -1)
+      return -1;
+    for (j = 0; j < i && fmt && fmt != &vd_compact_flat; ++j)
+      if (link->pieces[j].image->file &&
+          vd_file_same (link->pieces[j].image->file, image->file))
+        return vd_fail (err, VD_CORRUPT, "%s is two extents of one disk",
+                        image->file->name);
+  }
+  r = vd_check_link (link, &opts, &report, err);
+  if (r == 0)
+    r = vd_check_result (&report, err);
+  vd_check_report_free (&report);
+  if (r == -1)
+    vd_err_prefix (err, "nothing was written: ");
+  return r;
+}
+
+/* ---- All extents -------------------------------------------------------- */
+
+/* The place of a flat extent in its file. */
+static int
+flat_start (const struct vd_image *image, uint64_t *start,
+            struct vd_err *err)
+{
+  struct vd_runs runs = VD_RUNS_INIT (1);
+  const struct vd_out out = { .runs = &runs };
+  const int r = image->fmt->map (image, 0, image->used, &out, err);
+
+  if (r == 0)
+    *start = runs.run[0].where;
+  vd_runs_free (&runs);
+  return r;
+}
+
+static void
+free_jobs (struct vd_compact_job *jobs, size_t n)
+{
+  size_t i;
+
+  for (i = 0; jobs && i < n; ++i)
+    if (jobs[i].fmt)
+      jobs[i].fmt->free (&jobs[i]);
+  free (jobs);
+}
+
+int
+vd_compact_make_job (struct vd_compact_job *job, const struct vd_link *link,
+                     size_t i, struct vd_file *file,
+                     struct vd_compact_state *st, struct vd_err *err)
+{
+  const struct vd_image *image = link->pieces[i].image;
+
+  if (format_of (image, &job->fmt, err) == -1)
+    return -1;
+  job->st = st;
+  job->image = image;
+  job->file = file;
+  job->child = link->role != VD_ROLE_BASE;
+  job->length = image->used;
+  if (!job->fmt)
+    return 0;
+  if (!file || !vd_file_same (file, image->file))
+    return vd_fail (err, VD_USAGE, "%s: opened for writing is not the file "
+                    "that was read", image->file->name);
+  if (file->size != image->file->size)
+    return vd_fail (err, VD_MISMATCH, "%s has changed its size: something "
+                    "else writes to it", file->name);
+  return job->fmt == &vd_compact_flat ? flat_start (image, &job->start, err)
+    : 0;
+}
+
+/* Sizes of files, each once. */
+static void
+add_sizes (struct vd_file *const *files, size_t n, uint64_t *size,
+           uint64_t *blocks)
+{
+  size_t i, j;
+
+  for (i = 0; i < n; ++i) {
+    for (j = 0; j < i && files[j] != files[i]; ++j)
+      ;
+    if (j < i || !files[i])
+      continue;
+    *size += files[i]->size;
+    *blocks += vd_compact_allocated (files[i]);
+  }
+}
+
+static int
+run_jobs (struct vd_compact_job *jobs, size_t n, struct vd_file *const *files,
+          struct vd_err *err)
+{
+  struct vd_compact_state *st = jobs[0].st;
+  struct vd_compact_result *r = st->result;
+  uint64_t size = 0;
+  size_t i;
+
+  add_sizes (files, n, &r->size_before, &r->allocated_before);
+  r->allocated_after = r->allocated_before;
+  for (i = 0; i < n; ++i)
+    if (jobs[i].fmt && jobs[i].fmt->look (&jobs[i], err) == -1)
+      return -1;
+  r->size_after = r->size_before - st->shrink;
+  if (st->opts->dry_run)
+    return 0;
+  for (i = 0; i < n; ++i)
+    if (jobs[i].fmt && jobs[i].fmt->run (&jobs[i], err) == -1)
+      return -1;
+  r->allocated_after = 0;
+  add_sizes (files, n, &size, &r->allocated_after);
+  return 0;
+}
+
+int
+vd_compact (struct vd_link *link, struct vd_file *const *files,
+            const struct vd_compact_opts *opts,
+            struct vd_compact_result *result, struct vd_err *err)
+{
+  struct vd_compact_state st = { .opts = opts, .result = result };
+  struct vd_compact_job *jobs;
+  size_t i;
+  int r = 0;
+
+  memset (result, 0, sizeof *result);
+  if (vd_compact_check (link, err) == -1)
+    return -1;
+  jobs = calloc (link->nr_pieces + 1, sizeof *jobs);
+  if (!jobs)
+    return vd_fail_nomem (err);
+  for (i = 0; i < link->nr_pieces && r == 0; ++i)
+    r = vd_compact_make_job (&jobs[i], link, i, files[i], &st, err);
+  if (r == 0 && link->nr_pieces > 0)
+    r = run_jobs (jobs, link->nr_pieces, files, err);
+  free_jobs (jobs, link->nr_pieces);
+  return r;
+}
+
+int
+vd_compact_file (struct vd_file *file, const struct vd_compact_opts *opts,
+                 struct vd_compact_result *result, struct vd_err *err)
+{
+  struct vd_compact_state st = { .opts = opts, .result = result };
+  struct vd_compact_job job = {
+    .fmt = &vd_compact_flat, .st = &st, .file = file, .length = file->size,
+  };
+
+  memset (result, 0, sizeof *result);
+  return run_jobs (&job, 1, &file, err);
+}

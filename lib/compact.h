@@ -1,0 +1,152 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Space given back: what is stored but all zeros, and what lies unused.
+ *
+ * A link reads the same before and after, and has the same identity (UUIDs,
+ * CID): its children stay valid.
+ *
+ *   VDI, KDMV   In place: blocks and grains of zeros become entries that say
+ *               so; then the last stored ones are moved into the gaps, and the
+ *               file is cut.  Or a new file, which is dense and in the order
+ *               of the disk.
+ *   FLAT        Holes are punched where the file has zeros; its size stays.
+ *   the rest    (streams, COWD, SEsparse) refused, with advice.
+ *
+ * What an entry says for zeros: in a base "not stored".  In a child that would
+ * show the parent, so there it is VDI's zero entry, or KDMV's if the header
+ * has the flag for it.  Where the header has not, the grain stays stored (old
+ * readers would not know the entry), but as a hole of the file.  A VDI of the
+ * type "fixed" keeps its blocks, as holes too.
+ *
+ * Crash safety, in place.  At every moment each entry on the disk names a
+ * place whose content is on the disk:
+ *
+ *   1. KDMV: the header is marked as not closed; flush
+ *   2. entries of zeros are written; flush.  Only now are their places free
+ *   3. some blocks are copied into free places; flush; their entries are
+ *      changed (the redundant table first); flush; the old places are punched.
+ *      Again until nothing is left behind the end
+ *   4. VDI: the number of stored blocks; flush; the file is cut; flush; KDMV:
+ *      the mark is taken away; flush
+ *
+ * A run that was cut off leaves an image that reads as before, and can be
+ * repeated.  Space needed meanwhile: what is moved at a time (VD_COMPACT_BATCH
+ * at the most, and only where a place moved into was a hole of the file).
+ * Memory: two bits for each block or grain that the file has room for.
+ *
+ * A new file gets its name when it is complete, flushed, and was read back and
+ * compared; it needs as much space as it will have, at the most size_after.
+ */
+
+#ifndef VD_COMPACT_H
+#define VD_COMPACT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "file.h"
+#include "link.h"
+
+#define VD_COMPACT_BATCH (UINT64_C (64) << 20)
+
+enum vd_compact_phase {
+  VD_COMPACT_LOOK,              /* reading, for zeros */
+  VD_COMPACT_MOVE,              /* moving, or writing the new file */
+  VD_COMPACT_VERIFY,            /* reading the new file back */
+};
+
+struct vd_compact_opts {
+  /* Do everything but write. */
+  bool dry_run;
+
+  /* Take a KDMV file that its writer did not close.  (One that a compaction
+   * was cut off in is taken anyway.)
+   */
+  bool allow_unclean;
+
+  /* Called now and then, with bytes done and in all of this phase; may be
+   * NULL.  Not 0 stops the work, which then fails with VD_USAGE; what is done
+   * stays done.
+   */
+  int (*progress) (void *opaque, enum vd_compact_phase phase, uint64_t done,
+                   uint64_t total);
+  void *opaque;
+};
+
+/* What was, or with dry_run would be.  All in bytes, summed over the files of
+ * the link.
+ */
+struct vd_compact_result {
+  uint64_t looked;              /* stored, and looked at */
+  uint64_t zeros;               /* blocks, grains or runs of zeros that were
+                                   stored and took space: given back */
+  uint64_t kept;                /* zeros that stay stored, since the format
+                                   has no other way to say it; as holes */
+  uint64_t unused;              /* places in the file that nothing used */
+  uint64_t moved;               /* in place: copied inside of the file */
+  uint64_t stuck;               /* in place: free places that stay in the file,
+                                   as holes, because of what lies behind */
+  uint64_t size_before, size_after;           /* of the files */
+  uint64_t allocated_before, allocated_after; /* on their file system; with
+                                                 dry_run after = before */
+  bool changed;                 /* anything was (would be) written */
+};
+
+/* Compact the disk `path` (a descriptor, or a file that needs none) in place.
+ * It is refused while it is in use (inuse.h), and locked.  Before anything is
+ * written all of it is checked, as vd_check_link does it, and all zeros are
+ * found.
+ *
+ * VD_UNSUPPORTED: an extent of a format that cannot be compacted.
+ */
+extern int vd_compact_in_place (const char *path, const struct vd_opts *opts,
+                                const struct vd_compact_opts *how,
+                                struct vd_compact_result *result,
+                                struct vd_err *err);
+
+/* The same for a raw file, which is no link: holes are punched. */
+extern int vd_compact_raw (const char *path,
+                           const struct vd_compact_opts *how,
+                           struct vd_compact_result *result,
+                           struct vd_err *err);
+
+/* Write a disk of one VDI or KDMV file densely, in the order of the disk, to
+ * the new file `to`, which may not exist yet.  The old one is not changed.
+ * This one may be unclean, and have redundant tables that differ.
+ */
+extern int vd_compact_copy (const char *path, const char *to,
+                            const struct vd_opts *opts,
+                            const struct vd_compact_opts *how,
+                            struct vd_compact_result *result,
+                            struct vd_err *err);
+
+/* ---- What vd_compact_in_place is made of -------------------------------- */
+
+/* The extents of a loaded link.  files[i] is that of link->pieces[i], opened
+ * for writing by the caller, who has made sure that nobody else uses it (NULL
+ * for a ZERO extent; with dry_run one opened for reading will do).
+ *
+ * The link is stale afterwards, also on error: close it, open it anew.
+ */
+extern int vd_compact (struct vd_link *link, struct vd_file *const *files,
+                       const struct vd_compact_opts *opts,
+                       struct vd_compact_result *result, struct vd_err *err);
+
+/* Open the files of a loaded link for vd_compact: those very files, whatever
+ * has their names now; read-only with dry_run.  An array of link->nr_pieces,
+ * for vd_compact_close.  Nothing is locked.
+ */
+extern struct vd_file **vd_compact_open (const struct vd_link *link,
+                                         bool dry_run, struct vd_err *err);
+extern void vd_compact_close (struct vd_file **files, size_t n);
+
+/* vd_compact_raw, of an open file. */
+extern int vd_compact_file (struct vd_file *file,
+                            const struct vd_compact_opts *opts,
+                            struct vd_compact_result *result,
+                            struct vd_err *err);
+
+#endif /* VD_COMPACT_H */
