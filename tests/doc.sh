@@ -99,6 +99,11 @@ make_files () {
     # What "vmdkdelta create" is given.
     qemu-img convert -f vmdk -O raw x.vmdk new.img
 
+    # What "vmdkdelta compact" is given: a block of data, one of zeros, one of data.
+    qemu-img create -q -f vdi machine.vdi $size
+    qemu-io -f vdi -c 'write -q -P 1 1M 1M' -c 'write -q -P 0 5M 1M' -c 'write -q -P 2 8M 1M' machine.vdi
+    qemu-img convert -f vdi -O raw machine.vdi machine.expected
+
     qemu-img convert -f vmdk -O raw x.vmdk x.expected
     qemu-img convert -f vmdk -O raw disk-000001.vmdk 1.expected
     qemu-img convert -f vmdk -O raw disk-000002.vmdk 2.expected

@@ -36,6 +36,9 @@ check () {
         'vmdkdelta check '*) grep -q '^x.vmdk: clean' log ;;
         *--picture=disk.svg*) grep -q '</svg>' disk.svg ;;
         'vmdkdelta map --picture '*) grep -q ' disk-000001.vmdk$' log ;;
+        'vmdkdelta compact --dry-run '*) grep -q '^zeros .*would be given back' log ;;
+        'vmdkdelta compact '*) [ "$(stat -c %s machine.vdi)" -lt 3000000 ] &&
+            qemu-img compare -f vdi -F raw machine.vdi machine.expected ;;
         'vmdkdelta apply --dry-run '*) grep -q 'nothing was written' log ;;
         'vmdkdelta apply back.vmdk '*) same base.img base.expected ;;
         'vmdkdelta apply '*) same base.img x.expected ;;

@@ -36,11 +36,11 @@ check () { :; }
 mkdir original
 cp -p -- *.vmdk base.img original/
 keeps () {
-    case $1 in *'vmdkdelta apply '*|*'vmdkdelta create '*) cp -p original/* . ;; esac
+    case $1 in *'vmdkdelta apply '*|*'vmdkdelta create '*|*'vmdkdelta compact '*) cp -p original/* . ;; esac
     sha256sum --quiet -c sums
 }
 
-for verb in '' info map check create apply; do
+for verb in '' info map check create apply compact; do
     # shellcheck disable=SC2086
     "$TOOL" $verb --help > "help${verb:+-$verb}"
 done

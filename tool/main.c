@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* vmdkdelta: look at, check, make and apply VMDK disks and deltas.
+/* vmdkdelta: look at, check, make, apply and compact VMDK disks and deltas.
  *
  * Here are the table of verbs, and what all of them do alike with their
  * options.
@@ -20,6 +20,7 @@ static const struct verb *const verbs[] = {
   &verb_check,
   &verb_create,
   &verb_apply,
+  &verb_compact,
 };
 #define NR_VERBS (sizeof verbs / sizeof verbs[0])
 
@@ -39,7 +40,7 @@ print_help (void)
 {
   size_t i;
 
-  printf ("vmdkdelta: look at, check, make and apply VMDK disks and deltas\n"
+  printf ("vmdkdelta: look at, check, make, apply and compact VMDK disks\n"
           "\n"
           "Usage:\n"
           "  vmdkdelta VERB [OPTIONS] FILE...\n"

@@ -56,6 +56,7 @@ extern const struct verb verb_map;
 extern const struct verb verb_check;
 extern const struct verb verb_create;
 extern const struct verb verb_apply;
+extern const struct verb verb_compact;
 
 /* ---- Options (main.c) --------------------------------------------------- */
 

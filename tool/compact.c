@@ -1,0 +1,298 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* vmdkdelta compact: space given back to the file system.
+ *
+ * In place, or to a new file (--output); what is done, and why it can be cut
+ * off at any moment, is told in compact.h.
+ */
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json.h"
+#include "progress.h"
+#include "tool.h"
+
+enum {
+  OPT_OUTPUT = OPT_OWN,
+  OPT_DRY_RUN,
+  OPT_PROGRESS,
+  OPT_QUIET,
+  OPT_JSON,
+};
+
+static const struct option long_options[] = {
+  HELP_OPTIONS,
+  CHAIN_OPTIONS,
+  { "output", required_argument, NULL, OPT_OUTPUT },
+  { "dry-run", no_argument, NULL, OPT_DRY_RUN },
+  { "progress", optional_argument, NULL, OPT_PROGRESS },
+  { "quiet", no_argument, NULL, OPT_QUIET },
+  { "json", no_argument, NULL, OPT_JSON },
+  { NULL, 0, NULL, 0 },
+};
+
+struct compact {
+  struct vd_opts opts;
+  const char *file, *output;
+  bool dry_run, quiet, json, raw;
+  enum progress_mode mode;
+
+  struct progress progress;
+  bool showing;
+  enum vd_compact_phase phase;
+  struct vd_compact_result result;
+};
+
+static void say (const struct compact *c, const char *fs, ...)
+  VD_PRINTF (2, 3);
+
+static void
+say (const struct compact *c, const char *fs, ...)
+{
+  char raw[VD_ERR_MAX], safe[VD_ERR_MAX];
+  va_list args;
+
+  if (c->quiet || c->json)
+    return;
+  va_start (args, fs);
+  vsnprintf (raw, sizeof raw, fs, args);
+  va_end (args);
+  vd_escape (safe, sizeof safe, raw);
+  printf ("%s\n", safe);
+  fflush (stdout);
+}
+
+static int
+progress (void *opaque, enum vd_compact_phase phase, uint64_t done,
+          uint64_t total)
+{
+  static const char *const what[] = { "looking", "moving", "verifying" };
+  struct compact *c = opaque;
+
+  if (!c->showing || c->phase != phase) {
+    if (c->showing)
+      progress_end (&c->progress, c->progress.total);
+    c->showing = true;
+    c->phase = phase;
+    progress_begin (&c->progress, c->mode, what[phase], total);
+  }
+  c->progress.total = total;
+  return progress_update (&c->progress, done);
+}
+
+/* Is the file a raw disk?  Everything else opens as a link, or fails there. */
+static int
+find_kind (struct compact *c, struct vd_err *err)
+{
+  struct vd_file *file = vd_file_open (c->file, err);
+  const struct vd_format *fmt;
+  enum vd_magic magic;
+  char text[513] = "";
+  int r;
+
+  if (!file)
+    return -1;
+  r = vd_image_probe (file, &magic, &fmt, err);
+  if (r == 0 && magic == VD_MAGIC_TEXT)
+    r = vd_file_pread (file, text, (size_t) (file->size < 512 ? file->size
+                                             : 512), 0, err);
+  vd_file_close (file);
+  if (r == -1)
+    return -1;
+  switch (magic) {
+  case VD_MAGIC_SPARSE:
+    break;
+  case VD_MAGIC_TEXT:
+    c->raw = !strcasestr (text, "descriptorfile") &&
+      !strcasestr (text, "createtype");
+    break;
+  case VD_MAGIC_NONE:
+    c->raw = true;
+    break;
+  case VD_MAGIC_QCOW:
+    return vd_fail (err, VD_UNSUPPORTED, "%s is a qcow image: qemu-img "
+                    "convert -O qcow2 writes a dense one", c->file);
+  case VD_MAGIC_UNFINISHED:
+    return vd_fail (err, VD_CORRUPT, "%s was never finished by its writer",
+                    c->file);
+  }
+  if (c->raw && c->output)
+    return vd_fail (err, VD_USAGE, "%s is a raw file: cp --sparse=always "
+                    "copies it without its zeros; --output is for VDI and "
+                    "sparse VMDK files", c->file);
+  return 0;
+}
+
+static int
+work (struct compact *c, struct vd_err *err)
+{
+  const struct vd_compact_opts how = {
+    .dry_run = c->dry_run, .progress = progress, .opaque = c,
+  };
+  int r;
+
+  if (find_kind (c, err) == -1)
+    return -1;
+  progress_catch_signals ();
+  r = c->output ? vd_compact_copy (c->file, c->output, &c->opts, &how,
+                                   &c->result, err)
+    : c->raw ? vd_compact_raw (c->file, &how, &c->result, err)
+    : vd_compact_in_place (c->file, &c->opts, &how, &c->result, err);
+  if (c->showing && r == 0)
+    progress_end (&c->progress, c->progress.total);
+  return r;
+}
+
+static void
+say_bytes (const struct compact *c, const char *name, uint64_t bytes,
+           const char *text)
+{
+  char b[HUMAN_SIZE_MAX];
+
+  if (bytes > 0)
+    say (c, "%-7s %s%s", name, human_size (b, bytes), text);
+}
+
+static int
+tell_json (const struct compact *c)
+{
+  const struct vd_compact_result *r = &c->result;
+  FILE *fp = out_begin ();
+  struct json j = JSON_INIT (fp);
+
+  if (!fp)
+    return STATUS_ERROR;
+  json_begin_object (&j, NULL);
+  json_string (&j, "file", c->file);
+  json_string_or_null (&j, "output", c->output);
+  json_u64 (&j, "looked_bytes", r->looked);
+  json_u64 (&j, "zero_bytes", r->zeros);
+  json_u64 (&j, "kept_bytes", r->kept);
+  json_u64 (&j, "unused_bytes", r->unused);
+  json_u64 (&j, "moved_bytes", r->moved);
+  json_u64 (&j, "stuck_bytes", r->stuck);
+  json_u64 (&j, "size_before", r->size_before);
+  json_u64 (&j, "size_after", r->size_after);
+  json_u64 (&j, "allocated_before", r->allocated_before);
+  if (c->dry_run)
+    json_null (&j, "allocated_after");
+  else
+    json_u64 (&j, "allocated_after", r->allocated_after);
+  json_bool (&j, "changed", r->changed);
+  json_bool (&j, "written", r->changed && !c->dry_run);
+  json_end (&j);
+  fputc ('\n', fp);
+  return out_commit (fp);
+}
+
+static int
+tell (const struct compact *c)
+{
+  const struct vd_compact_result *r = &c->result;
+  char a[HUMAN_SIZE_MAX], b[HUMAN_SIZE_MAX];
+
+  if (c->json)
+    return tell_json (c);
+  say_bytes (c, "looked", r->looked, " were stored");
+  say_bytes (c, "zeros", r->zeros, c->dry_run ? " would be given back"
+             : " given back");
+  say_bytes (c, "kept", r->kept, " of zeros stay stored, as holes of the "
+             "file: the format has no other way");
+  say_bytes (c, "unused", r->unused, " in the file belonged to nothing");
+  say_bytes (c, "moved", r->moved, c->output ? " written" : " inside of the "
+             "file");
+  say_bytes (c, "stuck", r->stuck, " cannot be cut off, and are holes: what "
+             "lies behind cannot be moved (--output makes a dense file)");
+  say (c, "size    %s -> %s", human_size (a, r->size_before),
+       short_size (b, r->size_after));
+  if (c->dry_run)
+    say (c, "done    dry run: nothing was written");
+  else {
+    say (c, "space   %s -> %s on the file system",
+         human_size (a, r->allocated_before),
+         short_size (b, r->allocated_after));
+    if (c->output)
+      say (c, "done    %s written and compared; %s is as it was", c->output,
+           c->file);
+    else if (r->changed)
+      say (c, "done    %s", c->file);
+    else
+      say (c, "done    there was nothing to give back");
+  }
+  if (fflush (stdout) == EOF || ferror (stdout))
+    return tool_error ("stdout cannot be written");
+  return STATUS_OK;
+}
+
+static int run (int argc, char **argv);
+
+const struct verb verb_compact = {
+  .name = "compact",
+  .synopsis = "[OPTIONS] FILE",
+  .summary = "give back the space of zeros and of what is unused",
+  .help =
+  "Makes a disk smaller that reads the same: a VDI, a sparse VMDK (one file or\n"
+  "split), a flat VMDK by its descriptor, or a raw file.  Stored zeros become\n"
+  "entries that say zeros, what is stored at the end moves into the gaps, and\n"
+  "the file is cut; in flat and raw files holes are punched.  Nothing may use\n"
+  "FILE meanwhile.  It can be interrupted at any moment, and run again.  UUIDs\n"
+  "and CIDs stay, and so snapshots made on FILE stay valid.\n"
+  "\n"
+  "Options:\n"
+  "  --output=NEW       write a dense new file instead, and leave FILE alone:\n"
+  "                     VDI, or VMDK in one file\n"
+  "  --dry-run          do everything but write, and say what would be done\n"
+  "  --progress[=json]  a bar, or one JSON line a second, on stderr\n"
+  "  --quiet            print errors only\n"
+  "  --json             print the result as JSON\n"
+  CHAIN_HELP
+  "\n"
+  "Examples:\n"
+  "  vmdkdelta compact --dry-run machine.vdi\n"
+  "  vmdkdelta compact machine.vdi\n"
+  "  vmdkdelta compact --output=dense.vdi machine.vdi\n",
+  .short_options = "",
+  .long_options = long_options,
+  .run = run,
+};
+
+static int
+run (int argc, char **argv)
+{
+  struct compact c = { .opts = { .prefix = "--" } };
+  bool progress_given = false;
+  struct vd_err err;
+  int o;
+
+  while ((o = next_option (&verb_compact, argc, argv, &c.opts)) != -1) {
+    switch (o) {
+    case OPT_OUTPUT:
+      if (*optarg == '\0')
+        return tool_usage (&verb_compact, "--output needs the name of a file");
+      c.output = optarg;
+      break;
+    case OPT_DRY_RUN: c.dry_run = true; break;
+    case OPT_QUIET: c.quiet = true; break;
+    case OPT_JSON: c.json = true; break;
+    case OPT_PROGRESS:
+      progress_given = true;
+      if (!progress_parse (optarg ? optarg : "bar", &c.mode))
+        return tool_usage (&verb_compact, "--progress=%s: allowed are json "
+                           "and bar", optarg);
+      break;
+    }
+  }
+  if (argc - optind != 1)
+    return tool_usage (&verb_compact, "give one FILE");
+  if (!progress_given && !c.quiet && !c.json)
+    progress_parse (NULL, &c.mode);
+  c.file = argv[optind];
+  if (work (&c, &err) == -1)
+    return tool_fail (&err);
+  return tell (&c);
+}
