@@ -196,16 +196,32 @@ is_readable_format (const char *format)
     strcasecmp (format, "VMDK") == 0;
 }
 
+/* It was added before: many states share the older media. */
+static struct vd_member *
+find_member (const struct vd_family *family,
+             const struct vd_vbox_medium *medium)
+{
+  size_t i;
+
+  for (i = 0; i < family->nr_members; ++i)
+    if (memcmp (family->members[i]->link->id.image, medium->uuid, 16) == 0)
+      return family->members[i];
+  return NULL;
+}
+
 struct vd_member *
 vd_vbox_add_medium (const struct vd_vbox *box,
                     const struct vd_vbox_medium *medium,
                     struct vd_family *family, struct vd_err *err)
 {
   const struct vd_opts *opts = family->opts;
+  struct vd_member *known = find_member (family, medium);
   CLEANUP_FREE char *path = NULL;
   struct vd_file *file;
   struct vd_link *link;
 
+  if (known)
+    return known;
   if (!is_readable_format (medium->format)) {
     vd_fail (err, VD_UNSUPPORTED, "%s: %.255s is a disk image of format "
              "%.40s; only VDI and VMDK are read here", box->path,

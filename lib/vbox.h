@@ -178,7 +178,8 @@ extern int vd_vbox_check_registry (const struct vd_vbox *box,
  *                         two have the same name)
  *     {UUID}              a medium that is attached nowhere
  *
- * No two views have the same name.  vd_vbox_find_view takes more:
+ * No two views have the same name.  vd_vbox_find_view takes more, where no
+ * view is called so:
  *
  *     SNAPSHOT, {UUID} of a snapshot    if only one disk was attached then
  *     {UUID} of a medium                exactly that
@@ -246,7 +247,8 @@ vd_vbox_find_disk (const struct vd_vbox *box, const char *name,
  *      machine's snapshot folder;
  *   3. its last component in each of opts->dirs, then in their Snapshots.
  *
- * The first that exists is taken, and must have the UUID of the medium.
+ * The first that exists is taken, and must have the UUID of the medium.  A
+ * member of the family that has this UUID already is taken without looking.
  *
  * Errors: VD_NOT_FOUND, VD_DENIED, VD_MISMATCH (another UUID; with
  * opts->ignore_cid a warning), VD_UNSUPPORTED (a format that we do not read).

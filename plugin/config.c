@@ -14,7 +14,9 @@ struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };
 #define OPTIONS(X)                                                          \
   X ("file", OPTION_PATH, &config.file,                                     \
      "[file=]<FILE>   a VMDK disk or snapshot: its descriptor, or the file\n" \
-     "               that holds it; each link of its chain is an export")   \
+     "               that holds it; each link of its chain is an export.\n" \
+     "               Or a VirtualBox machine (.vbox): each of its disks, now\n" \
+     "               and in each snapshot, is an export")                   \
   X ("dir", OPTION_PATH, &config.dir,                                       \
      "dir=<DIR>   or a directory: each disk and each snapshot in it is an\n" \
      "               export")                                               \

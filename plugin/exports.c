@@ -14,6 +14,7 @@
 
 #include "config.h"
 #include "exports.h"
+#include "machine.h"
 #include "serve.h"
 
 /* Protects the making of readers. */
@@ -263,7 +264,10 @@ exports_open (struct exports *e, struct vd_err *err)
   e->family = vd_family_new (&e->opts, err);
   if (!e->family)
     return -1;
-  return config.file ? open_file (e, err) : open_dir (e, err);
+  if (!config.file)
+    return open_dir (e, err);
+  return vd_vbox_probe (config.file) ? machine_open (e, config.file, err)
+    : open_file (e, err);
 }
 
 void
@@ -275,19 +279,28 @@ exports_close (struct exports *e)
     free_export (&e->export[i]);
   free (e->export);
   vd_family_free (e->family);
+  machine_close (e);
   *e = (struct exports) { .n = 0 };
 }
 
 struct export *
-exports_find (struct exports *e, const char *name)
+exports_find (struct exports *e, const char *name, struct vd_err *err)
 {
   size_t i;
 
+  if (e->box)
+    return machine_find (e, name, err);
   if (*name == '\0' && e->dflt)
     name = e->dflt->name;
   for (i = 0; i < e->n; ++i)
     if (strcmp (e->export[i].name, name) == 0)
       return &e->export[i];
+  if (*name == '\0')
+    vd_fail (err, VD_USAGE, "there are %zu exports and none is the default: "
+             "name one of them (nbdinfo --list shows them)", e->n);
+  else
+    vd_fail (err, VD_NOT_FOUND, "there is no export '%.255s'; nbdinfo --list "
+             "shows those that there are", name);
   return NULL;
 }
 

@@ -32,6 +32,10 @@ struct exports {
   struct export *export;
   size_t n;
   const struct export *dflt;    /* what "" means; NULL: nothing */
+
+  /* Of a VirtualBox machine file only. */
+  struct vd_vbox *box;
+  struct vd_vbox_views views;
 };
 
 /* Find and open everything that the configuration asks for.  -1 after
@@ -42,7 +46,8 @@ extern int exports_open (struct exports *e, struct vd_err *err);
 extern void exports_close (struct exports *e);
 
 /* By the name that a client gives; "" is the default.  NULL: no such. */
-extern struct export *exports_find (struct exports *e, const char *name);
+extern struct export *exports_find (struct exports *e, const char *name,
+                                    struct vd_err *err);
 
 /* The reader of an export without error. */
 extern struct vd_reader *export_reader (struct export *x, struct vd_err *err);

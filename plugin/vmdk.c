@@ -111,7 +111,7 @@ static void *
 vmdk_open (int readonly)
 {
   const char *name = nbdkit_export_name ();
-  struct export *x = name ? exports_find (&exports, name) : NULL;
+  struct export *x;
   struct handle *h;
   struct vd_err err;
   char safe[256];
@@ -119,18 +119,13 @@ vmdk_open (int readonly)
   (void) readonly;
   if (!name)
     return NULL;
-  vd_escape (safe, sizeof safe, name);
-  if (!x && *name == '\0') {
-    nbdkit_error ("there are %zu exports and none is the default: name one of "
-                  "them (nbdinfo --list shows them)", exports.n);
-    return NULL;
-  }
+  x = exports_find (&exports, name, &err);
   if (!x) {
-    nbdkit_error ("there is no export '%s'; nbdinfo --list shows those that "
-                  "there are", safe);
+    nbdkit_error ("%s", err.msg);
     return NULL;
   }
   if (x->error) {
+    vd_escape (safe, sizeof safe, x->name);
     nbdkit_error ("export %s cannot be opened: %s", safe, x->error);
     return NULL;
   }
