@@ -89,7 +89,7 @@ LINK = $(CC) $(SAN) $(CFLAGS) -pthread $(LDFLAGS)
 
 # ---- Targets --------------------------------------------------------------
 
-.PHONY: all lib tests check check-long bench install uninstall deps demo dist clean help FORCE
+.PHONY: all lib tests check check-long vm-test bench install uninstall deps demo dist clean help FORCE
 # Keep the objects: they are not rubbish because a pattern rule made them.
 .SECONDARY:
 
@@ -109,6 +109,9 @@ check: all tests $(B)/nbdkit-version  ## run the tests; ends with "N passed, N f
 
 check-long: all tests $(B)/nbdkit-version  ## the same and the long tests too (tests/long-*.sh, TEST_LONG=1)
 	$(Q)$(RUN_TESTS) --long $(TESTS)
+
+vm-test: all tests $(B)/nbdkit-version  ## boot a Linux guest from the merged disk, in three ways; VM_LOGS=DIR keeps its console
+	$(Q)scripts/vm-kernel.sh && $(RUN_TESTS) --long test-vm-cow long-vm-overlay long-vm-migrate
 
 demo: all $(MKIMAGE)  ## show the main job on a real file system
 	$(Q)top_srcdir='$(CURDIR)' FILTER='$(FILTER:%=./%)' TOOL='$(TOOL:%=./%)' MKIMAGE='$(MKIMAGE:%=./%)' scripts/demo.sh

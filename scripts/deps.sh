@@ -36,6 +36,18 @@ LIST
     if [ "$ci" ]; then
         echo 'cmd clang           clang              clang'
         echo 'cmd git             git                git'
+        # Clients, and servers for bases.
+        echo 'cmd fio             fio                fio'
+        echo 'cmd nbdsh           python3-libnbd     python3-libnbd'
+        echo 'cmd nbdfuse         libnbd-bin         nbdfuse'
+        echo 'cmd fusermount3     fuse3              fuse3'
+        echo 'cmd sshd            openssh-server     openssh-server'
+        # A virtual machine; scripts/vm-kernel.sh gets its kernel.
+        echo 'cmd qemu-system-x86_64 qemu-system-x86 qemu-system-x86-core'
+        echo 'cmd busybox         busybox-static     busybox'
+        echo 'cmd mformat         mtools             mtools'
+        echo 'cmd syslinux        syslinux           syslinux'
+        echo 'cmd socat           socat              socat'
     fi
 }
 
