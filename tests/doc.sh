@@ -74,6 +74,33 @@ descriptor () {
         $((size / 512)) "$2" > "$1"
 }
 
+# vdi_uuid FILE: the one that the image has itself.
+vdi_uuid () {
+    local b
+    read -r -a b <<< "$(od -An -v -tx1 -j 0x188 -N 16 "$1")"
+    printf '%s' "${b[3]}${b[2]}${b[1]}${b[0]}-${b[5]}${b[4]}-${b[7]}${b[6]}-${b[8]}${b[9]}-" "${b[@]:10}"
+}
+
+# machine UUID: a machine file with one disk, disk0.vdi, in a snapshot and now.
+machine () {
+    local disk="<StorageControllers><StorageController name=\"sata\"><AttachedDevice type=\"HardDisk\" port=\"0\"
+        device=\"0\"><Image uuid=\"{$1}\"/></AttachedDevice></StorageController></StorageControllers>"
+    cat <<END
+<?xml version="1.0"?>
+<VirtualBox xmlns="http://www.virtualbox.org/" version="1.19-linux">
+  <Machine uuid="{4f3863d9-6a3b-4d6e-b318-3bfde640525f}" name="machine">
+    <MediaRegistry><HardDisks>
+      <HardDisk uuid="{$1}" location="disk0.vdi" format="VDI" type="Normal"/>
+    </HardDisks></MediaRegistry>
+    <Snapshot uuid="{4d97e697-b030-47d2-a79b-3cdfd9ef3e88}" name="before-update" timeStamp="2026-11-21T19:30:47Z">
+      <Hardware>$disk</Hardware>
+    </Snapshot>
+    <Hardware>$disk</Hardware>
+  </Machine>
+</VirtualBox>
+END
+}
+
 # make_files: everything that the examples name, in the current directory; and
 # NAME.expected, what must come out, read by QEMU.
 make_files () {
@@ -103,6 +130,10 @@ make_files () {
     qemu-img create -q -f vdi machine.vdi $size
     qemu-io -f vdi -c 'write -q -P 1 1M 1M' -c 'write -q -P 0 5M 1M' -c 'write -q -P 2 8M 1M' machine.vdi
     qemu-img convert -f vdi -O raw machine.vdi machine.expected
+
+    # A machine of VirtualBox, with the same disk and a snapshot.
+    cp machine.vdi disk0.vdi
+    machine "$(vdi_uuid disk0.vdi)" > machine.vbox
 
     qemu-img convert -f vmdk -O raw x.vmdk x.expected
     qemu-img convert -f vmdk -O raw disk-000001.vmdk 1.expected

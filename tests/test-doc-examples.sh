@@ -18,6 +18,7 @@ check () {
         *disk-000002.vmdk*) expected=2.expected ;;
         *disk-000001.vmdk*) expected=1.expected ;;
         *clone.vmdk*) expected=clone.expected ;;
+        *machine.vbox*|*disk0@*) expected=machine.expected ;;
     esac
     for f in out.raw served.raw; do
         [ ! -e $f ] || { same $f $expected; made=1; }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "info.h"
+#include "machine.h"
 
 enum { OPT_JSON = OPT_OWN, OPT_CHAIN };
 
@@ -106,49 +107,93 @@ print (FILE *fp, struct json *j, const struct report *r, bool chain,
   text_next (fp, r);
 }
 
+/* How a FILE is answered. */
+struct answer {
+  const struct vd_opts *opts;
+  FILE *fp;
+  struct json *json;            /* NULL: for people */
+  bool chain, first;
+  bool complete;                /* everything could be told */
+};
+
+static int
+answer_image (struct answer *a, const char *path, struct vd_err *err)
+{
+  struct report r;
+  const int ok = gather (&r, path, a->chain, a->opts, err);
+
+  if (ok == 0) {
+    print (a->fp, a->json, &r, a->chain, a->first);
+    if (!r.opened)
+      tool_fail (&r.err);
+    a->complete = a->complete && is_complete (&r, a->chain);
+  }
+  report_free (&r);
+  return ok;
+}
+
+static int
+answer_machine (struct answer *a, const char *path, struct vd_err *err)
+{
+  struct machine m;
+  const int ok = machine_gather (&m, path, a->chain, a->opts, err);
+
+  if (ok == 0) {
+    if (a->json)
+      json_machine (a->json, &m);
+    else if (m.box) {
+      if (!a->first)
+        putc ('\n', a->fp);
+      text_machine (a->fp, &m, a->chain);
+    }
+    if (!m.box)
+      tool_fail (&m.err);
+    a->complete = a->complete && machine_complete (&m);
+  }
+  machine_free (&m);
+  return ok;
+}
+
 static int
 run (int argc, char **argv)
 {
   struct vd_opts opts = { .log = { .fn = NULL } };
-  bool as_json = false, chain = false, complete = true;
-  struct report r;
+  struct answer a = { .opts = &opts, .complete = true };
+  bool as_json = false;
   struct vd_err err;
   struct json j;
-  FILE *fp;
   int c, i, ok;
 
   while ((c = next_option (&verb_info, argc, argv, &opts)) != -1) {
     if (c == OPT_JSON)
       as_json = true;
     else
-      chain = true;
+      a.chain = true;
   }
   if (optind == argc)
     return tool_usage (&verb_info, "which FILE?");
 
-  fp = out_begin ();
-  if (!fp)
+  a.fp = out_begin ();
+  if (!a.fp)
     return STATUS_ERROR;
-  j = (struct json) JSON_INIT (fp);
-  if (as_json)
+  j = (struct json) JSON_INIT (a.fp);
+  if (as_json) {
+    a.json = &j;
     json_begin_array (&j, NULL);
+  }
   for (i = optind; i < argc; ++i) {
-    ok = gather (&r, argv[i], chain, &opts, &err);
-    if (ok == 0) {
-      print (fp, as_json ? &j : NULL, &r, chain, i == optind);
-      if (!r.opened)
-        tool_fail (&r.err);
-      complete = complete && is_complete (&r, chain);
-    }
-    report_free (&r);
+    a.first = i == optind;
+    ok = vd_vbox_probe (argv[i]) ? answer_machine (&a, argv[i], &err)
+      : answer_image (&a, argv[i], &err);
     if (ok == -1) {
-      out_discard (fp);
+      out_discard (a.fp);
       return tool_fail (&err);
     }
   }
   if (as_json)
     json_end (&j);
-  return out_commit (fp) == STATUS_OK && complete ? STATUS_OK : STATUS_ERROR;
+  return out_commit (a.fp) == STATUS_OK && a.complete ? STATUS_OK
+    : STATUS_ERROR;
 }
 
 const struct verb verb_info = {
@@ -157,10 +202,11 @@ const struct verb verb_info = {
   .summary = "say what an image is, and what it holds",
   .help =
     "A FILE is a disk or a snapshot (its descriptor, or a file that has it\n"
-    "inside), or a bare extent.\n"
+    "inside), a bare extent, or a VirtualBox machine (.vbox).\n"
     "\n"
     "Options:\n"
-    "  --chain            a table of the FILE and all its ancestors, base first\n"
+    "  --chain            a table of the FILE and all its ancestors, base first;\n"
+    "                     of a machine, of all files of its disks\n"
     "  --json             for programs; the keys are in vmdkdelta(1)\n"
     CHAIN_HELP
     "  --help             this text\n"

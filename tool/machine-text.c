@@ -1,0 +1,379 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* vmdkdelta info of a VirtualBox machine, for people. */
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "machine.h"
+
+/* A row begins with a name of this width at most; longer ones shift it. */
+#define MAX_WIDTH 48
+
+static void
+line (FILE *fp, const char *name, const char *value)
+{
+  fprintf (fp, "  %-14s ", name);
+  out_text (fp, value);
+  putc ('\n', fp);
+}
+
+/* Columns in a terminal, near enough: UTF-8 characters. */
+static unsigned
+columns (const char *s)
+{
+  unsigned n = 0;
+
+  for (; *s; ++s)
+    n += ((unsigned char) *s & 0xc0) != 0x80;
+  return n;
+}
+
+/* The name, indented, and blanks up to width. */
+static void
+cell (FILE *fp, unsigned indent, const char *name, unsigned width)
+{
+  const unsigned used = indent + columns (name);
+
+  fprintf (fp, "%*s", (int) indent, "");
+  out_text (fp, name);
+  fprintf (fp, "%*s", used < width ? (int) (width - used) : 0, "");
+}
+
+static unsigned
+wider (unsigned width, unsigned indent, const char *name)
+{
+  const unsigned n = indent + columns (name);
+
+  return n > width && n <= MAX_WIDTH ? n : width;
+}
+
+/* ---- The machine --------------------------------------------------------- */
+
+static void
+put_machine (FILE *fp, const struct machine *m)
+{
+  const struct vd_vbox *box = m->box;
+  char text[VD_UUID_TEXT];
+
+  out_text (fp, m->path);
+  fputs ("\n  kind           a VirtualBox machine\n", fp);
+  line (fp, "name", box->name);
+  line (fp, "UUID", vd_uuid_text (text, box->uuid));
+  line (fp, "settings", box->version);
+  line (fp, "state", box->power == VD_VBOX_SAVED
+        ? "saved: a part of what its guest wrote may be in its memory only"
+        : box->power == VD_VBOX_ABORTED
+        ? "aborted: its disks are as after a loss of power"
+        : "off, if it is not running: this file does not tell");
+  if (*box->last_change)
+    line (fp, "last change", box->last_change);
+}
+
+/* ---- Disks --------------------------------------------------------------- */
+
+static const char *
+format_of (const struct machine *m, const struct vd_vbox_medium *medium)
+{
+  const struct medium_facts *f = machine_facts (m, medium);
+  const struct vd_member *member = f->member;
+
+  if (f->has_facts)
+    return facts_format (&f->facts);
+  return member && member->link->self ? member->link->self->fmt->name
+    : medium->format;
+}
+
+/* "sata-0-0" */
+static void
+put_slot (FILE *fp, const struct vd_vbox_attachment *a)
+{
+  out_text (fp, a->controller);
+  fprintf (fp, "-%u-%u", a->port, a->device);
+}
+
+static void
+put_disk (FILE *fp, const struct machine *m, const struct vd_vbox_view *v,
+          unsigned width)
+{
+  const struct vd_member *member = machine_facts (m, v->medium)->member;
+  char size[HUMAN_SIZE_MAX];
+  const unsigned links = machine_links (v->medium);
+
+  cell (fp, 2, v->disk_name, width);
+  fputs ("  ", fp);
+  if (member)
+    fprintf (fp, "%9s", short_size (size, member->link->capacity));
+  else
+    fputs ("        -", fp);
+  fputs ("  ", fp);
+  put_slot (fp, v->attachment);
+  fprintf (fp, ", %s%u file%s: ", links > 1 ? "a chain of " : "", links,
+           links > 1 ? "s" : "");
+  out_text (fp, v->medium->location);
+  putc ('\n', fp);
+}
+
+static void
+put_disks (FILE *fp, const struct machine *m)
+{
+  unsigned width = 10;
+  size_t i, n = 0;
+
+  for (i = 0; i < m->views.n; ++i)
+    width = wider (width, 2, m->views.view[i].disk_name);
+  fputs ("Disks, as they are now:\n", fp);
+  for (i = 0; i < m->views.n; ++i)
+    if (m->views.view[i].current) {
+      put_disk (fp, m, &m->views.view[i], width);
+      ++n;
+    }
+  if (n == 0)
+    fputs ("  none\n", fp);
+}
+
+/* ---- Media, with --chain ------------------------------------------------- */
+
+/* Which states use the medium: "now", names of snapshots. */
+static void
+put_users (FILE *fp, const struct machine *m,
+           const struct vd_vbox_medium *medium)
+{
+  unsigned n = 0;
+  size_t i;
+
+  for (i = 0; i < m->views.n; ++i) {
+    const struct vd_vbox_view *v = &m->views.view[i];
+
+    if (v->medium != medium)
+      continue;
+    fputs (n++ > 0 ? ", " : "  ", fp);
+    out_text (fp, v->current ? "now" : v->snapshot ? v->snapshot->name
+              : "attached nowhere");
+  }
+}
+
+static unsigned
+indent_of (const struct vd_vbox_medium *medium)
+{
+  const unsigned depth = machine_links (medium) - 1;
+
+  return 2 + (depth < 12 ? depth : 12);
+}
+
+static void
+put_medium (FILE *fp, const struct machine *m,
+            const struct vd_vbox_medium *medium, unsigned width)
+{
+  const struct medium_facts *f = machine_facts (m, medium);
+  char size[2][HUMAN_SIZE_MAX];
+
+  cell (fp, indent_of (medium), base_name (medium->location), width);
+  fprintf (fp, "  %-8s", format_of (m, medium));
+  if (f->has_facts && f->facts.walked)
+    fprintf (fp, "  %9s  %9s  %-10s",
+             short_size (size[0], f->facts.bytes[KIND_DATA]
+                         + f->facts.bytes[KIND_COMPRESSED]),
+             short_size (size[1], f->facts.bytes[KIND_ZERO]),
+             facts_state (&f->facts));
+  else
+    fprintf (fp, "  %9s  %9s  %-10s", "-", "-",
+             f->has_facts ? facts_state (&f->facts) : "unreadable");
+  put_users (fp, m, medium);
+  putc ('\n', fp);
+}
+
+static void
+put_media (FILE *fp, const struct machine *m)
+{
+  const struct vd_vbox *box = m->box;
+  unsigned width = 20;
+  size_t i;
+
+  for (i = 0; i < box->nr_media; ++i)
+    width = wider (width, indent_of (&box->media[i]),
+                   base_name (box->media[i].location));
+  fputs ("Files, each below its parent:\n", fp);
+  cell (fp, 2, "NAME", width);
+  fprintf (fp, "  %-8s  %9s  %9s  %-10s  %s\n", "FORMAT", "ALLOCATED", "ZERO",
+           "STATE", "OF");
+  for (i = 0; i < box->nr_media; ++i)
+    put_medium (fp, m, &box->media[i], width);
+}
+
+/* ---- Snapshots ----------------------------------------------------------- */
+
+static void
+put_now (FILE *fp, unsigned depth)
+{
+  fprintf (fp, "%*s(now)\n", (int) (2 + 2 * depth), "");
+}
+
+static void
+put_snapshot (FILE *fp, const struct vd_vbox *box,
+              const struct vd_vbox_snapshot *s, unsigned width)
+{
+  const unsigned indent = 2 + 2 * s->depth;
+
+  cell (fp, indent, s->name, width);
+  fputs ("  ", fp);
+  out_text (fp, *s->time ? s->time : "-");
+  if (s == box->current_snapshot)
+    fputs ("  current", fp);
+  if (s->state_file)
+    fputs ("  with memory", fp);
+  putc ('\n', fp);
+  if (s->description && *s->description) {
+    fprintf (fp, "%*s    ", (int) indent, "");
+    out_text (fp, s->description);
+    putc ('\n', fp);
+  }
+}
+
+/* The current state stands below the current snapshot, after its children. */
+static void
+put_snapshots (FILE *fp, const struct vd_vbox *box)
+{
+  const struct vd_vbox_snapshot *current = box->current_snapshot, *s;
+  unsigned width = 20;
+  bool below = false;
+  size_t i;
+
+  for (i = 0; i < box->nr_snapshots; ++i)
+    width = wider (width, 2 + 2 * box->snapshots[i].depth,
+                   box->snapshots[i].name);
+  fputs ("Snapshots, each below its parent:\n", fp);
+  for (i = 0; i < box->nr_snapshots; ++i) {
+    s = &box->snapshots[i];
+    if (below && s->depth <= current->depth) {
+      put_now (fp, current->depth + 1);
+      below = false;
+    }
+    put_snapshot (fp, box, s, width);
+    below = below || s == current;
+  }
+  if (below)
+    put_now (fp, current->depth + 1);
+}
+
+/* ---- What to do ---------------------------------------------------------- */
+
+/* Every medium's trouble. */
+static void
+put_trouble (FILE *fp, const struct machine *m)
+{
+  size_t i;
+
+  if (m->foreign.code != VD_OK)
+    line (fp, "not here", m->foreign.msg);
+  for (i = 0; i < m->box->nr_media; ++i) {
+    const struct medium_facts *f = &m->media[i];
+    const struct facts *g = &f->facts;
+
+    if (!f->member)
+      line (fp, "unreadable", f->err.msg);
+    else if (f->has_facts && !facts_complete (g))
+      line (fp, "incomplete", g->loaded ? g->walk_err.msg : g->load_err.msg);
+    else if (f->has_facts && g->damage.code != VD_OK)
+      line (fp, "damaged", g->damage.msg);
+  }
+}
+
+static bool
+is_missing (const struct machine *m)
+{
+  size_t i;
+
+  for (i = 0; i < m->box->nr_media; ++i)
+    if (!m->media[i].member && (m->media[i].err.code == VD_NOT_FOUND ||
+                                m->media[i].err.code == VD_DENIED))
+      return true;
+  return false;
+}
+
+/* An export's name as it stands in an NBD URI. */
+static char *
+uri_name (const char *name)
+{
+  static const char plain[] =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~@";
+  char *out = malloc (strlen (name) * 3 + 1), *o = out;
+
+  for (; out && *name; ++name)
+    if (strchr (plain, *name))
+      *o++ = *name;
+    else
+      o += sprintf (o, "%%%02X", (unsigned) (unsigned char) *name);
+  if (out)
+    *o = '\0';
+  return out;
+}
+
+static void
+command (FILE *fp, const char *before, const char *file, const char *after)
+{
+  fprintf (fp, "    %s", before);
+  out_shell (fp, file);
+  fprintf (fp, "%s\n", after);
+}
+
+static void
+put_copy (FILE *fp, const struct vd_vbox_view *v)
+{
+  char *name = uri_name (v->name);
+
+  if (name)
+    fprintf (fp, "    nbdcopy nbd://localhost/%s out.raw\n", name);
+  free (name);
+}
+
+static void
+put_next (FILE *fp, const struct machine *m)
+{
+  const struct vd_vbox_view *one = NULL, *old = NULL;
+  struct vd_err err;
+  size_t i;
+
+  if (is_missing (m)) {
+    fputs ("Next: copy the missing files there, or say where they are:\n", fp);
+    command (fp, "vmdkdelta info --parent-path=DIR ", m->path, "");
+    return;
+  }
+  if (!machine_complete (m) || m->views.n == 0)
+    return;
+  one = vd_vbox_find_view (m->box, &m->views, "", &err);
+  for (i = 0; i < m->views.n && !old; ++i)
+    if (m->views.view[i].snapshot)
+      old = &m->views.view[i];
+  if (one) {
+    fputs ("Next, to read its disk as it is now:\n", fp);
+    command (fp, "nbdcopy -- [ nbdkit vmdk file=", m->path, " ] out.raw");
+    if (!old)
+      return;
+  }
+  fputs (one ? "Or, as it was in a snapshot:\n"
+         : "Next, to read one of these, by the name of its export:\n", fp);
+  command (fp, "nbdkit vmdk file=", m->path, "");
+  fputs ("    nbdinfo --list nbd://localhost\n", fp);
+  if (!one)
+    put_copy (fp, &m->views.view[0]);
+  if (old)
+    put_copy (fp, old);
+}
+
+void
+text_machine (FILE *fp, const struct machine *m, bool chain)
+{
+  put_machine (fp, m);
+  put_disks (fp, m);
+  if (chain)
+    put_media (fp, m);
+  if (m->box->nr_snapshots > 0)
+    put_snapshots (fp, m->box);
+  put_trouble (fp, m);
+  put_next (fp, m);
+}
