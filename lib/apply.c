@@ -239,6 +239,12 @@ write_batch (const struct job *job, struct vd_runs *batch, uint8_t *buf,
   for (i = 0; i <= batch->n; ++i) {
     bool skip = i == batch->n || batch->run[i].kind == VD_BASE;
 
+    if (!skip && batch->run[i].kind == VD_ZERO && job->opts->exact_zeros) {
+      if (vd_file_zero (job->target, batch->run[i].offset,
+                        batch->run[i].length, err) == -1)
+        return -1;
+      skip = true;
+    }
     if (!skip && batch->run[i].kind == VD_ZERO &&
         is_hole (job->target, &known, batch->run[i].offset,
                  vd_run_end (&batch->run[i]), &skip, err) == -1)

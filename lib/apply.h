@@ -46,6 +46,8 @@ typedef int (*vd_progress_fn) (void *opaque, uint64_t done);
 
 struct vd_apply_opts {
   unsigned threads;             /* 0: VD_APPLY_THREADS */
+  bool exact_zeros;             /* zero each run of zeros by vd_file_zero,
+                                   also small ones between data */
   vd_progress_fn progress;      /* or NULL */
   void *opaque;
 };

@@ -66,6 +66,7 @@
 #include "inuse.h"
 #include "link.h"
 #include "map.h"
+#include "merge.h"
 #include "opts.h"
 #include "parents.h"
 #include "place.h"

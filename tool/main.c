@@ -21,6 +21,7 @@ static const struct verb *const verbs[] = {
   &verb_create,
   &verb_apply,
   &verb_compact,
+  &verb_merge,
 };
 #define NR_VERBS (sizeof verbs / sizeof verbs[0])
 

@@ -57,6 +57,7 @@ extern const struct verb verb_check;
 extern const struct verb verb_create;
 extern const struct verb verb_apply;
 extern const struct verb verb_compact;
+extern const struct verb verb_merge;
 
 /* ---- Options (main.c) --------------------------------------------------- */
 

@@ -1,0 +1,203 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* What else stands on the links of a chain?
+ *
+ * A parent does not know its children.  So all images in the directories of
+ * the chain's files are asked for their parents; a machine's registry is
+ * asked in merge-machine.c.
+ */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "cleanup.h"
+#include "dir.h"
+#include "merge-private.h"
+
+struct scan {
+  const struct vd_merge_disk *d;
+  const struct vd_opts *opts;
+  struct vd_link *found;        /* the child of the newest merged link */
+  char **dirs;
+  size_t nr_dirs;
+};
+
+static bool
+same_link (const struct vd_link *a, const struct vd_link *b)
+{
+  return a->ino != 0 && a->ino == b->ino && a->dev == b->dev;
+}
+
+/* Is parent the parent of c? */
+static bool
+stands_on (const struct vd_link *c, const struct vd_link *parent)
+{
+  const struct vd_opts quiet = { .allow_dirty = true, .ignore_cid = true };
+  struct vd_link *found = NULL;
+  enum vd_parent result;
+  struct vd_err ignored;
+  bool same;
+
+  if (c->role != VD_ROLE_CHILD)
+    return false;
+  if (!vd_uuid_is_null (c->id.parent) && !vd_uuid_is_null (parent->id.image))
+    return memcmp (c->id.parent, parent->id.image, 16) == 0;
+  if (!vd_link_hint (c) ||
+      vd_find_parent (c, &quiet, &result, &found, &ignored) == -1 || !found)
+    return false;
+  same = same_link (found, parent);
+  vd_link_close (found);
+  return same;
+}
+
+static int
+branches (const struct vd_link *parent, const struct vd_link *a,
+          const struct vd_link *b, const char *path, struct vd_err *err)
+{
+  return vd_fail (err, VD_USAGE,
+                  "%s has more than one child, %s and %s: merging would "
+                  "destroy one of them.  Remove or export one first, or merge "
+                  "only up to there (--skip, --count); nothing was written",
+                  parent->path, a->path, b ? b->path : path);
+}
+
+/* A file that is not of the chain. */
+static int
+judge (struct scan *s, struct vd_link **link, struct vd_err *err)
+{
+  const struct vd_merge_disk *d = s->d;
+  const size_t last = d->first + d->nr;
+  size_t i;
+
+  /* A dropped newest link may have no child at all. */
+  for (i = d->discard ? 0 : d->first; i <= last; ++i) {
+    struct vd_link *parent = d->chain->links[i];
+
+    if (i > 0 && i < d->first)
+      continue;
+    if (!stands_on (*link, parent))
+      continue;
+    if (i == 0 && d->discard)
+      return vd_fail (err, VD_USAGE, "%s is to be dropped, but %s stands on "
+                      "it: it is not the newest; nothing was written",
+                      parent->path, (*link)->path);
+    if (i > 0)
+      return branches (parent, d->chain->links[i - 1], *link, NULL, err);
+    if (s->found && !same_link (s->found, *link))
+      return branches (parent, s->found, *link, NULL, err);
+    if (!s->found)
+      s->found = VD_TAKE (*link);
+    return 0;
+  }
+  return 0;
+}
+
+static int
+try_file (void *opaque, int dir, const char *name, const char *path,
+          struct vd_err *err)
+{
+  struct scan *s = opaque;
+  const struct vd_opts quiet = { .allow_dirty = true };
+  const struct vd_format *fmt;
+  struct vd_file *file;
+  struct vd_link *link;
+  enum vd_magic magic;
+  struct vd_err ignored;
+  size_t i;
+  int r;
+
+  if (vd_is_flat_name (name) ||
+      !(file = vd_dir_open (dir, name, path, &ignored)))
+    return 0;
+  if (vd_image_probe (file, &magic, &fmt, &ignored) == -1 ||
+      (magic != VD_MAGIC_TEXT && magic != VD_MAGIC_SPARSE)) {
+    vd_file_close (file);
+    return 0;
+  }
+  link = vd_link_read (file, path, &quiet, &ignored);
+  if (!link)
+    return 0;
+  for (i = 0; i < s->d->chain->nr_links; ++i)
+    if (same_link (link, s->d->chain->links[i])) {
+      vd_link_close (link);
+      return 0;
+    }
+  r = judge (s, &link, err);
+  vd_link_close (link);
+  return r;
+}
+
+/* Scan a directory once, if there is one of that name. */
+static int
+scan_dir (struct scan *s, const char *dir, struct vd_err *err)
+{
+  CLEANUP_FREE char *real = realpath (dir, NULL);
+  struct stat st;
+  char **p;
+  size_t i;
+
+  if (!real || stat (real, &st) == -1 || !S_ISDIR (st.st_mode))
+    return 0;
+  for (i = 0; i < s->nr_dirs; ++i)
+    if (strcmp (s->dirs[i], real) == 0)
+      return 0;
+  p = realloc (s->dirs, (s->nr_dirs + 1) * sizeof *p);
+  if (!p)
+    return vd_fail_nomem (err);
+  s->dirs = p;
+  p[s->nr_dirs++] = real;
+  return vd_dir_scan (VD_TAKE (real), try_file, s, err);
+}
+
+/* The directory, its Snapshots, and what it is the Snapshots of. */
+static int
+scan_around (struct scan *s, const char *dir, struct vd_err *err)
+{
+  CLEANUP_FREE char *snapshots = NULL;
+  const char *slash = strrchr (dir, '/');
+
+  if (asprintf (&snapshots, "%s/Snapshots", dir) == -1) {
+    snapshots = NULL;
+    return vd_fail_nomem (err);
+  }
+  if (scan_dir (s, dir, err) == -1 || scan_dir (s, snapshots, err) == -1)
+    return -1;
+  if (slash > dir && strcasecmp (slash + 1, "Snapshots") == 0) {
+    CLEANUP_FREE char *above = strndup (dir, (size_t) (slash - dir));
+
+    return above ? scan_dir (s, above, err) : vd_fail_nomem (err);
+  }
+  return 0;
+}
+
+int
+vd_merge_check_children (struct vd_merge *m, struct vd_merge_disk *d,
+                         struct vd_err *err)
+{
+  struct scan s = { .d = d, .opts = m->opts };
+  size_t i;
+  int r = 0;
+
+  for (i = 0; r == 0 && i < d->chain->nr_links; ++i)
+    r = scan_around (&s, vd_places_dir (d->chain->links[i]->places), err);
+  for (i = 0; r == 0 && i < m->opts->nr_dirs; ++i)
+    r = scan_around (&s, m->opts->dirs[i], err);
+  for (i = 0; i < s.nr_dirs; ++i)
+    free (s.dirs[i]);
+  free (s.dirs);
+  if (r == -1) {
+    vd_link_close (s.found);
+    return -1;
+  }
+  d->found_child = s.found;
+  if (s.found)
+    d->child = s.found;
+  return 0;
+}

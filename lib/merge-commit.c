@@ -1,0 +1,207 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* The end of a merge: identities, parents, the machine, removal; all as one
+ * journal, in this order:
+ *
+ *   1. the target's new identity;
+ *   2. the child that stays gets it as its parent;
+ *   3. the machine file;
+ *   4. merged files go, the oldest first, so that what a kill leaves is an
+ *      honest "parent not found".
+ */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cleanup.h"
+#include "merge-private.h"
+
+static int
+remove_step (const char *path, struct vd_journal *j, struct vd_err *err)
+{
+  struct vd_step s = { .kind = VD_STEP_REMOVE };
+  struct stat st;
+  size_t i;
+
+  s.path = realpath (path, NULL);
+  if (!s.path)
+    return errno == ENOENT ? 0
+      : vd_fail_errno (err, errno, "%s", path);
+  for (i = 0; i < j->n; ++i)
+    if (j->step[i].kind == VD_STEP_REMOVE &&
+        strcmp (j->step[i].path, s.path) == 0) {
+      free (s.path);
+      return 0;
+    }
+  if (lstat (s.path, &st) == -1 || !S_ISREG (st.st_mode)) {
+    free (s.path);
+    return vd_fail (err, VD_USAGE, "%s is not a regular file, and is not "
+                    "removed (--keep removes nothing)", path);
+  }
+  s.size = (uint64_t) st.st_size;
+  s.ino = st.st_ino;
+  return vd_journal_add (j, &s, err);
+}
+
+/* The file of change tracking that a descriptor names, in its directory. */
+static int
+remove_cbt (const struct vd_link *link, struct vd_journal *j,
+            struct vd_err *err)
+{
+  const char *name = link->descriptor
+    ? vd_descriptor_get (link->descriptor, "changetrackpath") : NULL;
+  CLEANUP_FREE char *path = NULL;
+  struct stat st;
+
+  if (!name || strchr (name, '/'))
+    return 0;
+  if (asprintf (&path, "%s/%s", vd_places_dir (link->places), name) == -1) {
+    path = NULL;
+    return vd_fail_nomem (err);
+  }
+  return lstat (path, &st) == 0 && S_ISREG (st.st_mode)
+    ? remove_step (path, j, err) : 0;
+}
+
+static int
+remove_link (const struct vd_link *link, struct vd_journal *j,
+             struct vd_err *err)
+{
+  size_t i;
+
+  if (remove_step (link->path, j, err) == -1)
+    return -1;
+  for (i = 0; i < link->nr_pieces; ++i)
+    if (link->pieces[i].image->file &&
+        remove_step (link->pieces[i].image->file->name, j, err) == -1)
+      return -1;
+  return remove_cbt (link, j, err);
+}
+
+/* One disk, up to the machine. */
+static int
+identity_steps (const struct vd_merge_disk *d, struct vd_new_identity *id,
+                struct vd_journal *j, struct vd_err *err)
+{
+  if (d->nr == 0)
+    return 0;
+  if (vd_merge_target_steps (d, id, j, err) == -1)
+    return -1;
+  return d->child
+    ? vd_merge_child_steps (d->child, d->target, id, j, err) : 0;
+}
+
+static int
+removal_steps (const struct vd_merge *m, const struct vd_merge_disk *d,
+               struct vd_journal *j, struct vd_err *err)
+{
+  size_t i;
+
+  if (d->nr > 0 && remove_cbt (d->target, j, err) == -1)
+    return -1;
+  if (m->how.keep)
+    return 0;
+  for (i = d->first + d->nr; d->nr > 0 && i > d->first; --i)
+    if (remove_link (d->chain->links[i - 1], j, err) == -1)
+      return -1;
+  return d->discard ? remove_link (d->chain->links[0], j, err) : 0;
+}
+
+static void
+describe (const struct vd_step *s, char *buf, size_t n)
+{
+  switch (s->kind) {
+  case VD_STEP_WRITE:
+    snprintf (buf, n, "change  %zu bytes at byte %" PRIu64 " of %s",
+              s->new_len, s->offset, s->path);
+    break;
+  case VD_STEP_REPLACE:
+    snprintf (buf, n, "rewrite %s (%zu bytes)%s", s->path, s->new_len,
+              s->prev ? ", the old one kept as -prev" : "");
+    break;
+  case VD_STEP_RENAME:
+    snprintf (buf, n, "create  %s", s->path);
+    break;
+  case VD_STEP_REMOVE:
+    snprintf (buf, n, "remove  %s (%" PRIu64 " bytes)", s->path, s->size);
+    break;
+  }
+}
+
+static void
+tell (const struct vd_journal *j, void (*step) (void *, const char *),
+      void *opaque)
+{
+  char line[VD_ERR_MAX];
+  size_t i;
+
+  for (i = 0; step && i < j->n; ++i) {
+    describe (&j->step[i], line, sizeof line);
+    step (opaque, line);
+  }
+}
+
+static int
+all_steps (struct vd_merge *m, struct vd_journal *j, struct vd_err *err)
+{
+  size_t i;
+
+  for (i = 0; i < m->nr_disks; ++i) {
+    struct vd_new_identity id = { .cid = 0 };
+
+    if (identity_steps (&m->disk[i], &id, j, err) == -1)
+      return -1;
+  }
+  if (m->box && vd_merge_machine_steps (m, j, err) == -1)
+    return -1;
+  for (i = 0; i < m->nr_disks; ++i)
+    if (removal_steps (m, &m->disk[i], j, err) == -1)
+      return -1;
+  return 0;
+}
+
+int
+vd_merge_commit (struct vd_merge *m, bool dry,
+                 void (*step) (void *, const char *), void *opaque,
+                 struct vd_err *err)
+{
+  struct vd_journal j;
+  int r;
+
+  if (vd_journal_init (&j, m->given, err) == -1)
+    return -1;
+  r = all_steps (m, &j, err);
+  if (r == 0)
+    tell (&j, step, opaque);
+  if (r == 0 && !dry)
+    r = vd_journal_save (&j, err) == -1 ? -1 : vd_journal_run (&j, err);
+  vd_journal_free (&j);
+  return r;
+}
+
+int
+vd_merge_resume (const char *name, const struct vd_opts *opts,
+                 void (*done) (void *, const char *), void *opaque,
+                 struct vd_err *err)
+{
+  struct vd_journal j;
+  int r;
+
+  if (vd_journal_init (&j, name, err) == -1)
+    return -1;
+  r = vd_journal_load (&j, opts, err);
+  if (r == 1) {
+    tell (&j, done, opaque);
+    if (vd_journal_run (&j, err) == -1)
+      r = -1;
+  }
+  vd_journal_free (&j);
+  return r;
+}

@@ -1,0 +1,351 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* A journal on disk: text, one step a line, names and data in hexadecimal,
+ * and a checksum of it all in the last line.
+ *
+ *   vmdkdelta-merge 1
+ *   write NAME OFFSET OLD NEW
+ *   replace NAME OLD NEW PREV
+ *   rename NAME FROM
+ *   remove NAME SIZE INODE
+ *   end CRC32
+ *
+ * Names are relative to the journal's directory where they can be, so that
+ * it survives a move of the directory.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libdeflate.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "merge-journal.h"
+#include "write-name.h"
+
+#define FIRST_LINE "vmdkdelta-merge 1\n"
+#define MAX_JOURNAL (UINT64_C (1) << 30)
+
+/* ---- Writing ------------------------------------------------------------ */
+
+static void
+put_hex (FILE *fp, const uint8_t *data, size_t n)
+{
+  size_t i;
+
+  putc (' ', fp);
+  if (n == 0)
+    putc ('-', fp);
+  for (i = 0; i < n; ++i)
+    fprintf (fp, "%02x", data[i]);
+}
+
+/* Below dir (n bytes): the rest; below the one above: ../rest. */
+static void
+put_name (FILE *fp, const char *path, const char *dir, size_t n)
+{
+  CLEANUP_FREE char *rel = NULL;
+  size_t up = n;
+
+  while (up > 0 && dir[up - 1] != '/')
+    --up;
+  if (strncmp (path, dir, n) == 0 && path[n] == '/')
+    path += n + 1;
+  else if (up > 1 && strncmp (path, dir, up) == 0 &&
+           asprintf (&rel, "../%s", path + up) != -1)
+    path = rel;
+  put_hex (fp, (const uint8_t *) path, strlen (path));
+}
+
+static void
+put_step (FILE *fp, const struct vd_step *s, const char *dir, size_t n)
+{
+  static const char *const names[] = { "write", "replace", "rename",
+                                       "remove" };
+
+  fprintf (fp, "%s", names[s->kind]);
+  put_name (fp, s->path, dir, n);
+  switch (s->kind) {
+  case VD_STEP_WRITE:
+    fprintf (fp, " %" PRIu64, s->offset);
+    put_hex (fp, s->old_data, s->new_len);
+    put_hex (fp, s->new_data, s->new_len);
+    break;
+  case VD_STEP_REPLACE:
+    put_hex (fp, s->old_data, s->old_len);
+    put_hex (fp, s->new_data, s->new_len);
+    fprintf (fp, " %d", s->prev);
+    break;
+  case VD_STEP_RENAME:
+    put_name (fp, s->from, dir, n);
+    break;
+  case VD_STEP_REMOVE:
+    fprintf (fp, " %" PRIu64 " %" PRIu64, s->size, (uint64_t) s->ino);
+    break;
+  }
+  putc ('\n', fp);
+}
+
+int
+vd_journal_save (const struct vd_journal *j, struct vd_err *err)
+{
+  const size_t dir = (size_t) (strrchr (j->path, '/') - j->path);
+  struct vd_new_file n = { .path = NULL };
+  CLEANUP_FREE char *text = NULL;
+  char end[32];
+  size_t len, i;
+  FILE *fp = open_memstream (&text, &len);
+  int r = -1;
+
+  if (!fp)
+    return vd_fail_nomem (err);
+  fputs (FIRST_LINE, fp);
+  for (i = 0; i < j->n; ++i)
+    put_step (fp, &j->step[i], j->path, dir);
+  if (ferror (fp) | fclose (fp))
+    return vd_fail_nomem (err);
+  snprintf (end, sizeof end, "end %08" PRIx32 "\n",
+            libdeflate_crc32 (0, text, len));
+  if (vd_new_file_open (&n, j->path, false, NULL, err) == 0 &&
+      (fchmod (vd_file_fd (n.file), 0600) == 0 ||
+       vd_fail_errno (err, errno, "%s: cannot set its mode", n.temp) == 0) &&
+      vd_file_pwrite (n.file, text, len, 0, err) == 0 &&
+      vd_file_pwrite (n.file, end, strlen (end), len, err) == 0 &&
+      vd_file_flush (n.file, err) == 0 &&
+      vd_new_file_publish (&n, false, err) == 0)
+    r = vd_flush_directory_of (j->path, err);
+  vd_new_file_close (&n);
+  return r;
+}
+
+/* ---- Reading ------------------------------------------------------------ */
+
+static int
+bad (const struct vd_journal *j, struct vd_err *err)
+{
+  return vd_fail (err, VD_CORRUPT, "%s is not a journal that this version "
+                  "wrote completely; if no merge is to be completed here, "
+                  "remove it", j->path);
+}
+
+static char *
+word (char **p)
+{
+  return strsep (p, " ");
+}
+
+static int
+from_hex (const char *text, uint8_t **data, size_t *len)
+{
+  size_t n, i;
+
+  if (!text)
+    return -1;
+  n = strcmp (text, "-") == 0 ? 0 : strlen (text);
+  if (n % 2 != 0 || strspn (text, "0123456789abcdef") < n ||
+      !(*data = malloc (n / 2 + 1)))
+    return -1;
+  for (i = 0; i < n / 2; ++i) {
+    const char two[3] = { text[2 * i], text[2 * i + 1], '\0' };
+
+    (*data)[i] = (uint8_t) strtoul (two, NULL, 16);
+  }
+  (*data)[n / 2] = '\0';
+  *len = n / 2;
+  return 0;
+}
+
+static int
+from_name (const struct vd_journal *j, const char *text, char **path)
+{
+  CLEANUP_FREE uint8_t *name = NULL;
+  size_t n;
+
+  if (from_hex (text, &name, &n) == -1 || n == 0 ||
+      strlen ((char *) name) != n)
+    return -1;
+  if (name[0] == '/')
+    *path = strdup ((char *) name);
+  else if (asprintf (path, "%.*s/%s",
+                     (int) (strrchr (j->path, '/') - j->path), j->path,
+                     (char *) name) == -1)
+    *path = NULL;
+  return *path ? 0 : -1;
+}
+
+static int
+from_number (const char *text, uint64_t *n)
+{
+  char *end;
+
+  if (!text || strspn (text, "0123456789") == 0)
+    return -1;
+  *n = strtoull (text, &end, 10);
+  return *end == '\0' ? 0 : -1;
+}
+
+static int
+parse_step (const struct vd_journal *j, char *line, struct vd_step *s)
+{
+  const char *kind = word (&line);
+  uint64_t n = 0;
+  size_t len = 0;
+
+  if (from_name (j, word (&line), &s->path) == -1)
+    return -1;
+  if (strcmp (kind, "write") == 0) {
+    s->kind = VD_STEP_WRITE;
+    if (from_number (word (&line), &s->offset) == -1 ||
+        from_hex (word (&line), &s->old_data, &len) == -1 ||
+        from_hex (word (&line), &s->new_data, &s->new_len) == -1)
+      return -1;
+    return len == s->new_len && len > 0 ? 0 : -1;
+  }
+  if (strcmp (kind, "replace") == 0) {
+    s->kind = VD_STEP_REPLACE;
+    if (from_hex (word (&line), &s->old_data, &s->old_len) == -1 ||
+        from_hex (word (&line), &s->new_data, &s->new_len) == -1 ||
+        from_number (word (&line), &n) == -1)
+      return -1;
+    s->prev = n != 0;
+    return 0;
+  }
+  if (strcmp (kind, "rename") == 0) {
+    s->kind = VD_STEP_RENAME;
+    return from_name (j, word (&line), &s->from);
+  }
+  s->kind = VD_STEP_REMOVE;
+  if (strcmp (kind, "remove") != 0 ||
+      from_number (word (&line), &s->size) == -1 ||
+      from_number (word (&line), &n) == -1)
+    return -1;
+  s->ino = (ino_t) n;
+  return 0;
+}
+
+/* Is the directory of path, links resolved, dir or below it? */
+static bool
+is_below (const char *path, const char *dir)
+{
+  const char *slash = strrchr (path, '/');
+  CLEANUP_FREE char *parent
+    = strndup (path, slash == path ? 1 : (size_t) (slash - path));
+  CLEANUP_FREE char *real = parent ? realpath (parent, NULL) : NULL;
+  CLEANUP_FREE char *top = realpath (dir, NULL);
+  const size_t n = top ? strlen (top) : 0;
+
+  return real && top && strncmp (real, top, n) == 0 &&
+    (real[n] == '\0' || real[n] == '/' || n == 1);
+}
+
+static int
+check_place (const struct vd_journal *j, const char *path,
+             const struct vd_opts *opts, struct vd_err *err)
+{
+  CLEANUP_FREE char *dir
+    = strndup (j->path, (size_t) (strrchr (j->path, '/') - j->path));
+  char *slash;
+  size_t i;
+
+  if (!dir)
+    return vd_fail_nomem (err);
+  if (opts->unconfined || is_below (path, dir))
+    return 0;
+  slash = strrchr (dir, '/');
+  if (slash && slash > dir && strcasecmp (slash + 1, "Snapshots") == 0) {
+    *slash = '\0';
+    if (is_below (path, dir))
+      return 0;
+  }
+  for (i = 0; i < opts->nr_dirs; ++i)
+    if (is_below (path, opts->dirs[i]))
+      return 0;
+  return vd_fail (err, VD_DENIED, "%s: it would change %s, which is outside "
+                  "of its directory; run the merge again with the options "
+                  "that it was begun with (%sparent-path, %sunconfined)",
+                  j->path, path, vd_opts_prefix (opts),
+                  vd_opts_prefix (opts));
+}
+
+/* What is ours only. */
+static int
+read_text (const struct vd_journal *j, char **text, size_t *len,
+           struct vd_err *err)
+{
+  CLEANUP_FD int fd = open (j->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC |
+                            O_NONBLOCK | O_NOCTTY);
+  struct vd_file *f;
+  struct stat st;
+  int r;
+
+  if (fd == -1)
+    return errno == ENOENT ? 0
+      : vd_fail_errno (err, errno, "%s: cannot open", j->path);
+  if (fstat (fd, &st) == -1)
+    return vd_fail_errno (err, errno, "%s", j->path);
+  if (!S_ISREG (st.st_mode) || st.st_uid != geteuid () ||
+      (st.st_mode & 022) != 0)
+    return vd_fail (err, VD_DENIED, "%s, the journal of a merge, is not a "
+                    "file of yours that nobody else can write: who owns it "
+                    "must complete the merge", j->path);
+  if ((uint64_t) st.st_size > MAX_JOURNAL)
+    return bad (j, err);
+  f = vd_file_from_fd (fd, j->path, err);
+  if (!f)
+    return -1;
+  fd = -1;
+  *len = (size_t) f->size;
+  *text = malloc (*len + 1);
+  r = *text ? vd_file_pread (f, *text, *len, 0, err) : vd_fail_nomem (err);
+  if (r == 0)
+    (*text)[*len] = '\0';
+  vd_file_close (f);
+  return r == -1 ? -1 : 1;
+}
+
+int
+vd_journal_load (struct vd_journal *j, const struct vd_opts *opts,
+                 struct vd_err *err)
+{
+  CLEANUP_FREE char *text = NULL;
+  char *p, *line, last[32];
+  size_t len = 0, body;
+  int r = read_text (j, &text, &len, err);
+
+  if (r != 1)
+    return r;
+  if (len < strlen (FIRST_LINE) + 13 || strlen (text) != len ||
+      strncmp (text, FIRST_LINE, strlen (FIRST_LINE)) != 0)
+    return bad (j, err);
+  body = len - 13;
+  snprintf (last, sizeof last, "end %08" PRIx32 "\n",
+            libdeflate_crc32 (0, text, body));
+  if (strcmp (text + body, last) != 0)
+    return bad (j, err);
+  text[body] = '\0';
+
+  p = text + strlen (FIRST_LINE);
+  while ((line = strsep (&p, "\n")) != NULL && *line) {
+    struct vd_step s = { .kind = VD_STEP_REMOVE };
+    const bool good = parse_step (j, line, &s) == 0;
+
+    if (vd_journal_add (j, &s, err) == -1)
+      return good ? -1 : bad (j, err);
+    if (!good)
+      return bad (j, err);
+    if (check_place (j, s.path, opts, err) == -1 ||
+        (s.from && check_place (j, s.from, opts, err) == -1))
+      return -1;
+  }
+  return 1;
+}

@@ -1,0 +1,291 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Carrying out a journal; see merge-journal.h. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "cleanup.h"
+#include "file.h"
+#include "inuse.h"
+#include "merge-journal.h"
+#include "write-name.h"
+
+static void
+close_file (struct vd_file **f)
+{
+  vd_file_close (*f);
+}
+
+static int
+changed (const struct vd_step *s, struct vd_err *err)
+{
+  return vd_fail (err, VD_MISMATCH,
+                  "%s is neither as it was when the merge began to complete "
+                  "nor as it will be then: something else has changed it.  "
+                  "Nothing more was done", s->path);
+}
+
+/* All of a small file. */
+static int
+read_whole (const char *path, uint8_t **data, size_t *len,
+            struct vd_err *err)
+{
+  VD_CLEANUP (close_file) struct vd_file *f = vd_file_open (path, err);
+
+  if (!f)
+    return -1;
+  *len = (size_t) f->size;
+  *data = malloc (*len + 1);
+  if (!*data)
+    return vd_fail_nomem (err);
+  return vd_file_pread (f, *data, *len, 0, err);
+}
+
+static bool
+same_bytes (const uint8_t *a, size_t n, const uint8_t *b, size_t m)
+{
+  return n == m && memcmp (a, b, n) == 0;
+}
+
+/* Each sector is old or new: a write may have been torn. */
+static int
+check_write (const struct vd_step *s, struct vd_err *err)
+{
+  VD_CLEANUP (close_file) struct vd_file *f = vd_file_open (s->path, err);
+  CLEANUP_FREE uint8_t *have = malloc (s->new_len + 1);
+  size_t i, n;
+
+  if (!f)
+    return -1;
+  if (!have)
+    return vd_fail_nomem (err);
+  if (vd_file_pread (f, have, s->new_len, s->offset, err) == -1)
+    return -1;
+  for (i = 0; i < s->new_len; i += n) {
+    n = (size_t) vd_min (VD_SECTOR, s->new_len - i);
+    if (memcmp (have + i, s->old_data + i, n) != 0 &&
+        memcmp (have + i, s->new_data + i, n) != 0)
+      return changed (s, err);
+  }
+  return 0;
+}
+
+static int
+check_replace (const struct vd_step *s, bool *done, struct vd_err *err)
+{
+  CLEANUP_FREE uint8_t *have = NULL;
+  size_t len;
+
+  if (read_whole (s->path, &have, &len, err) == -1)
+    return -1;
+  *done = same_bytes (have, len, s->new_data, s->new_len);
+  if (!*done && !same_bytes (have, len, s->old_data, s->old_len))
+    return changed (s, err);
+  return 0;
+}
+
+static int
+check_step (const struct vd_step *s, struct vd_err *err)
+{
+  struct stat st;
+  bool done;
+
+  switch (s->kind) {
+  case VD_STEP_WRITE:
+    return check_write (s, err);
+  case VD_STEP_REPLACE:
+    return check_replace (s, &done, err);
+  case VD_STEP_RENAME:
+    if (lstat (s->from, &st) == -1 && lstat (s->path, &st) == -1)
+      return vd_fail_errno (err, errno, "%s", s->from);
+    return 0;
+  case VD_STEP_REMOVE:
+    if (lstat (s->path, &st) == -1)
+      return errno == ENOENT ? 0 : vd_fail_errno (err, errno, "%s", s->path);
+    if (!S_ISREG (st.st_mode) || st.st_ino != s->ino ||
+        (uint64_t) st.st_size != s->size)
+      return changed (s, err);
+    return 0;
+  }
+  return 0;
+}
+
+static int
+do_write (const struct vd_step *s, struct vd_err *err)
+{
+  VD_CLEANUP (close_file) struct vd_file *f = vd_file_open_rw (s->path, err);
+
+  if (!f || vd_file_lock (f, true, err) == -1 ||
+      vd_file_pwrite (f, s->new_data, s->new_len, s->offset, err) == -1)
+    return -1;
+  return vd_file_flush (f, err);
+}
+
+/* Keep the old file under another name, without a moment without it. */
+static int
+keep_prev (const char *path, struct vd_err *err)
+{
+  CLEANUP_FREE char *prev = NULL, *temp = NULL;
+
+  if (asprintf (&prev, "%s-prev", path) == -1 ||
+      asprintf (&temp, "%s-prev.part", path) == -1)
+    return vd_fail_nomem (err);
+  unlink (temp);
+  if (link (path, temp) == -1) {
+    CLEANUP_FREE uint8_t *data = NULL;
+    VD_CLEANUP (close_file) struct vd_file *f = NULL;
+    size_t len;
+
+    if (read_whole (path, &data, &len, err) == -1 ||
+        !(f = vd_file_create (temp, err)) ||
+        vd_file_pwrite (f, data, len, 0, err) == -1 ||
+        vd_file_flush (f, err) == -1)
+      return -1;
+  }
+  if (rename (temp, prev) == -1)
+    return vd_fail_errno (err, errno, "cannot rename %s to %s", temp, prev);
+  return 0;
+}
+
+static int
+do_replace (const struct vd_step *s, struct vd_err *err)
+{
+  struct vd_new_file n = { .path = NULL };
+  struct stat st;
+  bool done;
+  int r = -1;
+
+  if (check_replace (s, &done, err) == -1)
+    return -1;
+  if (done)
+    return 0;
+  if (stat (s->path, &st) == -1)
+    return vd_fail_errno (err, errno, "%s", s->path);
+  if (s->prev && keep_prev (s->path, err) == -1)
+    return -1;
+  if (vd_new_file_open (&n, s->path, true, NULL, err) == 0 &&
+      vd_file_pwrite (n.file, s->new_data, s->new_len, 0, err) == 0) {
+    const int fd = vd_file_fd (n.file);
+
+    /* Not to keep the owner is no reason to stop. */
+    if (fchown (fd, st.st_uid, st.st_gid) == -1)
+      errno = 0;
+    if (fchmod (fd, st.st_mode & 07777) == -1)
+      vd_fail_errno (err, errno, "%s: cannot set its mode", n.temp);
+    else if (vd_file_flush (n.file, err) == 0 &&
+             vd_new_file_publish (&n, true, err) == 0)
+      r = vd_flush_directory_of (s->path, err);
+  }
+  vd_new_file_close (&n);
+  return r;
+}
+
+static int
+do_step (const struct vd_step *s, struct vd_err *err)
+{
+  switch (s->kind) {
+  case VD_STEP_WRITE:
+    return do_write (s, err);
+  case VD_STEP_REPLACE:
+    return do_replace (s, err);
+  case VD_STEP_RENAME:
+    if (rename (s->from, s->path) == -1 && errno != ENOENT)
+      return vd_fail_errno (err, errno, "cannot rename %s to %s", s->from,
+                            s->path);
+    break;
+  case VD_STEP_REMOVE:
+    if (unlink (s->path) == -1 && errno != ENOENT)
+      return vd_fail_errno (err, errno, "cannot remove %s", s->path);
+    break;
+  }
+  return vd_flush_directory_of (s->path, err);
+}
+
+int
+vd_journal_run (const struct vd_journal *j, struct vd_err *err)
+{
+  size_t i;
+
+  for (i = 0; i < j->n; ++i)
+    if (check_step (&j->step[i], err) == -1) {
+      vd_err_prefix (err, "%s: ", j->path);
+      return -1;
+    }
+  for (i = 0; i < j->n; ++i)
+    if (do_step (&j->step[i], err) == -1) {
+      vd_err_prefix (err, "the merge is not complete, run it again: ");
+      return -1;
+    }
+  if (unlink (j->path) == -1 && errno != ENOENT)
+    return vd_fail_errno (err, errno, "cannot remove %s", j->path);
+  return vd_flush_directory_of (j->path, err);
+}
+
+void
+vd_journal_free (struct vd_journal *j)
+{
+  size_t i;
+
+  for (i = 0; i < j->n; ++i) {
+    free (j->step[i].path);
+    free (j->step[i].from);
+    free (j->step[i].old_data);
+    free (j->step[i].new_data);
+  }
+  free (j->step);
+  free (j->path);
+  *j = (struct vd_journal) { .path = NULL };
+}
+
+int
+vd_journal_add (struct vd_journal *j, const struct vd_step *step,
+                struct vd_err *err)
+{
+  struct vd_step *p = realloc (j->step, (j->n + 1) * sizeof *p);
+
+  if (p)
+    j->step = p;
+  if (!p || !step->path) {
+    free (step->path);
+    free (step->from);
+    free (step->old_data);
+    free (step->new_data);
+    return vd_fail_nomem (err);
+  }
+  p[j->n++] = *step;
+  return 0;
+}
+
+int
+vd_journal_init (struct vd_journal *j, const char *top, struct vd_err *err)
+{
+  const char *slash = strrchr (top, '/');
+  CLEANUP_FREE char *dir
+    = !slash ? strdup (".")
+    : strndup (top, slash == top ? 1 : (size_t) (slash - top));
+  CLEANUP_FREE char *real = NULL;
+
+  *j = (struct vd_journal) { .path = NULL };
+  if (!dir)
+    return vd_fail_nomem (err);
+  real = realpath (dir, NULL);
+  if (!real)
+    return vd_fail_errno (err, errno, "%s", dir);
+  if (asprintf (&j->path, "%s/.%s.vmdkdelta-merge", real,
+                slash ? slash + 1 : top) == -1) {
+    j->path = NULL;
+    return vd_fail_nomem (err);
+  }
+  return 0;
+}

@@ -1,0 +1,82 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Inside the library: several files changed as one.
+ *
+ * A journal is a list of steps, each of which can be repeated.  It is written
+ * beside the files, flushed, and then carried out; after a kill at any moment
+ * it is either not there (nothing was done), or carrying it out once more
+ * completes it.  It holds old and new bytes of what it changes, and a file
+ * that has neither is not touched: somebody else changed it meanwhile.
+ *
+ *   WRITE     bytes of a file (whole sectors), old and new
+ *   REPLACE   a whole, small file; `prev` keeps the old one as NAME-prev
+ *   RENAME    a new file from its temporary name
+ *   REMOVE    a file
+ *
+ * Who can plant a file beside images must not get ours removed: a journal is
+ * only read if it belongs to the user and nobody else can write it, and leads
+ * only below its directory, below the one above if that is a Snapshots
+ * folder, and below opts->dirs (unless opts->unconfined).
+ */
+
+#ifndef VD_MERGE_JOURNAL_H
+#define VD_MERGE_JOURNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "err.h"
+#include "opts.h"
+
+enum vd_step_kind { VD_STEP_WRITE, VD_STEP_REPLACE, VD_STEP_RENAME,
+                    VD_STEP_REMOVE };
+
+struct vd_step {
+  enum vd_step_kind kind;
+  char *path;                   /* absolute */
+  char *from;                   /* RENAME: the temporary name */
+  uint64_t offset;              /* WRITE */
+  uint8_t *old_data, *new_data; /* WRITE (both of new_len), REPLACE */
+  size_t old_len, new_len;
+  bool prev;                    /* REPLACE */
+  uint64_t size;                /* REMOVE: what it must be */
+  ino_t ino;
+};
+
+struct vd_journal {
+  char *path;                   /* of the journal itself */
+  struct vd_step *step;
+  size_t n;
+};
+
+/* The journal of a merge that was asked for with this name: ".NAME" and a
+ * suffix in its directory.
+ */
+extern int vd_journal_init (struct vd_journal *j, const char *top,
+                            struct vd_err *err);
+extern void vd_journal_free (struct vd_journal *j);
+
+/* Add a step, whose strings and data are new and taken over (also on
+ * error).
+ */
+extern int vd_journal_add (struct vd_journal *j, const struct vd_step *step,
+                           struct vd_err *err);
+
+/* Is there one on disk?  Then read it: 1.  0: no.  -1: it cannot be used. */
+extern int vd_journal_load (struct vd_journal *j, const struct vd_opts *opts,
+                            struct vd_err *err);
+
+/* Put it on disk. */
+extern int vd_journal_save (const struct vd_journal *j, struct vd_err *err);
+
+/* Look whether every file is as before or behind its step, then do them all
+ * in order, then remove the journal.
+ */
+extern int vd_journal_run (const struct vd_journal *j, struct vd_err *err);
+
+#endif /* VD_MERGE_JOURNAL_H */

@@ -1,0 +1,349 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Looking at everything before a merge; see merge.h. */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "batch.h"
+#include "bytes.h"
+#include "check.h"
+#include "cleanup.h"
+#include "inuse.h"
+#include "merge-private.h"
+#include "target.h"
+
+/* Which links, by skip and count. */
+static int
+choose (const struct vd_merge *m, struct vd_merge_disk *d,
+        struct vd_err *err)
+{
+  const size_t n = d->chain->nr_links;
+  const struct vd_merge_opts *how = &m->how;
+  size_t left;
+
+  d->discard = how->discard_current;
+  if (d->discard && n == 1)
+    return vd_fail (err, VD_USAGE, "%s has no parent: dropping it would leave "
+                    "nothing", d->name);
+  d->first = (size_t) how->skip + d->discard;
+  left = d->first < n - 1 ? n - 1 - d->first : 0;
+  d->nr = how->count ? (size_t) vd_min (how->count, left) : left;
+  if (d->nr == 0 && !d->discard && !how->snapshot)
+    return vd_fail (err, VD_USAGE, "%s: nothing to merge: the chain has %zu "
+                    "link%s%s%s", d->name, n, n == 1 ? ", a base" : "s",
+                    how->skip ? ", and newest ones are to stay" : "",
+                    d->discard ? ", and one is dropped" : "");
+  if (d->nr == 0)
+    return 0;
+  d->target = d->chain->links[d->first + d->nr];
+  if (d->first > d->discard)
+    d->child = d->chain->links[d->first - 1];
+  return 0;
+}
+
+/* All of the chain is sound and belongs together. */
+static int
+validate (const struct vd_merge *m, const struct vd_merge_disk *d,
+          struct vd_err *err)
+{
+  const struct vd_check_opts opts = {
+    .inflate = true, .stop_at_first_error = true, .errors_only = true,
+    .allow_dirty = m->opts->allow_dirty, .ignore_cid = m->opts->ignore_cid,
+  };
+  const struct vd_chain *c = d->chain;
+  size_t i;
+
+  for (i = 0; i + 1 < c->nr_links; ++i) {
+    const struct vd_identity *a = &c->links[i]->id, *b = &c->links[i + 1]->id;
+    char want[VD_UUID_TEXT], have[VD_UUID_TEXT];
+
+    if (m->opts->ignore_cid || vd_uuid_is_null (a->parent_modified) ||
+        vd_uuid_is_null (b->modified) ||
+        memcmp (a->parent_modified, b->modified, 16) == 0)
+      continue;
+    return vd_fail (err, VD_MISMATCH,
+                    "%s was changed after %s was made (modification UUID {%s}, "
+                    "expected {%s}): what was merged would be a mixture.  If "
+                    "you know better: %signore-cid; nothing was written",
+                    c->links[i + 1]->path, c->links[i]->path,
+                    vd_uuid_text (have, b->modified),
+                    vd_uuid_text (want, a->parent_modified),
+                    vd_opts_prefix (m->opts));
+  }
+  for (i = 0; i < c->nr_links; ++i) {
+    struct vd_check_report report;
+    int r = vd_check_link (c->links[i], &opts, &report, err);
+
+    if (r == 0)
+      r = vd_check_result (&report, err);
+    vd_check_report_free (&report);
+    if (r == -1) {
+      vd_err_prefix (err, "nothing was written: ");
+      return -1;
+    }
+  }
+  return 0;
+}
+
+/* Somebody has one of the files? */
+static int
+check_use (const struct vd_link *link, bool writes, struct vd_err *err)
+{
+  const struct vd_image *own = vd_link_own_image (link);
+  size_t i;
+
+  if (vd_check_unlocked (link->path, err) == -1)
+    return -1;
+  if (own && own->file && vd_check_no_writer (own->file, err) == -1)
+    return -1;
+  for (i = 0; i < link->nr_pieces; ++i) {
+    struct vd_file *f = link->pieces[i].image->file;
+
+    if (f && (vd_check_unlocked (f->name, err) == -1 ||
+              vd_file_lock (f, false, err) == -1 ||
+              (writes && vd_check_no_writer (f, err) == -1)))
+      return -1;
+  }
+  return 0;
+}
+
+static int
+check_uses (const struct vd_merge *m, const struct vd_merge_disk *d,
+            struct vd_err *err)
+{
+  const size_t end = d->nr > 0 ? d->first + d->nr + 1 : 1;
+  size_t i;
+
+  if (m->how.ignore_use)
+    return 0;
+  for (i = 0; i < vd_min (end, d->chain->nr_links); ++i)
+    if (check_use (d->chain->links[i], true, err) == -1)
+      return -1;
+  return d->found_child ? check_use (d->found_child, false, err) : 0;
+}
+
+static struct vd_chain *
+part_of (const struct vd_chain *c, size_t newest, size_t n,
+         struct vd_err *err)
+{
+  /* Warnings were given for the whole. */
+  static const struct vd_opts quiet = { .ignore_cid = true };
+  CLEANUP_FREE struct vd_link **links = calloc (n, sizeof *links);
+  size_t i;
+
+  if (!links) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  for (i = 0; i < n; ++i)
+    links[i] = c->links[newest + n - 1 - i];
+  return vd_chain_new (links, n, &quiet, err);
+}
+
+/* What merging link after link, newest to oldest, would write: at each step
+ * all that the links so far hold.
+ */
+static int
+count_one_by_one (struct vd_merge_disk *d, struct vd_err *err)
+{
+  struct vd_apply_plan plan;
+  struct vd_chain *c;
+  size_t i;
+  int r = 0;
+
+  for (i = 1; r == 0 && i <= d->nr; ++i) {
+    c = part_of (d->chain, d->first, i, err);
+    r = c ? vd_apply_plan (c, &plan, err) : -1;
+    vd_chain_free (c);
+    if (r == 0)
+      d->numbers.one_by_one += plan.data_bytes + plan.zero_bytes;
+  }
+  return r;
+}
+
+/* Go through all writes without doing them. */
+static int
+walk_dry (const struct vd_merge *m, struct vd_merge_disk *d,
+          struct vd_file *target, struct vd_err *err)
+{
+  const struct vd_apply_opts opts = { .threads = 1, .exact_zeros = true };
+  struct vd_runs batch = VD_BATCH_RUNS;
+  struct vd_batch_walk walk;
+  size_t i;
+  int r;
+
+  /* What is zeros is only known when it is read. */
+  if (m->how.compact)
+    return vd_apply (d->reader, target, &opts, err);
+  vd_batch_walk_init (&walk, d->merged);
+  while ((r = vd_batch_walk_next (&walk, &batch, err)) == 1) {
+    for (i = 0; r == 1 && i < batch.n; ++i) {
+      const struct vd_run *run = &batch.run[i];
+
+      if (run->kind == VD_BASE)
+        continue;
+      if ((run->kind == VD_ZERO
+           ? vd_file_zero (target, run->offset, run->length, err)
+           : vd_file_pwrite (target, NULL, (size_t) run->length, run->offset,
+                             err)) == -1)
+        r = -1;
+    }
+    if (r == -1)
+      break;
+  }
+  vd_batch_walk_free (&walk);
+  vd_runs_free (&batch);
+  return r;
+}
+
+static int
+check_space (const struct vd_merge_disk *d, struct vd_err *err)
+{
+  const char *path = d->target->pieces[0].image->file->name;
+  struct statvfs v;
+  uint64_t have;
+
+  if (d->numbers.space == 0 || statvfs (path, &v) == -1)
+    return 0;
+  have = (uint64_t) v.f_bavail * v.f_frsize;
+  if (have >= d->numbers.space)
+    return 0;
+  return vd_fail (err, VD_NOSPACE,
+                  "%s: merging needs up to %" PRIu64 " bytes, but its file "
+                  "system has only %" PRIu64 " free: nothing was written",
+                  d->target->path, d->numbers.space, have);
+}
+
+static int
+count_target (const struct vd_merge *m, struct vd_merge_disk *d,
+              struct vd_err *err)
+{
+  const struct vd_target_opts opts = {
+    .below = d->below_reader, .capacity = d->capacity, .dry = true,
+    .skip_zeros = m->how.compact,
+  };
+  struct vd_file *target = vd_target_open (d->target, &opts, err);
+  struct vd_target_stats stats;
+  int r;
+
+  if (!target)
+    return -1;
+  r = walk_dry (m, d, target, err);
+  vd_target_stats (target, &stats);
+  vd_file_close (target);
+  d->numbers.new_blocks = stats.new_blocks;
+  d->numbers.filled = stats.filled;
+  d->numbers.growth = stats.growth;
+  d->numbers.space = stats.growth + stats.holes;
+  return r;
+}
+
+static int
+check_capacity (struct vd_merge_disk *d, struct vd_err *err)
+{
+  const uint64_t want = d->chain->links[d->first]->capacity;
+
+  if (want < d->target->capacity)
+    return vd_fail (err, VD_UNSUPPORTED,
+                    "%s has %" PRIu64 " bytes, and %s, into which it would be "
+                    "merged, %" PRIu64 ": images are not made smaller.  Export "
+                    "the merged disk to a new file instead: nbdcopy -- [ "
+                    "nbdkit vmdk TOP ] out.raw",
+                    d->chain->links[d->first]->path, want, d->target->path,
+                    d->target->capacity);
+  d->capacity = want;
+  return 0;
+}
+
+static uint64_t
+taken (const char *path)
+{
+  struct stat st;
+
+  return lstat (path, &st) == 0 ? (uint64_t) st.st_blocks * 512 : 0;
+}
+
+static void
+count_freed (const struct vd_merge *m, struct vd_merge_disk *d)
+{
+  const size_t end = d->first + d->nr;
+  size_t i, k;
+
+  if (m->how.keep)
+    return;
+  for (i = 0; i < end; ++i) {
+    const struct vd_link *link = d->chain->links[i];
+
+    if (i < d->first && !(d->discard && i == 0))
+      continue;
+    if (!vd_link_own_image (link))
+      d->numbers.freed += taken (link->path);
+    for (k = 0; k < link->nr_pieces; ++k)
+      if (link->pieces[k].image->file)
+        d->numbers.freed += taken (link->pieces[k].image->file->name);
+  }
+}
+
+static int
+plan_target (struct vd_merge *m, struct vd_merge_disk *d, struct vd_err *err)
+{
+  const size_t under = d->first + d->nr + 1;
+  struct vd_apply_plan plan;
+
+  if (d->target->role == VD_ROLE_BARE)
+    return vd_fail (err, VD_UNSUPPORTED, "%s has no descriptor: into such it "
+                    "is not merged", d->target->path);
+  if (vd_target_check (d->target, err) == -1 || check_capacity (d, err) == -1)
+    return -1;
+  d->merged = part_of (d->chain, d->first, d->nr, err);
+  if (!d->merged)
+    return -1;
+  d->reader = vd_reader_new (d->merged, UINT64_C (1) << 20, err);
+  if (!d->reader)
+    return -1;
+  if (under < d->chain->nr_links) {
+    d->below = part_of (d->chain, under, d->chain->nr_links - under, err);
+    if (!d->below)
+      return -1;
+    d->below_reader = vd_reader_new (d->below, UINT64_C (1) << 20, err);
+    if (!d->below_reader)
+      return -1;
+  }
+  if (vd_apply_plan (d->merged, &plan, err) == -1)
+    return -1;
+  d->numbers.data_bytes = plan.data_bytes;
+  d->numbers.zero_bytes = plan.zero_bytes;
+  return count_one_by_one (d, err) == -1 || count_target (m, d, err) == -1
+    ? -1 : 0;
+}
+
+int
+vd_merge_plan_disk (struct vd_merge *m, struct vd_merge_disk *d,
+                    struct vd_err *err)
+{
+  size_t i;
+
+  d->chain = vd_family_chain (m->family, d->top, err);
+  if (!d->chain || choose (m, d, err) == -1 || validate (m, d, err) == -1 ||
+      vd_merge_check_children (m, d, err) == -1 ||
+      check_uses (m, d, err) == -1)
+    return -1;
+  for (i = d->first; i <= d->first + d->nr && d->nr > 0; ++i) {
+    const struct vd_descriptor *desc = d->chain->links[i]->descriptor;
+
+    d->cbt = d->cbt || (desc && vd_descriptor_get (desc, "changetrackpath"));
+  }
+  if (d->nr > 0 &&
+      (plan_target (m, d, err) == -1 || check_space (d, err) == -1))
+    return -1;
+  count_freed (m, d);
+  return 0;
+}

@@ -1,0 +1,59 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Inside the library: what the files of merge share. */
+
+#ifndef VD_MERGE_PRIVATE_H
+#define VD_MERGE_PRIVATE_H
+
+#include "merge-journal.h"
+#include "merge.h"
+
+/* merge-plan.c: fill in a disk whose name and top are set. */
+extern int vd_merge_plan_disk (struct vd_merge *m, struct vd_merge_disk *d,
+                               struct vd_err *err);
+
+/* merge-children.c: nothing but the links of the chain themselves stands on
+ * those that change; sets d->found_child and d->child.
+ */
+extern int vd_merge_check_children (struct vd_merge *m,
+                                    struct vd_merge_disk *d,
+                                    struct vd_err *err);
+
+/* merge-machine.c */
+extern int vd_merge_open_machine (struct vd_merge *m, struct vd_err *err);
+extern int vd_merge_check_registered (struct vd_merge *m,
+                                      struct vd_err *err);
+extern int vd_merge_machine_steps (struct vd_merge *m, struct vd_journal *j,
+                                   struct vd_err *err);
+
+/* merge-relink.c: the new identity of d's target, and of what stands on it;
+ * steps are added to j.
+ */
+struct vd_new_identity {
+  uint32_t cid;
+  bool has_cid;
+  uint8_t uuid[16];             /* of the image; null: it has none */
+  uint8_t modified[16];
+};
+
+extern int vd_merge_target_steps (const struct vd_merge_disk *d,
+                                  struct vd_new_identity *id,
+                                  struct vd_journal *j, struct vd_err *err);
+extern int vd_merge_child_steps (const struct vd_link *child,
+                                 const struct vd_link *parent,
+                                 const struct vd_new_identity *id,
+                                 struct vd_journal *j, struct vd_err *err);
+
+/* The file that a link's header or embedded descriptor is in, or NULL. */
+static inline const struct vd_image *
+vd_link_own_image (const struct vd_link *link)
+{
+  if (link->self)
+    return link->self;
+  return link->embedded || !link->descriptor ? link->pieces[0].image : NULL;
+}
+
+#endif /* VD_MERGE_PRIVATE_H */

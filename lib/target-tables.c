@@ -1,0 +1,348 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Writing into KDMV and COWD; see target-blocks.h.
+ *
+ * A grain goes behind everything that tables, directories and grains take in
+ * the file: counters in headers are not believed.  A missing table gets its
+ * place the same way; it is complete on disk before the directory names it.
+ */
+
+#include <inttypes.h>
+
+#include "hosted.h"
+#include "target-blocks.h"
+#include "write-format.h"
+
+#define OFF_KDMV_CAPACITY 12u
+#define OFF_KDMV_UNCLEAN 72u
+#define OFF_COWD_FREE 28u
+#define OFF_COWD_UNCLEAN 1648u
+
+static bool
+is_hosted (const struct vd_blocks *b)
+{
+  return b->image->fmt == &vd_format_hosted;
+}
+
+static const struct vd_tables *
+tables_of (const struct vd_blocks *b)
+{
+  return (is_hosted (b) ? &vd_walk_hosted : &vd_walk_cowd)->tables (b->image);
+}
+
+static uint64_t
+rgd_of (const struct vd_blocks *b)
+{
+  return is_hosted (b) ? vd_hosted (b->image)->rgd_offset : 0;
+}
+
+static uint64_t
+table_bytes (const struct vd_blocks *b)
+{
+  return (uint64_t) tables_of (b)->gt_entries * 4;
+}
+
+/* Where a directory says that table t is, in bytes; 0: nowhere. */
+static int
+directory_entry (const struct vd_blocks *b, uint64_t gd, uint64_t t,
+                 uint64_t *where, struct vd_err *err)
+{
+  uint8_t raw[4];
+
+  if (vd_file_pread (b->image->file, raw, sizeof raw, gd + t * 4, err) == -1)
+    return -1;
+  *where = vd_le32 (raw) * VD_SECTOR;
+  return 0;
+}
+
+static int
+tables_load (struct vd_blocks *b, uint64_t t, struct vd_err *err)
+{
+  struct vd_block_table *table = &b->table[t];
+  const uint32_t n = vd_blocks_in_table (b, t);
+  const size_t bytes = n * (size_t) 4;
+  CLEANUP_FREE uint8_t *raw = malloc (bytes * 2);
+  CLEANUP_FREE uint32_t *entry = calloc (b->per_table, sizeof *entry);
+  const uint64_t size = b->image->file->size;
+  uint32_t i;
+
+  if (!raw || !entry)
+    return vd_fail_nomem (err);
+  if (directory_entry (b, tables_of (b)->gd_offset, t, &table->where,
+                       err) == -1 ||
+      (rgd_of (b) != 0 &&
+       directory_entry (b, rgd_of (b), t, &table->copy, err) == -1))
+    return -1;
+  /* A copy that is not in the file, or is the table itself, is none. */
+  if (table->copy == table->where || table->copy > size ||
+      size - table->copy < table_bytes (b))
+    table->copy = 0;
+  if (table->where != 0) {
+    if (vd_file_pread (b->image->file, raw, bytes, table->where, err) == -1)
+      return -1;
+    for (i = 0; i < n; ++i)
+      entry[i] = vd_le32 (raw + i * (size_t) 4);
+    if (table->copy != 0) {
+      if (vd_file_pread (b->image->file, raw + bytes, bytes, table->copy,
+                         err) == -1)
+        return -1;
+      if (memcmp (raw, raw + bytes, bytes) != 0 &&
+          vd_blocks_dirty (b, t, err) == -1)
+        return -1;
+    }
+  }
+  else
+    table->copy = 0;
+  table->entry = VD_TAKE (entry);
+  return 0;
+}
+
+static struct vd_entry
+tables_state (const struct vd_blocks *b, uint32_t raw)
+{
+  (void) b;
+  if (raw == 0)
+    return (struct vd_entry) { .kind = VD_BASE };
+  /* In KDMV without the flag it is damage, which is not written into; in
+   * COWD all readers take it for zeros.
+   */
+  if (raw == 1)
+    return (struct vd_entry) { .kind = VD_ZERO };
+  return (struct vd_entry) { .kind = VD_DATA, .where = raw * VD_SECTOR };
+}
+
+/* Take n bytes from the end of the file; their sector numbers must fit. */
+static int
+claim (struct vd_blocks *b, uint64_t n, uint64_t align, uint64_t *where,
+       struct vd_err *err)
+{
+  *where = vd_div_up (b->next, align) * align;
+  if (*where + n > UINT32_MAX * VD_SECTOR)
+    return vd_fail (err, VD_UNSUPPORTED,
+                    "%s would become larger than 2 TiB, which its 32-bit "
+                    "sector numbers cannot express: export the merged disk to "
+                    "a new file instead (nbdcopy -- [ nbdkit vmdk TOP ] "
+                    "out.raw)", b->image->file->name);
+  b->next = *where + n;
+  return 0;
+}
+
+/* Nothing there was lost track of: what an interrupted run wrote of a table
+ * is written again as a whole.
+ */
+static int
+place_table (struct vd_blocks *b, uint64_t t, struct vd_err *err)
+{
+  struct vd_block_table *table = &b->table[t];
+
+  if (rgd_of (b) != 0 &&
+      claim (b, table_bytes (b), VD_SECTOR, &table->copy, err) == -1)
+    return -1;
+  if (claim (b, table_bytes (b), VD_SECTOR, &table->where, err) == -1)
+    return -1;
+  table->fresh = true;
+  b->pending += table_bytes (b);
+  return vd_blocks_dirty (b, t, err);
+}
+
+static int
+tables_allocate (struct vd_blocks *b, uint64_t t, uint32_t *raw,
+                 struct vd_err *err)
+{
+  const uint64_t align = is_hosted (b) ? b->block_size : VD_SECTOR;
+  uint64_t where;
+
+  if ((b->table[t].where == 0 && place_table (b, t, err) == -1) ||
+      claim (b, b->block_size, align, &where, err) == -1)
+    return -1;
+  *raw = (uint32_t) (where / VD_SECTOR);
+  return 0;
+}
+
+/* All of a new table: its unused end too, which may hold anything. */
+static int
+put_fresh (struct vd_blocks *b, uint64_t t, uint64_t where,
+           struct vd_err *err)
+{
+  const uint64_t used = vd_blocks_in_table (b, t) * UINT64_C (4);
+
+  if (vd_file_zero (b->file, where + used, table_bytes (b) - used, err) == -1)
+    return -1;
+  return vd_blocks_put_table (b, t, where, err);
+}
+
+static int
+tables_before (struct vd_blocks *b, struct vd_err *err)
+{
+  uint8_t raw[4];
+  size_t i;
+
+  if (b->next > b->size) {
+    if (vd_file_truncate (b->file, b->next, err) == -1)
+      return -1;
+    b->stats.growth += b->next - b->size;
+    b->size = b->next;
+  }
+  for (i = 0; i < b->nr_dirty; ++i) {
+    const struct vd_block_table *table = &b->table[b->dirty[i]];
+
+    if (table->fresh &&
+        ((table->copy != 0 &&
+          put_fresh (b, b->dirty[i], table->copy, err) == -1) ||
+         put_fresh (b, b->dirty[i], table->where, err) == -1))
+      return -1;
+  }
+  if (is_hosted (b))
+    return 0;
+  vd_put32 (raw, (uint32_t) vd_div_up (b->next, VD_SECTOR));
+  return vd_file_pwrite (b->file, raw, sizeof raw, OFF_COWD_FREE, err);
+}
+
+static int
+put_pointer (struct vd_blocks *b, uint64_t gd, uint64_t t, uint64_t where,
+             struct vd_err *err)
+{
+  uint8_t raw[4];
+
+  vd_put32 (raw, (uint32_t) (where / VD_SECTOR));
+  return vd_file_pwrite (b->file, raw, sizeof raw, gd + t * 4, err);
+}
+
+/* The copy first: the primary one is what is read. */
+static int
+tables_after (struct vd_blocks *b, struct vd_err *err)
+{
+  size_t i;
+
+  for (i = 0; i < b->nr_dirty; ++i) {
+    const uint64_t t = b->dirty[i];
+    struct vd_block_table *table = &b->table[t];
+
+    if (!table->fresh) {
+      if ((table->copy != 0 &&
+           vd_blocks_put_table (b, t, table->copy, err) == -1) ||
+          vd_blocks_put_table (b, t, table->where, err) == -1)
+        return -1;
+      continue;
+    }
+    if ((table->copy != 0 &&
+         put_pointer (b, rgd_of (b), t, table->copy, err) == -1) ||
+        put_pointer (b, tables_of (b)->gd_offset, t, table->where,
+                     err) == -1)
+      return -1;
+    table->fresh = false;
+  }
+  return 0;
+}
+
+static int
+tables_mark (struct vd_blocks *b, bool unclean, struct vd_err *err)
+{
+  const uint8_t raw[4] = { unclean };
+
+  return is_hosted (b)
+    ? vd_file_pwrite (b->file, raw, 1, OFF_KDMV_UNCLEAN, err)
+    : vd_file_pwrite (b->file, raw, 4, OFF_COWD_UNCLEAN, err);
+}
+
+static const struct vd_blocks_ops tables_ops = {
+  .load = tables_load,
+  .state = tables_state,
+  .allocate = tables_allocate,
+  .before = tables_before,
+  .after = tables_after,
+  .mark = tables_mark,
+};
+
+/* A larger capacity, if the tables that there are suffice. */
+static int
+grow (struct vd_blocks *b, uint64_t length, struct vd_err *err)
+{
+  const uint64_t room = b->nr_tables * tables_of (b)->coverage;
+  uint8_t raw[8];
+
+  if (!is_hosted (b) || length > room)
+    return vd_fail (err, VD_UNSUPPORTED,
+                    "%s: its tables have room for %" PRIu64 " bytes, the "
+                    "merged disk has %" PRIu64 ": export it to a new file "
+                    "instead (nbdcopy -- [ nbdkit vmdk TOP ] out.raw)",
+                    b->image->file->name, room, length);
+  b->length = length;
+  if (length <= b->image->capacity || b->opts->dry)
+    return 0;
+  vd_put64 (raw, vd_div_up (length, b->block_size) * b->block_size /
+            VD_SECTOR);
+  if (vd_file_pwrite (b->file, raw, sizeof raw, OFF_KDMV_CAPACITY, err) == -1)
+    return -1;
+  return vd_file_flush (b->file, err);
+}
+
+/* Where nothing is in use any more. */
+static int
+find_end (struct vd_blocks *b, struct vd_err *err)
+{
+  const struct vd_tables *tables = tables_of (b);
+  const uint64_t bytes = table_bytes (b), gd_bytes = b->nr_tables * 4;
+  CLEANUP_FREE uint8_t *raw = malloc ((size_t) bytes);
+  uint64_t end = tables->gd_offset + gd_bytes, t, where;
+  uint32_t i;
+
+  if (!raw)
+    return vd_fail_nomem (err);
+  if (is_hosted (b))
+    end = vd_max (end, vd_hosted (b->image)->first_data);
+  if (rgd_of (b) != 0)
+    end = vd_max (end, rgd_of (b) + gd_bytes);
+  end = vd_max (end, b->image->descriptor_offset +
+                b->image->descriptor_length);
+  for (t = 0; t < b->nr_tables; ++t) {
+    const uint32_t n = vd_blocks_in_table (b, t);
+
+    if (rgd_of (b) != 0) {
+      if (directory_entry (b, rgd_of (b), t, &where, err) == -1)
+        return -1;
+      if (where != 0 && where < b->image->file->size)
+        end = vd_max (end, where + bytes);
+    }
+    if (directory_entry (b, tables->gd_offset, t, &where, err) == -1)
+      return -1;
+    if (where == 0)
+      continue;
+    end = vd_max (end, where + bytes);
+    if (vd_file_pread (b->image->file, raw, n * (size_t) 4, where,
+                       err) == -1)
+      return -1;
+    for (i = 0; i < n; ++i) {
+      const uint32_t e = vd_le32 (raw + i * (size_t) 4);
+
+      if (e > 1)
+        end = vd_max (end, e * VD_SECTOR + b->block_size);
+    }
+  }
+  b->next = end;
+  return 0;
+}
+
+int
+vd_blocks_open_tables (struct vd_blocks *b, uint64_t length,
+                       struct vd_err *err)
+{
+  const struct vd_tables *tables = tables_of (b);
+
+  b->ops = &tables_ops;
+  b->per_table = tables->gt_entries;
+  b->nr_tables = vd_div_up (b->image->capacity, tables->coverage);
+  b->zero_raw = 1;
+  b->can_zero = is_hosted (b) && b->image->version >= 2 &&
+    (b->image->flags & VD_KDMV_ZEROED) != 0;
+  if (length > b->length && grow (b, length, err) == -1)
+    return -1;
+  b->nr_blocks = vd_div_up (vd_max (b->image->capacity, b->length),
+                            b->block_size);
+  if (vd_blocks_make_tables (b, err) == -1)
+    return -1;
+  return find_end (b, err);
+}

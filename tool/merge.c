@@ -1,0 +1,379 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* vmdkdelta merge: links of a chain merged into their parent, in place. */
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json.h"
+#include "progress.h"
+#include "tool.h"
+
+enum {
+  OPT_SKIP = OPT_OWN,
+  OPT_COUNT,
+  OPT_DISCARD_CURRENT,
+  OPT_YES,
+  OPT_COMPACT,
+  OPT_SNAPSHOT,
+  OPT_KEEP,
+  OPT_DISK,
+  OPT_NO_MACHINE,
+  OPT_DRY_RUN,
+  OPT_PROGRESS,
+  OPT_QUIET,
+  OPT_JSON,
+  OPT_THREADS,
+};
+
+static const struct option long_options[] = {
+  HELP_OPTIONS,
+  CHAIN_OPTIONS,
+  { "skip", required_argument, NULL, OPT_SKIP },
+  { "count", required_argument, NULL, OPT_COUNT },
+  { "discard-current", no_argument, NULL, OPT_DISCARD_CURRENT },
+  { "yes", no_argument, NULL, OPT_YES },
+  { "compact", no_argument, NULL, OPT_COMPACT },
+  { "snapshot", optional_argument, NULL, OPT_SNAPSHOT },
+  { "keep", no_argument, NULL, OPT_KEEP },
+  { "disk", required_argument, NULL, OPT_DISK },
+  { "no-machine", no_argument, NULL, OPT_NO_MACHINE },
+  { "dry-run", no_argument, NULL, OPT_DRY_RUN },
+  { "progress", optional_argument, NULL, OPT_PROGRESS },
+  { "quiet", no_argument, NULL, OPT_QUIET },
+  { "json", no_argument, NULL, OPT_JSON },
+  { "threads", required_argument, NULL, OPT_THREADS },
+  { NULL, 0, NULL, 0 },
+};
+
+struct ask {
+  struct vd_opts opts;
+  struct vd_merge_opts how;
+  const char *name;
+  bool dry_run, quiet, json, yes;
+  enum progress_mode progress;
+  struct progress bar;
+  const char *phase;
+  FILE *fp;                     /* the steps, for JSON */
+  struct json j;
+};
+
+static void
+say (const struct ask *a, const char *fs, ...)
+{
+  char raw[VD_ERR_MAX], safe[VD_ERR_MAX];
+  va_list args;
+
+  if (a->quiet || a->json)
+    return;
+  va_start (args, fs);
+  vsnprintf (raw, sizeof raw, fs, args);
+  va_end (args);
+  vd_escape (safe, sizeof safe, raw);
+  printf ("%s\n", safe);
+  fflush (stdout);
+}
+
+static void
+say_step (void *opaque, const char *text)
+{
+  struct ask *a = opaque;
+
+  say (a, "%s", text);
+  if (a->fp)
+    json_string (&a->j, NULL, text);
+}
+
+static int
+on_progress (void *opaque, const char *phase, uint64_t done, uint64_t total)
+{
+  struct ask *a = opaque;
+
+  if (a->phase != phase) {
+    if (a->phase)
+      progress_end (&a->bar, done);
+    progress_begin (&a->bar, a->progress, phase, total);
+    a->phase = phase;
+  }
+  return progress_update (&a->bar, done);
+}
+
+static void
+say_disk (const struct ask *a, const struct vd_merge_disk *d)
+{
+  const struct vd_chain *c = d->chain;
+  char b[HUMAN_SIZE_MAX];
+  size_t i;
+
+  for (i = 0; i < c->nr_links; ++i)
+    say (a, "%s %s (%s)", i == 0 && d->discard ? "drop   "
+         : i < d->first ? "stays  "
+         : d->nr > 0 && i < d->first + d->nr ? "merge  "
+         : d->nr > 0 && i == d->first + d->nr ? "into   " : "below  ",
+         c->links[i]->path, vd_link_format (c->links[i]));
+  if (d->found_child)
+    say (a, "stays   %s, which stands on %s", d->found_child->path,
+         c->links[0]->path);
+  if (d->nr == 0)
+    return;
+  say (a, "writes  %s", human_size (b, d->numbers.data_bytes));
+  say (a, "zeroes  %s", human_size (b, d->numbers.zero_bytes));
+  if (d->nr > 1)
+    say (a, "saves   %s: link after link, %s would be written",
+         short_size (b, d->numbers.one_by_one - d->numbers.data_bytes -
+                     d->numbers.zero_bytes),
+         human_size ((char[HUMAN_SIZE_MAX]) { "" }, d->numbers.one_by_one));
+  say (a, "new     %" PRIu64 " blocks in %s, which grows by %s; %s of them "
+       "come from below", d->numbers.new_blocks, d->target->path,
+       human_size (b, d->numbers.growth),
+       short_size ((char[HUMAN_SIZE_MAX]) { "" }, d->numbers.filled));
+  say (a, "space   up to %s are needed", human_size (b, d->numbers.space));
+  if (d->cbt)
+    say (a, "note    changed block tracking is dropped: the next backup reads "
+         "everything");
+}
+
+static void
+json_disk (struct json *j, const struct vd_merge_disk *d)
+{
+  size_t i;
+
+  json_begin_object (j, NULL);
+  json_string (j, "name", d->name);
+  json_string_or_null (j, "target", d->target ? d->target->path : NULL);
+  json_begin_array (j, "merged");
+  for (i = 0; i < d->nr; ++i)
+    json_string (j, NULL, d->chain->links[d->first + i]->path);
+  json_end (j);
+  json_u64 (j, "data_bytes", d->numbers.data_bytes);
+  json_u64 (j, "zero_bytes", d->numbers.zero_bytes);
+  json_u64 (j, "one_by_one_bytes", d->numbers.one_by_one);
+  json_u64 (j, "new_blocks", d->numbers.new_blocks);
+  json_u64 (j, "filled_bytes", d->numbers.filled);
+  json_u64 (j, "growth", d->numbers.growth);
+  json_u64 (j, "space", d->numbers.space);
+  json_u64 (j, "freed", d->numbers.freed);
+  json_end (j);
+}
+
+static bool
+begin_json (struct ask *a, const struct vd_merge *m)
+{
+  size_t i;
+
+  if (!a->json)
+    return true;
+  a->fp = out_begin ();
+  if (!a->fp)
+    return false;
+  a->j = (struct json) JSON_INIT (a->fp);
+  json_begin_object (&a->j, NULL);
+  json_begin_array (&a->j, "disks");
+  for (i = 0; i < m->nr_disks; ++i)
+    json_disk (&a->j, &m->disk[i]);
+  json_end (&a->j);
+  json_begin_array (&a->j, "steps");
+  return true;
+}
+
+static int
+result (struct ask *a, const struct vd_merge *m, double seconds)
+{
+  char b[HUMAN_SIZE_MAX], c[HUMAN_SIZE_MAX];
+
+  if (a->json) {
+    json_end (&a->j);
+    json_bool (&a->j, "written", !a->dry_run);
+    json_end (&a->j);
+    fputc ('\n', a->fp);
+    return out_commit (VD_TAKE (a->fp));
+  }
+  if (a->dry_run)
+    say (a, "dry run: nothing was written");
+  else
+    say (a, "done    %s merged and verified in %.1f s, %s given back",
+         short_size (b, m->numbers.data_bytes + m->numbers.zero_bytes),
+         seconds, short_size (c, m->numbers.freed));
+  if (fflush (stdout) == EOF || ferror (stdout))
+    return tool_error ("stdout cannot be written");
+  return STATUS_OK;
+}
+
+/* What goes with a dropped link cannot be had back. */
+static bool
+confirmed (const struct ask *a, const struct vd_merge *m)
+{
+  char line[16];
+  size_t i;
+
+  if (!a->how.discard_current || a->yes || a->dry_run)
+    return true;
+  for (i = 0; i < m->nr_disks; ++i)
+    fprintf (stderr, "vmdkdelta: %s and all that was written to it since its "
+             "snapshot will be lost\n",
+             base_name (m->disk[i].chain->links[0]->path));
+  fprintf (stderr, "Drop it?  Type yes: ");
+  if (fgets (line, sizeof line, stdin) && strcmp (line, "yes\n") == 0)
+    return true;
+  tool_error ("nothing was written (--yes drops without asking)");
+  return false;
+}
+
+static int
+merge (struct ask *a)
+{
+  struct timespec start;
+  struct vd_merge *m;
+  struct vd_err err;
+  size_t i;
+  int r, status = STATUS_ERROR;
+
+  r = a->dry_run ? 0 : vd_merge_resume (a->name, &a->opts, say_step, a, &err);
+  if (r == 1) {
+    say (a, "done    an interrupted merge was completed");
+    if (a->json) {
+      printf ("{ \"resumed\": true }\n");
+      fflush (stdout);
+    }
+    return STATUS_OK;
+  }
+  if (r == -1 || !(m = vd_merge_open (a->name, &a->how, &a->opts, &err)))
+    return tool_fail (&err);
+
+  for (i = 0; i < m->nr_disks; ++i)
+    say_disk (a, &m->disk[i]);
+  if (!begin_json (a, m) || !confirmed (a, m))
+    goto out;
+  clock_gettime (CLOCK_MONOTONIC, &start);
+  if (!a->dry_run) {
+    say (a, "If this is interrupted, run the same command again: it ends in "
+         "the same bytes.");
+    progress_catch_signals ();
+    r = vd_merge_run (m, on_progress, a, &err);
+    if (a->phase)
+      progress_end (&a->bar, r == 0 ? a->bar.total : 0);
+  }
+  if (r == 0)
+    r = vd_merge_commit (m, a->dry_run, say_step, a, &err);
+  status = r == 0 ? result (a, m, seconds_since (&start)) : tool_fail (&err);
+ out:
+  out_discard (a->fp);
+  vd_merge_free (m);
+  return status;
+}
+
+static bool
+parse_number (const char *s, unsigned max, unsigned *n)
+{
+  char *end;
+  const unsigned long v = strtoul (s, &end, 10);
+
+  if (*s < '0' || *s > '9' || *end != '\0' || v > max)
+    return false;
+  *n = (unsigned) v;
+  return true;
+}
+
+static int run (int argc, char **argv);
+
+const struct verb verb_merge = {
+  .name = "merge",
+  .synopsis = "[OPTIONS] TOP | MACHINE.vbox",
+  .summary = "merge snapshots into their parent, in place",
+  .help =
+  "Merges the files of a chain, from the newest (TOP) down, into the oldest of\n"
+  "them, without VirtualBox or VMware: each byte is written once.  Merged\n"
+  "files are removed when the result is verified.  The machine must be off.\n"
+  "Interrupted, the same command completes it.\n"
+  "\n"
+  "Options:\n"
+  "  --skip=N           leave the N newest files as they are, on top\n"
+  "  --count=N          merge only N files, from the newest not skipped on\n"
+  "  --discard-current  drop the newest file, after asking, and merge the rest\n"
+  "  --yes              do not ask\n"
+  "  --compact          do not store zeros; give unused blocks back\n"
+  "  --snapshot[=NAME]  leave a new, empty child on top\n"
+  "  --keep             do not remove the merged files\n"
+  "  --disk=NAME        of a machine: only this disk\n"
+  "  --no-machine       merge TOP although a .vbox file registers it\n"
+  "  --dry-run          do everything but write, and say what would be done\n"
+  "  --threads=N        so many reads and writes at a time (default 4)\n"
+  "  --progress[=json]  a bar, or one JSON line a second, on stderr\n"
+  "  --quiet            print errors only\n"
+  "  --json             print the result as JSON\n"
+  CHAIN_HELP
+  "\n"
+  "Examples:\n"
+  "  vmdkdelta merge --dry-run disk-000002.vmdk\n"
+  "  vmdkdelta merge vm/vm.vbox\n"
+  "  vmdkdelta merge --skip=1 --disk=disk0 vm/vm.vbox\n",
+  .short_options = "",
+  .long_options = long_options,
+  .run = run,
+};
+
+static int
+set_number (const char *name, const char *value, unsigned min, unsigned max,
+            unsigned *n)
+{
+  if (parse_number (value, max, n) && *n >= min)
+    return STATUS_OK;
+  return tool_usage (&verb_merge, "--%s=%s: allowed is %u to %u", name, value,
+                     min, max);
+}
+
+static int
+run (int argc, char **argv)
+{
+  struct ask a = { .opts = { .prefix = "--" } };
+  bool progress_given = false;
+  int c, r = STATUS_OK;
+
+  while (r == STATUS_OK &&
+         (c = next_option (&verb_merge, argc, argv, &a.opts)) != -1) {
+    switch (c) {
+    case OPT_SKIP:
+      r = set_number ("skip", optarg, 0, VD_MAX_LINKS, &a.how.skip);
+      break;
+    case OPT_COUNT:
+      r = set_number ("count", optarg, 1, VD_MAX_LINKS, &a.how.count);
+      break;
+    case OPT_THREADS:
+      r = set_number ("threads", optarg, 1, VD_APPLY_MAX_THREADS,
+                      &a.how.threads);
+      break;
+    case OPT_DISCARD_CURRENT: a.how.discard_current = true; break;
+    case OPT_YES: a.yes = true; break;
+    case OPT_COMPACT: a.how.compact = true; break;
+    case OPT_SNAPSHOT:
+      a.how.snapshot = true;
+      a.how.snapshot_name = optarg;
+      break;
+    case OPT_KEEP: a.how.keep = true; break;
+    case OPT_DISK: a.how.disk = optarg; break;
+    case OPT_NO_MACHINE: a.how.no_machine = true; break;
+    case OPT_DRY_RUN: a.dry_run = true; break;
+    case OPT_QUIET: a.quiet = true; break;
+    case OPT_JSON: a.json = true; break;
+    case OPT_PROGRESS:
+      progress_given = true;
+      if (!progress_parse (optarg ? optarg : "bar", &a.progress))
+        return tool_usage (&verb_merge, "--progress=%s: allowed are json and "
+                           "bar", optarg);
+      break;
+    }
+  }
+  if (r != STATUS_OK)
+    return r;
+  if (argc - optind != 1)
+    return tool_usage (&verb_merge, "give one TOP, the newest file of a "
+                       "chain, or one MACHINE.vbox");
+  if (!progress_given && !a.quiet && !a.json)
+    progress_parse (NULL, &a.progress);
+  a.name = argv[optind];
+  return merge (&a);
+}
