@@ -42,6 +42,7 @@ MKIMAGE   := $(if $(wildcard tests/mkimage.c),$(B)/tests/mkimage)
 NODLCLOSE := $(if $(SANITIZE),$(B)/tests/nodlclose.so)
 BENCHES   := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 DRIVERS   := $(patsubst tests/drive/%.c,$(B)/tests/%,$(wildcard tests/drive/*.c))
+TRIAL     := $(if $(wildcard tests/trial/*.c),$(B)/tests/trial/trial)
 UNITS     := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test-*.c))
 MANPAGES  := $(patsubst docs/%.pod,build/man/%.1,$(wildcard docs/*.pod))
 
@@ -89,7 +90,7 @@ LINK = $(CC) $(SAN) $(CFLAGS) -pthread $(LDFLAGS)
 
 # ---- Targets --------------------------------------------------------------
 
-.PHONY: all lib tests check check-long vm-test bench install uninstall deps demo dist clean help FORCE
+.PHONY: all lib tests check check-long vm-test trial bench install uninstall deps demo dist clean help FORCE
 # Keep the objects: they are not rubbish because a pattern rule made them.
 .SECONDARY:
 
@@ -97,7 +98,7 @@ all: $(LIB) $(FILTER) $(PLUGIN) $(TOOL) $(MANPAGES)  ## build the library, modul
 
 lib: $(LIB)  ## build the library alone
 
-tests: $(UNITS) $(DRIVERS) $(MKIMAGE) $(NODLCLOSE)  ## build the test programs, run nothing
+tests: $(UNITS) $(DRIVERS) $(TRIAL) $(MKIMAGE) $(NODLCLOSE)  ## build the test programs, run nothing
 
 RUN_TESTS = top_srcdir='$(CURDIR)' builddir='$(CURDIR)/$(B)' \
   FILTER='$(FILTER:%=$(CURDIR)/%)' PLUGIN='$(PLUGIN:%=$(CURDIR)/%)' TOOL='$(TOOL:%=$(CURDIR)/%)' \
@@ -112,6 +113,10 @@ check-long: all tests $(B)/nbdkit-version  ## the same and the long tests too (t
 
 vm-test: all tests $(B)/nbdkit-version  ## boot a Linux guest from the merged disk, in three ways; VM_LOGS=DIR keeps its console
 	$(Q)scripts/vm-kernel.sh && $(RUN_TESTS) --long test-vm-cow long-vm-overlay long-vm-migrate
+
+trial: $(TRIAL)  ## damage N disks (100000) and judge what is read; SUBJECT=qemu-img asks it too, SEED=S draws others, V=1 tells more
+	$(Q)$(TRIAL) -n $(or $(N),100000) -s $(or $(SEED),1) $(if $(filter qemu-img,$(SUBJECT)),-q) $(if $(V),-v) \
+	  -d "$$(for d in "$$TMPDIR" /dev/shm /tmp; do [ ! -w "$$d" ] || { echo "$$d"; break; }; done)"
 
 demo: all $(MKIMAGE)  ## show the main job on a real file system
 	$(Q)top_srcdir='$(CURDIR)' FILTER='$(FILTER:%=./%)' TOOL='$(TOOL:%=./%)' MKIMAGE='$(MKIMAGE:%=./%)' scripts/demo.sh
@@ -203,7 +208,8 @@ $(MKIMAGE): $(B)/tests/mkimage.o $(MAKER)
 $(DRIVERS): $(B)/tests/%: $(B)/tests/drive/%.o $(MAKER)
 $(B)/tests/nbd-file: $(B)/tool/nbd.o $(LIB)
 $(BENCHES): %: %.o $(MAKER)
-$(MKIMAGE) $(DRIVERS) $(BENCHES):
+$(TRIAL): $(call objects,tests/trial) $(MAKER) $(LIB)
+$(MKIMAGE) $(DRIVERS) $(TRIAL) $(BENCHES):
 	$(call say,LINK)
 	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(DEFLATE_LIBS)
 

@@ -78,6 +78,19 @@ parent_missing (const struct vd_link *link, const struct vd_deltas_opts *how,
   return 0;
 }
 
+/* A child that does not name its parent, because it was made for a raw base,
+ * or because the line was lost.
+ */
+static void
+warn_no_name (const struct vd_link *link, const struct vd_log *log)
+{
+  if (link->role == VD_ROLE_CHILD &&
+      link->descriptor->parent_cid != VD_CID_FRESH)
+    vd_warn (log, "%s does not name its parent (it has no "
+             "parentFileNameHint): the base that was given is taken for it, "
+             "unchecked", link->path);
+}
+
 /* Follow parents from *oldest on, and move it down. */
 static int
 follow (struct vd_deltas *d, const struct vd_deltas_opts *how,
@@ -95,8 +108,10 @@ follow (struct vd_deltas *d, const struct vd_deltas_opts *how,
     if (vd_family_find_parent (d->family, *oldest, err) == -1)
       return parent_missing ((*oldest)->link, how, &opts->log, err);
     parent = (*oldest)->parent;
-    if (!parent)
+    if (!parent) {
+      warn_no_name ((*oldest)->link, &opts->log);
       return 0;
+    }
     if (vd_family_check_loop (newest, *oldest, err) == -1)
       return -1;
     if (parent->link->role == VD_ROLE_BASE) {

@@ -329,12 +329,16 @@ parse_text (struct parser *ps, char *text, const struct vd_log *log)
 {
   struct vd_descriptor *d = ps->d;
   char *p = text, *end;
+  bool whole;
   size_t i;
 
   while (*p) {
+    const size_t before = d->nr_extents;
+
     ps->line++;
     end = strchr (p, '\n');
-    if (end)
+    whole = end != NULL;
+    if (whole)
       *end = '\0';
     else
       end = p + strlen (p) - 1;
@@ -348,6 +352,10 @@ parse_text (struct parser *ps, char *text, const struct vd_log *log)
                       ps->name, ps->line);
     if (parse_line (ps, p) == -1)
       return -1;
+    /* A number at its end may have been longer. */
+    if (!whole && d->nr_extents > before)
+      vd_warn (log, "%s line %u: the text ends with this extent, without a "
+               "line end: it may be truncated", ps->name, ps->line);
     p = end + 1;
   }
 

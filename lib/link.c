@@ -242,15 +242,12 @@ open_extents (struct vd_link *link, const struct vd_opts *opts,
  * descriptor and nothing in it.
  */
 static int
-is_empty (const struct vd_image *image, bool *empty, struct vd_err *err)
+is_empty (const struct vd_image *image, struct vd_err *err)
 {
   char first;
 
-  if (vd_file_pread (image->file, &first, 1, image->descriptor_offset,
-                     err) == -1)
-    return -1;
-  *empty = first == '\0';
-  return 0;
+  return vd_file_pread (image->file, &first, 1, image->descriptor_offset,
+                        err) == -1 ? -1 : first == '\0';
 }
 
 /* The file is a sparse extent, link->self: what does it say? */
@@ -261,7 +258,7 @@ read_sparse (struct vd_link *link, const struct vd_opts *opts,
   const struct vd_image *image = link->self;
   const char *name = image->file->name;
   const struct vd_descriptor *d;
-  bool empty = false;
+  int empty = 0;
 
   if (image->linked_by_uuid) {
     link->id = image->id;
@@ -271,8 +268,11 @@ read_sparse (struct vd_link *link, const struct vd_opts *opts,
     return 0;
   }
   if (image->descriptor_length > 0 && image->capacity > 0 &&
-      is_empty (image, &empty, err) == -1)
+      (empty = is_empty (image, err)) == -1)
     return -1;
+  if (empty)
+    vd_warn (&opts->log, "%s: its descriptor is empty, as in pieces of split "
+             "disks; its parent is not known", name);
   if (image->descriptor_length == 0 || empty) {
     link->role = VD_ROLE_BARE;
     link->capacity = image->capacity;

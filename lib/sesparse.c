@@ -128,6 +128,20 @@ get_area (const struct vd_file *file, const uint8_t *h, unsigned off,
   return 0;
 }
 
+/* Two areas that share bytes cannot both be right. */
+static int
+must_be_apart (const struct vd_file *file, const char *a, uint64_t a_offset,
+               uint64_t a_size, const char *b, uint64_t b_offset,
+               uint64_t b_size, struct vd_err *err)
+{
+  if (a_offset >= b_offset + b_size || b_offset >= a_offset + a_size)
+    return 0;
+  return vd_fail (err, VD_CORRUPT,
+                  "%s: SEsparse %s (byte %" PRIu64 ", %" PRIu64 " bytes) and "
+                  "%s (byte %" PRIu64 ", %" PRIu64 " bytes) overlap",
+                  file->name, a, a_offset, a_size, b, b_offset, b_size);
+}
+
 static int
 decode_header (const uint8_t *h, const struct vd_file *file,
                struct sesparse_image *se, struct vd_err *err)
@@ -180,7 +194,16 @@ decode_header (const uint8_t *h, const struct vd_file *file,
       get_area (file, h, OFF_GT, "grain table area", &se->gt_offset, &gt_size,
                 err) == -1 ||
       get_area (file, h, OFF_GRAINS, "grain area", &se->grains_offset,
-                &grains_size, err) == -1)
+                &grains_size, err) == -1 ||
+      must_be_apart (file, "grain directory", gd_offset, gd_size,
+                     "grain table area", se->gt_offset, gt_size,
+                     err) == -1 ||
+      must_be_apart (file, "grain directory", gd_offset, gd_size,
+                     "grain area", se->grains_offset, grains_size,
+                     err) == -1 ||
+      must_be_apart (file, "grain table area", se->gt_offset, gt_size,
+                     "grain area", se->grains_offset, grains_size,
+                     err) == -1)
     return -1;
 
   se->tables = (struct vd_tables) {

@@ -157,6 +157,22 @@ check_header (const struct header *f, const struct vd_file *file,
   return 0;
 }
 
+/* The file ends with the last block that the header counts. */
+static void
+check_size (const struct header *f, uint32_t stored,
+            const struct vd_file *file, const struct vd_log *log)
+{
+  const uint64_t end
+    = f->data_offset + stored * ((uint64_t) f->block_size + f->extra);
+
+  if (file->size != end)
+    vd_warn (log, "%s: the header counts %" PRIu32 " blocks, which end at byte "
+             "%" PRIu64 ", but the file ends at byte %" PRIu64 ": %s",
+             file->name, stored, end, file->size, file->size < end
+             ? "it looks truncated, reads of what is missing will fail"
+             : "if it is not in use now, its header is damaged");
+}
+
 static int
 vdi_open (struct vd_file *file, const struct vd_opts *opts,
           struct vd_image **image, struct vd_err *err)
@@ -183,6 +199,7 @@ vdi_open (struct vd_file *file, const struct vd_opts *opts,
              "on", file->name, f.flags);
   if (vd_uuid_is_null (vdi->image.id.image))
     vd_warn (&opts->log, "%s: the image has no UUID", file->name);
+  check_size (&f, vd_le32 (h + f.count_offset), file, &opts->log);
   if (f.type == VD_VDI_NORMAL && !vd_uuid_is_null (vdi->image.id.parent))
     vd_warn (&opts->log, "%s: its type is 'normal', but it has a parent; "
              "using the parent", file->name);

@@ -32,7 +32,7 @@ vdi () {
     put 0x188 "$(mixed "$(uuid "$2")")"
     [ "$3" = 0 ] || put 0x1a8 "$(mixed "$(uuid "$3")")"
     put 512 "$(le32 "$4")"
-    [ "$4" != 0 ] || letters "$5" >> "$file"
+    [ "$4" != 0 ] || { letters "$5" >> "$file"; put 0x184 "$(le32 1)"; }
 }
 free=0xffffffff zero=0xfffffffe
 # vmdk FILE OWN PARENT: a child that VirtualBox could have made, nothing in it.

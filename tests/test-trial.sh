@@ -1,0 +1,17 @@
+#!/bin/bash
+# The corruption trial (tests/trial/trial.h), a small one: no damage of an image is read
+# as something else without an error.  "make trial N=1000000" is a large one.
+. "$top_srcdir/tests/lib.sh"
+
+trial=$builddir/tests/trial/trial
+n=24000
+[ -z "${SANITIZE:-}" ] || n=3000
+
+"$trial" -n $n -s $RANDOM -d "$T" > out || fail "$(cat out)"
+tail -n 1 out
+grep -q "^vmdkdelta: $n damaged disks: .* 0 silent\$" out || fail "$(cat out)"
+
+# Would it be noticed?  With zeros for what cannot be read it has to fail.
+if "$trial" -n 2000 -z -d "$T" > out; then fail 'zeros in the place of errors were not noticed'; fi
+grep -Eq '^vmdkdelta: 2000 damaged disks: .* [1-9][0-9]* silent$' out || fail "$(tail -n 1 out)"
+[ -z "$(ls -d "$T"/trial.* 2>/dev/null)" ] || fail "images were left behind: $(ls "$T")"
