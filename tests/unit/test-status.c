@@ -277,7 +277,7 @@ TEST (only_the_first_is_of_one_type_and_as_long_as_can_be)
   s.spy->granule = 0;
   ask (&s.disk, 0, 8 * MIB, true);
   assert_int_equal (ans.total, 8 * MIB);
-  assert_in_range (s.spy->asked, 1, 8);
+  assert_true (s.spy->asked >= 1 && s.spy->asked <= 8);
   ask (&s.disk, 600, 8 * MIB - 600, true);
   assert_int_equal (ans.total, 8 * MIB - 600);
   ask (&s.disk, 100, 3, true);
