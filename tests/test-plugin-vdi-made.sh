@@ -55,7 +55,7 @@ same out out2
 # By QEMU, then by us.
 compare () {
     local size
-    size=$(qemu-img info -f vdi --output=json "$1" | sed -n 's/.*"virtual-size": \([0-9]*\),.*/\1/p' | tail -n 1)
+    size=$(qemu-img info -f vdi --output=json "$1" | sed -n 's/^    "virtual-size": \([0-9]*\),.*/\1/p')
     nbdkit "$PLUGIN" "$1" --run 'nbdcopy "$uri" have' 2> log
     [ ! -s log ] || fail "$1: $(cat log)"
     [ "$(stat -c %s have)" = "$size" ] || fail "$1: $(stat -c %s have) bytes, not $size"

@@ -8,7 +8,8 @@ need tool mkimage qemu-img qemu-io xz
 value () { sed -n 's/^    "'"$1"'": "\{0,1\}\([^"]*[^",]\)"\{0,1\},\{0,1\}$/\1/p' o.json; }
 is () { [ "$(value "$1")" = "$2" ] || { cat o.json; fail "$1 is '$(value "$1")', expected '$2'"; }; }
 info () { "$TOOL" info --json "$@" > o.json; }
-qemu () { sed -n 's/.*"'"$1"'": "\{0,1\}\([^",]*\).*/\1/p' q.json | head -n 1; }
+# Of the image itself or of its format; QEMU 8.1 and later tell of its "children" too.
+qemu () { sed -nE 's/^ {4}( {8})?"'"$1"'": "?([^",]*).*/\2/p' q.json | head -n 1; }
 adds_up () {
     [ $(($(value data) + $(value zero) + $(value unallocated) + $(value damaged))) = "$(value virtual-size)" ] ||
         fail 'the parts do not add up'
