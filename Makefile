@@ -90,7 +90,7 @@ LINK = $(CC) $(SAN) $(CFLAGS) -pthread $(LDFLAGS)
 
 # ---- Targets --------------------------------------------------------------
 
-.PHONY: all lib tests check check-long vm-test trial bench install uninstall deps demo dist clean help FORCE
+.PHONY: all lib tests check check-long vm-test trial matrix bench install uninstall deps demo dist deb rpm clean help FORCE
 # Keep the objects: they are not rubbish because a pattern rule made them.
 .SECONDARY:
 
@@ -113,6 +113,8 @@ check-long: all tests $(B)/nbdkit-version  ## the same and the long tests too (t
 
 vm-test: all tests $(B)/nbdkit-version  ## boot a Linux guest from the merged disk, in three ways; VM_LOGS=DIR keeps its console
 	$(Q)scripts/vm-kernel.sh && $(RUN_TESTS) --long test-vm-cow long-vm-overlay long-vm-migrate
+matrix:  ## build, test and package against every supported nbdkit, in new Debian roots (needs root); SUITES="trixie sid", LEAN=1
+	$(Q)scripts/matrix.sh $(if $(LEAN),--lean) $(SUITES)
 
 trial: $(TRIAL)  ## damage N disks (100000) and judge what is read; SUBJECT=qemu-img asks it too, SEED=S draws others, V=1 tells more
 	$(Q)$(TRIAL) -n $(or $(N),100000) -s $(or $(SEED),1) $(if $(filter qemu-img,$(SUBJECT)),-q) $(if $(V),-v) \
@@ -141,11 +143,24 @@ uninstall: | $(B)/flags  ## remove what install put there (same DESTDIR and PREF
 	  $(patsubst build/man/%,'$(DESTDIR)$(PREFIX)/share/man/man1/%',$(MANPAGES))
 
 DIST := nbdkit-vmdkdelta-$(VERSION)
-dist:  ## make build/nbdkit-vmdkdelta-VERSION.tar.gz from the last commit
-	$(Q)git rev-parse -q --verify HEAD >/dev/null || { echo 'make dist needs a git checkout' >&2; exit 1; }
-	$(Q)git diff --quiet HEAD || echo 'note: uncommitted changes are not in the archive' >&2
-	$(Q)mkdir -p build && git archive --format=tar.gz --prefix=$(DIST)/ -o build/$(DIST).tar.gz HEAD
+dist:  ## make build/nbdkit-vmdkdelta-VERSION.tar.gz from the last commit, or of an unpacked archive
+	$(Q)mkdir -p build
+	$(Q)if [ -e .git ]; then \
+	  git diff --quiet HEAD || echo 'note: uncommitted changes are not in the archive' >&2; \
+	  git archive --format=tar.gz --prefix=$(DIST)/ -o build/$(DIST).tar.gz HEAD; \
+	else \
+	  tar -czf build/$(DIST).tar.gz --transform 's,^\.,$(DIST),' --sort=name --owner=0 --group=0 \
+	    --exclude=./build --exclude='./*/*.so' --exclude=./tool/vmdkdelta .; \
+	fi
 	@echo build/$(DIST).tar.gz
+
+deb: dist  ## build Debian packages in build/deb; CHECK=1 runs the tests meanwhile (TESTS="a b")
+	$(Q)CHECK='$(CHECK)' TESTS='$(TESTS)' JOBS='$(JOBS)' scripts/deb.sh build/$(DIST).tar.gz $(VERSION)
+
+rpm: dist  ## build RPM packages in build/rpm/RPMS
+	$(Q)rm -rf build/rpm
+	$(Q)rpmbuild -ba -D '_topdir $(CURDIR)/build/rpm' -D '_sourcedir $(CURDIR)/build' $(RPMFLAGS) rpm/nbdkit-vmdkdelta.spec
+	@find build/rpm -name '*.rpm'
 
 clean:  ## remove everything that was built, all variants
 	$(Q)rm -rf build filter/*.so plugin/*.so tool/vmdkdelta
@@ -222,7 +237,7 @@ $(NODLCLOSE): tests/meta/nodlclose.c $(B)/flags
 build/man/%.1: docs/%.pod Makefile | $(WAIT)
 	$(call say,MAN)
 	@mkdir -p $(@D)
-	$(Q)pod2man -u --section=1 --name=$* --center='nbdkit-vmdkdelta' \
+	$(Q)pod2man --section=1 --name=$* --center='nbdkit-vmdkdelta' \
 	  --release='nbdkit-vmdkdelta $(VERSION)' $< $@
 
 -include $(wildcard $(B)/*/*.d $(B)/*/*/*.d)

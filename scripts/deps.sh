@@ -48,6 +48,7 @@ LIST
         echo 'cmd mformat         mtools             mtools'
         echo 'cmd syslinux        syslinux           syslinux'
         echo 'cmd socat           socat              socat'
+        echo 'cmd debootstrap     debootstrap        debootstrap'
     fi
 }
 

@@ -1,0 +1,33 @@
+#!/bin/bash
+# Packages are for the version that the Makefile has, and ask for what scripts/deps.sh
+# installs.
+. "$top_srcdir/tests/lib.sh"
+cd "$top_srcdir"
+bad=0
+complain () { echo "$*"; bad=1; }
+
+version=$(sed -n 's/^VERSION *:= *//p' Makefile)
+[ "$(sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)" = "$version" ] ||
+    complain "debian/changelog does not begin with version $version"
+[ "$(sed -n 's/^Version: *//p' rpm/*.spec)" = "$version" ] || complain "the spec is not of version $version"
+sed -n '/^%changelog/,$p' rpm/*.spec | sed -n 2p | grep -q -- " - $version-" ||
+    complain "the spec's changelog does not begin with version $version"
+grep -m 1 '^## ' NEWS.md | grep -q "^## $version\b" || complain "NEWS.md does not begin with version $version"
+
+# Debian takes these for granted.
+essential=' binutils diffutils gcc libc6-dev make '
+asked=$(sed -n '/^Build-Depends:/,/^$/p' debian/control)
+while read -r kind name deb rpm; do
+    case $kind in cmd|pc|hdr|lib) ;; *) continue ;; esac
+    [[ $essential = *" $deb "* ]] || [ "$deb" = pkg-config ] ||
+        grep -Eq "[ ,]$deb([ ,:]|\$)" <<< "$asked" ||
+        complain "debian/control: Build-Depends lacks $deb, for $name"
+    grep -Eq "^BuildRequires: +$rpm( |\$)" rpm/*.spec || complain "the spec: BuildRequires lacks $rpm, for $name"
+done < <(sed -n "/<<'LIST'/,/^LIST/p" scripts/deps.sh)
+
+for page in docs/*.pod; do
+    page=$(basename "$page" .pod)
+    grep -q "man1/$page\.1\$" debian/*.install || complain "no Debian package has the page $page"
+    grep -q "man1/$page\.1\*\$" rpm/*.spec || complain "no RPM package has the page $page"
+done
+[ $bad -eq 0 ] || fail 'the packages are not up to date, see above'
