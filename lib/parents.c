@@ -113,10 +113,8 @@ try_name (struct search *s, const char *name, struct vd_err *err)
     s->misfit_err = e;
   }
   else {
-    const size_t len = strlen (s->misfit_err.msg);
-
-    snprintf (s->misfit_err.msg + len, sizeof s->misfit_err.msg - len,
-              "; also: %s", e.msg);
+    vd_fail (&s->misfit_err, s->misfit_err.code, "%s; also: %s",
+             s->misfit_err.msg, e.msg);
     vd_link_close (link);
   }
   return 0;
