@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "merge-private.h"
@@ -87,15 +88,28 @@ remove_link (const struct vd_link *link, struct vd_journal *j,
 
 /* One disk, up to the machine. */
 static int
-identity_steps (const struct vd_merge_disk *d, struct vd_new_identity *id,
+identity_steps (struct vd_merge *m, struct vd_merge_disk *d, bool dry,
                 struct vd_journal *j, struct vd_err *err)
 {
-  if (d->nr == 0)
-    return 0;
-  if (vd_merge_target_steps (d, id, j, err) == -1)
+  struct vd_new_identity id = { .cid = 0 };
+  const struct vd_link *top = d->chain->links[d->discard];
+
+  if (d->nr > 0 &&
+      (vd_merge_target_steps (d, &id, j, err) == -1 ||
+       (d->child &&
+        vd_merge_child_steps (d->child, d->target, &id, j, err) == -1)))
     return -1;
-  return d->child
-    ? vd_merge_child_steps (d->child, d->target, id, j, err) : 0;
+  if (!m->how.snapshot)
+    return 0;
+  if (d->nr > 0 && d->first == d->discard)
+    top = d->target;
+  else {
+    id.has_cid = top->descriptor && top->descriptor->has_cid;
+    id.cid = id.has_cid ? top->descriptor->cid : 0;
+    memcpy (id.uuid, top->id.image, 16);
+    memcpy (id.modified, top->id.modified, 16);
+  }
+  return vd_merge_snapshot_steps (m, d, top, &id, dry, j, err);
 }
 
 static int
@@ -149,16 +163,14 @@ tell (const struct vd_journal *j, void (*step) (void *, const char *),
 }
 
 static int
-all_steps (struct vd_merge *m, struct vd_journal *j, struct vd_err *err)
+all_steps (struct vd_merge *m, bool dry, struct vd_journal *j,
+           struct vd_err *err)
 {
   size_t i;
 
-  for (i = 0; i < m->nr_disks; ++i) {
-    struct vd_new_identity id = { .cid = 0 };
-
-    if (identity_steps (&m->disk[i], &id, j, err) == -1)
+  for (i = 0; i < m->nr_disks; ++i)
+    if (identity_steps (m, &m->disk[i], dry, j, err) == -1)
       return -1;
-  }
   if (m->box && vd_merge_machine_steps (m, j, err) == -1)
     return -1;
   for (i = 0; i < m->nr_disks; ++i)
@@ -177,11 +189,13 @@ vd_merge_commit (struct vd_merge *m, bool dry,
 
   if (vd_journal_init (&j, m->given, err) == -1)
     return -1;
-  r = all_steps (m, &j, err);
+  r = all_steps (m, dry, &j, err);
   if (r == 0)
     tell (&j, step, opaque);
   if (r == 0 && !dry)
     r = vd_journal_save (&j, err) == -1 ? -1 : vd_journal_run (&j, err);
+  if (r == 0 || dry)
+    vd_merge_clean_snapshot (m);
   vd_journal_free (&j);
   return r;
 }
@@ -191,6 +205,7 @@ vd_merge_resume (const char *name, const struct vd_opts *opts,
                  void (*done) (void *, const char *), void *opaque,
                  struct vd_err *err)
 {
+  CLEANUP_FREE char *made = NULL;
   struct vd_journal j;
   int r;
 
@@ -201,6 +216,8 @@ vd_merge_resume (const char *name, const struct vd_opts *opts,
     tell (&j, done, opaque);
     if (vd_journal_run (&j, err) == -1)
       r = -1;
+    else if (asprintf (&made, "%s-new", j.path) != -1)
+      rmdir (made);             /* its files have their names now */
   }
   vd_journal_free (&j);
   return r;

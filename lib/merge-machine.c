@@ -3,28 +3,436 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Merging all disks of a VirtualBox machine, and its machine file. */
+/* Merging the disks of a VirtualBox machine, and its machine file.
+ *
+ * A snapshot is lost for a disk when the image that it froze is merged into,
+ * or merged away and not the newest that is; the newest merged one lives on in
+ * the target, which takes its place in all states.  A snapshot that is lost for
+ * all of its disks goes; one that others still need stays, without this disk.
+ */
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "cleanup.h"
+#include "dir.h"
 #include "merge-private.h"
 
-int
-vd_merge_open_machine (struct vd_merge *m, struct vd_err *err)
+/* The number of the link of a disk's chain with this UUID, or -1. */
+static long
+link_number (const struct vd_merge_disk *d, const uint8_t uuid[16])
 {
-  return vd_fail (err, VD_UNSUPPORTED, "%s: machines are not merged yet",
-                  m->given);
+  size_t i;
+
+  for (i = 0; i < d->chain->nr_links; ++i)
+    if (memcmp (d->chain->links[i]->id.image, uuid, 16) == 0)
+      return (long) i;
+  return -1;
 }
 
-int
-vd_merge_check_registered (struct vd_merge *m, struct vd_err *err)
+static struct vd_merge_disk *
+find_disk (const struct vd_merge *m, const struct vd_vbox_medium *disk)
 {
-  (void) m; (void) err;
+  size_t i;
+
+  for (i = 0; i < m->nr_disks; ++i)
+    if (m->disk[i].medium == disk)
+      return &m->disk[i];
+  return NULL;
+}
+
+/* The registry may know of children whose files are elsewhere. */
+static int
+check_branches (const struct vd_merge *m, const struct vd_merge_disk *d,
+                struct vd_err *err)
+{
+  size_t i;
+
+  for (i = 0; i < m->box->nr_media; ++i) {
+    const struct vd_vbox_medium *c = &m->box->media[i];
+    const long n = c->parent ? link_number (d, c->parent->uuid) : -1;
+    const size_t k = (size_t) n;
+
+    if (n == -1 || link_number (d, c->uuid) != -1)
+      continue;
+    if (k > d->first + d->nr || (k < d->first && !(k == 0 && d->discard)))
+      continue;
+    return vd_fail (err, VD_USAGE,
+                    "%s has more than one child, %s and %s (in the registry "
+                    "of the machine): merging would destroy one of them.  "
+                    "Remove or export one first, or merge only up to there "
+                    "(--skip, --count); nothing was written",
+                    d->chain->links[k]->path,
+                    k > 0 ? d->chain->links[k - 1]->path
+                    : "the current state", c->location);
+  }
   return 0;
+}
+
+static int
+find_lost (const struct vd_merge *m, struct vd_merge_disk *d,
+           struct vd_err *err)
+{
+  const struct vd_vbox *box = m->box;
+  size_t s;
+
+  d->lost = calloc (box->nr_snapshots + 1, sizeof *d->lost);
+  if (!d->lost)
+    return vd_fail_nomem (err);
+  if (d->nr == 0 && !d->discard)
+    return 0;
+  for (s = 0; s < box->nr_snapshots; ++s) {
+    const struct vd_vbox_medium *medium
+      = vd_vbox_attached (&box->snapshots[s].state, d->medium);
+    const long n = medium ? link_number (d, medium->uuid) : -1;
+    const size_t k = (size_t) n;
+
+    if (n == -1)
+      continue;
+    d->lost[s] = d->nr > 0 && k > d->first && k <= d->first + d->nr;
+    /* What the machine goes on writing to is no snapshot any more. */
+    if (k == d->discard && !m->how.snapshot)
+      d->lost[s] = true;
+  }
+  return 0;
+}
+
+static int
+find_removed (struct vd_merge *m, struct vd_err *err)
+{
+  const struct vd_vbox *box = m->box;
+  size_t s, i;
+
+  m->removed = calloc (box->nr_snapshots + 1, sizeof *m->removed);
+  if (!m->removed)
+    return vd_fail_nomem (err);
+  for (s = 0; s < box->nr_snapshots; ++s) {
+    const struct vd_vbox_state *state = &box->snapshots[s].state;
+    bool lost = false, needed = false;
+
+    for (i = 0; i < state->n; ++i) {
+      const struct vd_vbox_medium *medium = state->attached[i].medium;
+      const struct vd_merge_disk *d
+        = medium ? find_disk (m, vd_vbox_disk (medium)) : NULL;
+
+      if (d && d->lost[s])
+        lost = true;
+      else
+        needed = true;
+    }
+    m->removed[s] = lost && !needed;
+    if (lost && needed)
+      vd_warn (&m->opts->log, "snapshot '%s' stays, because other disks need "
+               "it, but without the disk that is merged",
+               box->snapshots[s].name);
+    if (lost && box->snapshots[s].state_file)
+      vd_warn (&m->opts->log, "the saved memory of snapshot '%s', %s, is of no "
+               "use any more", box->snapshots[s].name,
+               box->snapshots[s].state_file);
+  }
+  return 0;
+}
+
+static int
+add_disk (struct vd_merge *m, const struct vd_vbox_medium *top,
+          bool selected, struct vd_err *err)
+{
+  const struct vd_vbox_medium *base = vd_vbox_disk (top);
+  struct vd_merge_disk *d = &m->disk[m->nr_disks];
+
+  if (find_disk (m, base))
+    return 0;
+  d->medium = base;
+  d->left_alone = !selected;
+  m->nr_disks++;
+  if (selected && base->type && strcasecmp (base->type, "Normal") != 0)
+    return vd_fail (err, VD_UNSUPPORTED, "%s is of type %s: only disks of type "
+                    "Normal are merged (--disk chooses one)", base->location,
+                    base->type);
+  d->name = vd_vbox_disk_name (m->box, base, err);
+  if (!d->name)
+    return -1;
+  d->top = vd_vbox_add_chain (m->box, top, m->family, err);
+  if (!d->top || vd_merge_plan_disk (m, d, err) == -1 ||
+      ((d->nr > 0 || d->discard) && check_branches (m, d, err) == -1))
+    return -1;
+  return find_lost (m, d, err);
+}
+
+static bool
+any_work (const struct vd_merge *m)
+{
+  size_t i;
+
+  for (i = 0; i < m->nr_disks; ++i)
+    if (m->disk[i].nr > 0 || m->disk[i].discard || m->how.snapshot)
+      return true;
+  return false;
+}
+
+/* ---- The new text -------------------------------------------------------- */
+
+struct changes {
+  struct vd_vbox_change *c;
+  size_t n;
+};
+
+static struct vd_vbox_change *
+add (struct changes *l, enum vd_vbox_change_kind kind,
+     const uint8_t uuid[16])
+{
+  struct vd_vbox_change *c = &l->c[l->n++];
+
+  *c = (struct vd_vbox_change) { .kind = kind };
+  memcpy (c->uuid, uuid, 16);
+  return c;
+}
+
+/* What a state that has link k shall have. */
+static size_t
+mapped (const struct vd_merge_disk *d, size_t k)
+{
+  if (d->discard && k == 0)
+    k = 1;
+  return d->nr > 0 && k == d->first ? d->first + d->nr : k;
+}
+
+static void
+change_state (const struct vd_merge_disk *d, const struct vd_vbox_state *state,
+              const uint8_t *snapshot, bool lost, struct changes *l)
+{
+  const struct vd_vbox_medium *medium = vd_vbox_attached (state, d->medium);
+  const long n = medium ? link_number (d, medium->uuid) : -1;
+  struct vd_vbox_change *c;
+  size_t to;
+
+  if (n == -1)
+    return;
+  to = mapped (d, (size_t) n);
+  if (!lost && to == (size_t) n)
+    return;
+  c = add (l, lost ? VD_VBOX_DETACH : VD_VBOX_ATTACH, medium->uuid);
+  memcpy (c->to, d->chain->links[to]->id.image, 16);
+  if (snapshot)
+    memcpy (c->snapshot, snapshot, 16);
+}
+
+static int
+edit_merged (const struct vd_merge *m, char **text, size_t *len,
+             struct vd_err *err)
+{
+  const struct vd_vbox *box = m->box;
+  const size_t max = m->nr_disks * (box->nr_snapshots + VD_MAX_LINKS + 2) +
+    box->nr_snapshots;
+  CLEANUP_FREE struct vd_vbox_change *room = calloc (max, sizeof *room);
+  struct changes l = { .c = room };
+  size_t i, k, s;
+
+  if (!room)
+    return vd_fail_nomem (err);
+  for (i = 0; i < m->nr_disks; ++i) {
+    const struct vd_merge_disk *d = &m->disk[i];
+
+    if (d->discard)
+      add (&l, VD_VBOX_REMOVE_MEDIUM, d->chain->links[0]->id.image);
+    for (k = 0; k < d->nr; ++k)
+      add (&l, VD_VBOX_REMOVE_MEDIUM,
+           d->chain->links[d->first + k]->id.image);
+    change_state (d, &box->current, NULL, false, &l);
+    for (s = 0; s < box->nr_snapshots; ++s)
+      if (!m->removed[s])
+        change_state (d, &box->snapshots[s].state, box->snapshots[s].uuid,
+                      d->lost[s], &l);
+  }
+  for (s = 0; s < box->nr_snapshots; ++s)
+    if (m->removed[s])
+      add (&l, VD_VBOX_REMOVE_SNAPSHOT, box->snapshots[s].uuid);
+  return vd_vbox_edit (box, l.c, l.n, text, len, err);
+}
+
+/* A location as VirtualBox would write it. */
+static const char *
+location_of (const struct vd_merge *m, const char *path)
+{
+  const char *slash = strrchr (m->box_path, '/');
+  const size_t n = (size_t) (slash - m->box_path);
+
+  return strncmp (path, m->box_path, n) == 0 && path[n] == '/'
+    ? path + n + 1 : path;
+}
+
+static int
+edit_snapshot (const struct vd_merge *m, const char *old, size_t old_len,
+               char **text, size_t *len, struct vd_err *err)
+{
+  CLEANUP_FREE struct vd_vbox_change *room
+    = calloc (m->nr_disks * 2 + 1, sizeof *room);
+  struct vd_vbox *box = vd_vbox_parse (m->box->path, old, old_len, err);
+  struct changes l = { .c = room };
+  struct vd_vbox_change *c;
+  char now[32];
+  time_t t = time (NULL);
+  struct tm tm;
+  size_t i;
+  int r;
+
+  if (!box)
+    return -1;
+  if (!room) {
+    vd_vbox_free (box);
+    return vd_fail_nomem (err);
+  }
+  for (i = 0; i < m->nr_disks; ++i) {
+    const struct vd_merge_disk *d = &m->disk[i];
+    const uint8_t *top = d->chain->links[mapped (d, 0)]->id.image;
+
+    c = add (&l, VD_VBOX_ADD_MEDIUM, d->new_uuid);
+    memcpy (c->to, top, 16);
+    c->location = location_of (m, d->new_child);
+    c->format = d->chain->links[0]->descriptor ? "VMDK" : "VDI";
+    c = add (&l, VD_VBOX_ATTACH, top);
+    memcpy (c->to, d->new_uuid, 16);
+  }
+  gmtime_r (&t, &tm);
+  strftime (now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", &tm);
+  c = add (&l, VD_VBOX_ADD_SNAPSHOT, m->new_snapshot);
+  c->name = m->how.snapshot_name ? m->how.snapshot_name : "merged";
+  c->time = now;
+  r = vd_vbox_edit (box, l.c, l.n, text, len, err);
+  vd_vbox_free (box);
+  return r;
+}
+
+static int
+new_text (const struct vd_merge *m, char **text, size_t *len,
+          struct vd_err *err)
+{
+  CLEANUP_FREE char *merged = NULL;
+  size_t n;
+
+  if (!m->how.snapshot)
+    return edit_merged (m, text, len, err);
+  if (edit_merged (m, &merged, &n, err) == -1)
+    return -1;
+  return edit_snapshot (m, merged, n, text, len, err);
 }
 
 int
 vd_merge_machine_steps (struct vd_merge *m, struct vd_journal *j,
                         struct vd_err *err)
 {
-  (void) m; (void) j; (void) err;
-  return 0;
+  struct vd_step s = {
+    .kind = VD_STEP_REPLACE, .prev = true, .old_len = m->box->len,
+  };
+  char *text;
+
+  if (new_text (m, &text, &s.new_len, err) == -1)
+    return -1;
+  s.new_data = (uint8_t *) text;
+  s.path = strdup (m->box_path);
+  s.old_data = malloc (m->box->len + 1);
+  if (s.old_data)
+    memcpy (s.old_data, m->box->text, m->box->len);
+  else
+    free (VD_TAKE (s.path));    /* vd_journal_add says what is missing */
+  return vd_journal_add (j, &s, err);
+}
+
+int
+vd_merge_open_machine (struct vd_merge *m, struct vd_err *err)
+{
+  const struct vd_vbox_medium *only = NULL;
+  CLEANUP_FREE char *text = NULL;
+  const struct vd_vbox *box;
+  size_t i, len;
+
+  m->box = vd_vbox_open (m->given, err);
+  box = m->box;
+  if (!box || vd_vbox_check_off (box, &m->opts->log, err) == -1 ||
+      vd_vbox_check_registry (box, err) == -1)
+    return -1;
+  m->box_path = realpath (m->given, NULL);
+  if (!m->box_path)
+    return vd_fail (err, VD_IO, "%s: its full name cannot be found",
+                    m->given);
+  if (m->how.disk) {
+    only = vd_vbox_find_disk (box, m->how.disk, err);
+    if (!only)
+      return -1;
+  }
+  m->disk = calloc (box->current.n + 1, sizeof *m->disk);
+  if (!m->disk)
+    return vd_fail_nomem (err);
+  for (i = 0; i < box->current.n; ++i) {
+    const struct vd_vbox_medium *top = box->current.attached[i].medium;
+    const bool selected = top && (!only || vd_vbox_disk (top) == only);
+
+    if (top && (selected || m->how.snapshot) &&
+        add_disk (m, top, selected, err) == -1)
+      return -1;
+  }
+  if (only && !find_disk (m, only))
+    return vd_fail (err, VD_NOT_FOUND, "%s: the disk %s is not attached to "
+                    "the machine now", m->given, m->how.disk);
+  if (!any_work (m))
+    return vd_fail (err, VD_USAGE, "%s: nothing to merge: no disk of the "
+                    "machine has %s", m->given,
+                    m->how.skip ? "so many snapshots" : "a snapshot");
+  /* What it will be is made now, so that an error comes before all else. */
+  return find_removed (m, err) == -1 ||
+    vd_merge_name_snapshot (m, err) == -1 ||
+    new_text (m, &text, &len, err) == -1 ? -1 : 0;
+}
+
+/* ---- A file that a machine knows of -------------------------------------- */
+
+static int
+try_machine (void *opaque, int dir, const char *name, const char *path,
+             struct vd_err *err)
+{
+  const struct vd_merge *m = opaque;
+  const size_t n = strlen (name);
+  const struct vd_member *member;
+  struct vd_err ignored;
+  struct vd_vbox *box;
+  bool known = false;
+
+  (void) dir;
+  if (n < 6 || strcasecmp (name + n - 5, ".vbox") != 0)
+    return 0;
+  box = vd_vbox_open (path, &ignored);
+  if (!box)
+    return 0;
+  for (member = m->disk[0].top; member && !known; member = member->parent)
+    known = !vd_uuid_is_null (member->link->id.image) &&
+      vd_vbox_medium (box, member->link->id.image) != NULL;
+  vd_vbox_free (box);
+  if (!known)
+    return 0;
+  return vd_fail (err, VD_USAGE, "%s belongs to the machine %s, which would "
+                  "not find its disk any more: give the machine file instead "
+                  "(with --disk, if it has several), or --no-machine if you "
+                  "correct it yourself; nothing was written", m->given, path);
+}
+
+int
+vd_merge_check_registered (struct vd_merge *m, struct vd_err *err)
+{
+  const char *dir = vd_places_dir (m->disk[0].top->link->places);
+  const char *slash = strrchr (dir, '/');
+  CLEANUP_FREE char *above = NULL;
+
+  if (m->how.no_machine)
+    return 0;
+  if (vd_dir_scan (dir, try_machine, m, err) == -1)
+    return -1;
+  if (!slash || slash == dir)
+    return 0;
+  above = strndup (dir, (size_t) (slash - dir));
+  if (!above)
+    return vd_fail_nomem (err);
+  return vd_dir_scan (above, try_machine, m, err);
 }

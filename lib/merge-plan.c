@@ -29,14 +29,16 @@ choose (const struct vd_merge *m, struct vd_merge_disk *d,
   const struct vd_merge_opts *how = &m->how;
   size_t left;
 
-  d->discard = how->discard_current;
+  if (d->left_alone)
+    return 0;
+  d->discard = how->discard_current && !(m->box && n == 1);
   if (d->discard && n == 1)
     return vd_fail (err, VD_USAGE, "%s has no parent: dropping it would leave "
                     "nothing", d->name);
   d->first = (size_t) how->skip + d->discard;
   left = d->first < n - 1 ? n - 1 - d->first : 0;
   d->nr = how->count ? (size_t) vd_min (how->count, left) : left;
-  if (d->nr == 0 && !d->discard && !how->snapshot)
+  if (d->nr == 0 && !d->discard && !how->snapshot && !m->box)
     return vd_fail (err, VD_USAGE, "%s: nothing to merge: the chain has %zu "
                     "link%s%s%s", d->name, n, n == 1 ? ", a base" : "s",
                     how->skip ? ", and newest ones are to stay" : "",
@@ -332,7 +334,11 @@ vd_merge_plan_disk (struct vd_merge *m, struct vd_merge_disk *d,
   size_t i;
 
   d->chain = vd_family_chain (m->family, d->top, err);
-  if (!d->chain || choose (m, d, err) == -1 || validate (m, d, err) == -1 ||
+  if (!d->chain || choose (m, d, err) == -1)
+    return -1;
+  if (d->nr == 0 && !d->discard && !m->how.snapshot)
+    return 0;
+  if (validate (m, d, err) == -1 ||
       vd_merge_check_children (m, d, err) == -1 ||
       check_uses (m, d, err) == -1)
     return -1;

@@ -29,6 +29,23 @@ extern int vd_merge_check_registered (struct vd_merge *m,
 extern int vd_merge_machine_steps (struct vd_merge *m, struct vd_journal *j,
                                    struct vd_err *err);
 
+/* merge-snapshot.c: how.snapshot.  First names are chosen, for all disks. */
+extern int vd_merge_name_snapshot (struct vd_merge *m, struct vd_err *err);
+
+/* Make the files under temporary names, for a disk whose newest link is
+ * going to be `parent` with this identity; with dry only say that it is made.
+ */
+struct vd_new_identity;
+extern int vd_merge_snapshot_steps (struct vd_merge *m,
+                                    struct vd_merge_disk *d,
+                                    const struct vd_link *parent,
+                                    const struct vd_new_identity *id,
+                                    bool dry, struct vd_journal *j,
+                                    struct vd_err *err);
+
+/* Remove what was made and not used. */
+extern void vd_merge_clean_snapshot (const struct vd_merge *m);
+
 /* merge-relink.c: the new identity of d's target, and of what stands on it;
  * steps are added to j.
  */
@@ -46,6 +63,12 @@ extern int vd_merge_child_steps (const struct vd_link *child,
                                  const struct vd_link *parent,
                                  const struct vd_new_identity *id,
                                  struct vd_journal *j, struct vd_err *err);
+
+/* The parent as the child's descriptor shall name it; the child need not
+ * exist.  To be freed.
+ */
+extern char *vd_merge_hint (const char *child, const char *parent,
+                            struct vd_err *err);
 
 /* The file that a link's header or embedded descriptor is in, or NULL. */
 static inline const struct vd_image *

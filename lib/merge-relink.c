@@ -188,11 +188,13 @@ vd_merge_target_steps (const struct vd_merge_disk *d,
   return descriptor_step (t, c, n, sectors, j, err);
 }
 
-/* The parent as the child's descriptor shall name it. */
-static char *
-hint_for (const char *child, const char *parent, struct vd_err *err)
+char *
+vd_merge_hint (const char *child, const char *parent, struct vd_err *err)
 {
-  CLEANUP_FREE char *c = real_path (child, err), *p = NULL;
+  const char *slash = strrchr (child, '/');
+  CLEANUP_FREE char *dir
+    = slash ? strndup (child, (size_t) (slash - child) + 1) : strdup (".");
+  CLEANUP_FREE char *c = dir ? real_path (dir, err) : NULL, *p = NULL;
   char *hint = NULL;
   size_t cn, pn;
   int r;
@@ -200,7 +202,9 @@ hint_for (const char *child, const char *parent, struct vd_err *err)
   p = c ? real_path (parent, err) : NULL;
   if (!p)
     return NULL;
-  cn = (size_t) (strrchr (c, '/') - c);
+  cn = strlen (c);
+  if (cn == 1)
+    cn = 0;                     /* the root */
   pn = (size_t) (strrchr (p, '/') - p);
   if (pn == cn && strncmp (c, p, cn) == 0)
     r = asprintf (&hint, "%s", p + pn + 1);
@@ -244,7 +248,7 @@ vd_merge_child_steps (const struct vd_link *child,
     return vdi_step (child, f, own->version >> 16 == 0 ? 1 : 2, j, err);
   }
   if (desc->parent_cid != VD_NO_PARENT) {
-    hint = hint_for (child->path, parent->path, err);
+    hint = vd_merge_hint (child->path, parent->path, err);
     if (!hint)
       return -1;
     snprintf (cid, sizeof cid, "%08" PRIx32, id->cid);

@@ -24,6 +24,10 @@ free_disk (struct vd_merge_disk *d)
   vd_chain_free (d->chain);
   vd_link_close (d->found_child);
   free (d->new_child);
+  free (d->new_temp);
+  free (d->new_extent);
+  free (d->new_extent_temp);
+  free (d->lost);
   free (d->name);
 }
 
@@ -39,6 +43,9 @@ vd_merge_free (struct vd_merge *m)
   free (m->disk);
   vd_family_free (m->family);
   vd_vbox_free (m->box);
+  free (m->box_path);
+  free (m->removed);
+  free (m->new_dir);
   free (m->given);
   free (m);
 }
@@ -56,7 +63,9 @@ open_file (struct vd_merge *m, struct vd_err *err)
   if (!d->top || vd_family_resolve (m->family, d->top, err) == -1 ||
       vd_merge_check_registered (m, err) == -1)
     return -1;
-  return vd_merge_plan_disk (m, d, err);
+  if (vd_merge_plan_disk (m, d, err) == -1)
+    return -1;
+  return m->how.snapshot ? vd_merge_name_snapshot (m, err) : 0;
 }
 
 static void

@@ -67,6 +67,7 @@ struct vd_merge_disk {
   struct vd_member *top;
   size_t first, nr;             /* see above */
   bool discard;                 /* link 0 is dropped */
+  bool left_alone;              /* of a machine: only gets a new child */
   struct vd_link *target;       /* NULL: nothing is merged (nr is 0) */
   struct vd_link *child;        /* gets the target as parent; or NULL */
   struct vd_link *found_child;  /* owned: the child of the file given */
@@ -76,21 +77,30 @@ struct vd_merge_disk {
   uint64_t capacity;            /* of the target when done */
   struct vd_merge_numbers numbers;
   bool cbt;                     /* change tracking is dropped */
-  const struct vd_vbox_medium *medium; /* a machine's: its base */
-  char *new_child;              /* of opts.snapshot: the file */
+
+  /* Of a machine: the base of the disk, and what each snapshot loses. */
+  const struct vd_vbox_medium *medium;
+  bool *lost;                   /* by number of the snapshot */
+
+  /* Of how.snapshot: the new child, to be renamed from its temporary name. */
+  char *new_child, *new_temp;
+  char *new_extent, *new_extent_temp; /* COWD */
   uint8_t new_uuid[16];
 };
 
-/* A step, told before it is done or as it would be. */
 struct vd_merge {
   struct vd_merge_opts how;
   const struct vd_opts *opts;   /* borrowed */
   char *given;                  /* the name that the user gave */
   struct vd_family *family;
   struct vd_vbox *box;          /* NULL: a file was given */
+  char *box_path;               /* its full name */
   struct vd_merge_disk *disk;
   size_t nr_disks;
   struct vd_merge_numbers numbers; /* sums */
+  bool *removed;                /* snapshots that go, by number */
+  char *new_dir;                /* where new children are made */
+  uint8_t new_snapshot[16];
 };
 
 /* Is there a journal of a merge of that name?  Complete it: 1, and `done`

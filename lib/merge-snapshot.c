@@ -1,0 +1,311 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* A fresh, empty child on top of what was merged.
+ *
+ * Its files are made in a directory of their own, whose name begins with a
+ * dot, so that nothing takes them for images until the journal moves them to
+ * their place.  What a killed run left there is removed by the next.
+ */
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "cleanup.h"
+#include "descriptor-edit.h"
+#include "merge-private.h"
+#include "write-name.h"
+#include "write-vdi.h"
+#include "writer.h"
+
+static int
+new_uuid (uint8_t uuid[16], struct vd_err *err)
+{
+  if (vd_random (uuid, 16, err) == -1)
+    return -1;
+  uuid[6] = (uint8_t) ((uuid[6] & 0x0f) | 0x40);
+  uuid[8] = (uint8_t) ((uuid[8] & 0x3f) | 0x80);
+  return 0;
+}
+
+static bool
+by_uuid (const struct vd_merge_disk *d)
+{
+  return !vd_uuid_is_null (d->chain->links[0]->id.image) &&
+    (!d->chain->links[0]->descriptor || d->chain->nr_links == 1 ||
+     !vd_uuid_is_null (d->chain->links[0]->id.parent));
+}
+
+static bool
+is_cowd (const struct vd_merge_disk *d)
+{
+  return strcmp (vd_link_format (d->chain->links[0]), "COWD") == 0;
+}
+
+/* "disk-000003.vmdk", the first such name that is free. */
+static char *
+free_name (const char *dir, const char *top, struct vd_err *err)
+{
+  CLEANUP_FREE char *stem = strdup (top);
+  char *dot, *path;
+  unsigned n;
+  size_t len;
+
+  if (!stem) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  dot = strrchr (stem, '.');
+  if (dot && dot > stem)
+    *dot = '\0';
+  len = strlen (stem);
+  if (len > 7 && stem[len - 7] == '-' &&
+      strspn (stem + len - 6, "0123456789") == 6)
+    stem[len - 7] = '\0';
+  for (n = 1; n < 1000000; ++n) {
+    CLEANUP_FREE char *delta = NULL;
+
+    path = NULL;
+    if (asprintf (&path, "%s/%s-%06u.vmdk", dir, stem, n) == -1 ||
+        asprintf (&delta, "%s/%s-%06u-delta.vmdk", dir, stem, n) == -1) {
+      vd_fail_nomem (err);
+      return NULL;
+    }
+    if (access (path, F_OK) == -1 && access (delta, F_OK) == -1)
+      return path;
+    free (path);
+  }
+  vd_fail (err, VD_USAGE, "%s: no name is free for a new child", dir);
+  return NULL;
+}
+
+/* Where its files go, and how they are called. */
+static int
+name_child (const struct vd_merge *m, struct vd_merge_disk *d,
+            struct vd_err *err)
+{
+  const struct vd_link *top = d->chain->links[0];
+  CLEANUP_FREE char *real = realpath (top->path, NULL);
+  char *slash, text[VD_UUID_TEXT];
+  const char *sub = "";
+
+  if (!real)
+    return vd_fail (err, VD_IO, "%s: its full name cannot be found",
+                    top->path);
+  if (new_uuid (d->new_uuid, err) == -1)
+    return -1;
+  if (d->found_child)
+    return vd_fail (err, VD_USAGE, "%s stands on %s: a new child can only be "
+                    "made on the newest", d->found_child->path, top->path);
+  slash = strrchr (real, '/');
+  *slash = '\0';
+  if (!by_uuid (d)) {
+    d->new_child = free_name (real, slash + 1, err);
+    return d->new_child ? 0 : -1;
+  }
+  if (m->box && d->chain->nr_links == 1)
+    sub = "/Snapshots";
+  if (asprintf (&d->new_child, "%s%s/{%s}.%s", real, sub,
+                vd_uuid_text (text, d->new_uuid),
+                top->descriptor ? "vmdk" : "vdi") == -1) {
+    d->new_child = NULL;
+    return vd_fail_nomem (err);
+  }
+  return 0;
+}
+
+int
+vd_merge_name_snapshot (struct vd_merge *m, struct vd_err *err)
+{
+  struct vd_journal j;
+  size_t i;
+
+  if (!m->how.snapshot)
+    return 0;
+  if (new_uuid (m->new_snapshot, err) == -1 ||
+      vd_journal_init (&j, m->given, err) == -1)
+    return -1;
+  if (asprintf (&m->new_dir, "%s-new", j.path) == -1)
+    m->new_dir = NULL;
+  vd_journal_free (&j);
+  if (!m->new_dir)
+    return vd_fail_nomem (err);
+  for (i = 0; i < m->nr_disks; ++i)
+    if (name_child (m, &m->disk[i], err) == -1)
+      return -1;
+  return 0;
+}
+
+void
+vd_merge_clean_snapshot (const struct vd_merge *m)
+{
+  CLEANUP_FREE char *path = NULL;
+  const struct dirent *e;
+  DIR *dir = m->new_dir ? opendir (m->new_dir) : NULL;
+
+  if (!dir)
+    return;
+  while ((e = readdir (dir)) != NULL)
+    if (strcmp (e->d_name, ".") != 0 && strcmp (e->d_name, "..") != 0)
+      unlinkat (dirfd (dir), e->d_name, 0);
+  closedir (dir);
+  rmdir (m->new_dir);
+}
+
+/* VirtualBox's keys in a new file. */
+static int
+add_uuids (const char *path, const struct vd_identity *id,
+           struct vd_err *err)
+{
+  static const struct vd_opts quiet = { .allow_dirty = true };
+  char text[4][VD_UUID_TEXT];
+  const struct vd_descriptor_change c[] = {
+    { "ddb.uuid.image", vd_uuid_text (text[0], id->image), false },
+    { "ddb.uuid.parent", vd_uuid_text (text[1], id->parent), false },
+    { "ddb.uuid.modification", vd_uuid_text (text[2], id->modified), false },
+    { "ddb.uuid.parentmodification",
+      vd_uuid_text (text[3], id->parent_modified), false },
+  };
+  struct vd_link *link = vd_link_open (path, &quiet, err);
+  const struct vd_image *own = link ? vd_link_own_image (link) : NULL;
+  CLEANUP_FREE char *area = NULL, *changed = NULL;
+  struct vd_file *f = NULL;
+  int r = -1;
+
+  if (!link)
+    return -1;
+  area = calloc (1, (size_t) own->descriptor_length + 1);
+  if (!area)
+    vd_fail_nomem (err);
+  else if (vd_file_pread (own->file, area, (size_t) own->descriptor_length,
+                          own->descriptor_offset, err) == 0)
+    changed = vd_descriptor_edit (area, strlen (area), c, 4, 0, err);
+  if (changed && strlen (changed) > own->descriptor_length)
+    vd_fail (err, VD_UNSUPPORTED, "%s: its descriptor is too long", path);
+  else if (changed && (f = vd_file_reopen_rw (own->file, err)) != NULL &&
+           vd_file_pwrite (f, changed, strlen (changed),
+                           own->descriptor_offset, err) == 0)
+    r = vd_file_flush (f, err);
+  vd_file_close (f);
+  vd_link_close (link);
+  return r;
+}
+
+static int
+make_vmdk (struct vd_merge_disk *d, const struct vd_link *parent,
+           const struct vd_new_identity *id, uint64_t capacity,
+           struct vd_err *err)
+{
+  CLEANUP_FREE char *hint = NULL;
+  struct vd_writer_opts opts = {
+    .format = is_cowd (d) ? VD_WRITER_COWD : VD_WRITER_SPARSE,
+    .capacity = capacity, .store_zeros = !is_cowd (d),
+  };
+  struct vd_writer *w;
+
+  if (!by_uuid (d)) {
+    hint = vd_merge_hint (d->new_child, parent->path, err);
+    if (!hint)
+      return -1;
+    opts.parent_cid = id->cid;
+    opts.parent_hint = hint;
+  }
+  w = vd_writer_open (d->new_temp, &opts, err);
+  return w ? vd_writer_finish (w, NULL, err) : -1;
+}
+
+static int
+rename_step (const char *from, const char *to, struct vd_journal *j,
+             struct vd_err *err)
+{
+  const struct vd_step s = {
+    .kind = VD_STEP_RENAME, .path = strdup (to), .from = strdup (from),
+  };
+
+  return vd_journal_add (j, &s, err);
+}
+
+/* The name in new_dir for a final one. */
+static char *
+temp_name (const struct vd_merge *m, const char *path)
+{
+  char *temp = NULL;
+
+  return asprintf (&temp, "%s/%s", m->new_dir, strrchr (path, '/') + 1) == -1
+    ? NULL : temp;
+}
+
+static int
+make_dirs (const struct vd_merge *m, const struct vd_merge_disk *d,
+           struct vd_err *err)
+{
+  CLEANUP_FREE char *dir
+    = strndup (d->new_child, (size_t) (strrchr (d->new_child, '/') -
+                                       d->new_child));
+
+  if (!dir)
+    return vd_fail_nomem (err);
+  if (mkdir (dir, 0777) == -1 && errno != EEXIST)
+    return vd_fail_errno (err, errno, "cannot create %s", dir);
+  if (d == &m->disk[0])
+    vd_merge_clean_snapshot (m);
+  if (mkdir (m->new_dir, 0700) == -1 && errno != EEXIST)
+    return vd_fail_errno (err, errno, "cannot create %s", m->new_dir);
+  return 0;
+}
+
+int
+vd_merge_snapshot_steps (struct vd_merge *m, struct vd_merge_disk *d,
+                         const struct vd_link *parent,
+                         const struct vd_new_identity *id, bool dry,
+                         struct vd_journal *j, struct vd_err *err)
+{
+  const uint64_t capacity
+    = d->nr > 0 && parent == d->target ? d->capacity : parent->capacity;
+  struct vd_identity ids;
+  size_t n = strlen (d->new_child);
+  int r = 0;
+
+  free (d->new_temp);
+  d->new_temp = temp_name (m, d->new_child);
+  if (is_cowd (d) && !d->new_extent &&
+      asprintf (&d->new_extent, "%.*s-delta.vmdk", (int) n - 5,
+                d->new_child) == -1)
+    d->new_extent = NULL;
+  if (d->new_extent && !d->new_extent_temp)
+    d->new_extent_temp = temp_name (m, d->new_extent);
+  if (!d->new_temp || (is_cowd (d) && !d->new_extent_temp))
+    return vd_fail_nomem (err);
+
+  memcpy (ids.image, d->new_uuid, 16);
+  memcpy (ids.parent, id->uuid, 16);
+  memcpy (ids.parent_modified, id->modified, 16);
+  if (new_uuid (ids.modified, err) == -1)
+    return -1;
+  if (!dry) {
+    if (make_dirs (m, d, err) == -1)
+      return -1;
+    if (!d->chain->links[0]->descriptor)
+      r = vd_write_vdi_child (d->new_temp, capacity, &ids, err);
+    else {
+      r = make_vmdk (d, parent, id, capacity, err);
+      if (r == 0 && by_uuid (d))
+        r = add_uuids (d->new_temp, &ids, err);
+    }
+  }
+  if (r == -1 ||
+      (is_cowd (d) &&
+       rename_step (d->new_extent_temp, d->new_extent, j, err) == -1))
+    return -1;
+  return rename_step (d->new_temp, d->new_child, j, err);
+}
