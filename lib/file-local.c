@@ -27,6 +27,26 @@ struct local_file {
   bool block;
 };
 
+/* pread and preadv returned r, which is not what was asked for.  Returns 0
+ * when they are to be called again.
+ */
+static int
+check_short (const struct vd_file *f, ssize_t r, size_t n, uint64_t offset,
+             struct vd_err *err)
+{
+  if (r == -1 && errno != EINTR)
+    return vd_fail_errno (err, errno,
+                          "%s: cannot read %zu bytes at byte %" PRIu64,
+                          f->name, n, offset);
+  if (r == 0)
+    return vd_fail (err, VD_TRUNCATED,
+                    "%s: short read at byte %" PRIu64 ": %zu more bytes "
+                    "are needed; the file had %" PRIu64 " bytes when it was "
+                    "opened, has it been cut since?",
+                    f->name, offset, n, f->size);
+  return 0;
+}
+
 static int
 local_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
              struct vd_err *err)
@@ -37,22 +57,40 @@ local_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
   while (n > 0) {
     ssize_t r = pread (l->fd, p, n, (off_t) offset);
 
-    if (r == -1) {
-      if (errno == EINTR)
-        continue;
-      return vd_fail_errno (err, errno,
-                            "%s: cannot read %zu bytes at byte %" PRIu64,
-                            f->name, n, offset);
+    if (r <= 0) {
+      if (check_short (f, r, n, offset, err) == -1)
+        return -1;
+      continue;
     }
-    if (r == 0)
-      return vd_fail (err, VD_TRUNCATED,
-                      "%s: short read at byte %" PRIu64 ": %zu more bytes "
-                      "are needed; the file had %" PRIu64 " bytes when it was "
-                      "opened, has it been cut since?",
-                      f->name, offset, n, f->size);
     p += r;
     n -= (size_t) r;
     offset += (uint64_t) r;
+  }
+  return 0;
+}
+
+static int
+local_preadv (struct vd_file *f, struct iovec *iov, int nr_iov, size_t n,
+              uint64_t offset, struct vd_err *err)
+{
+  const struct local_file *l = (struct local_file *) f;
+
+  while (n > 0) {
+    ssize_t r = preadv (l->fd, iov, nr_iov, (off_t) offset);
+
+    if (r <= 0) {
+      if (check_short (f, r, n, offset, err) == -1)
+        return -1;
+      continue;
+    }
+    n -= (size_t) r;
+    offset += (uint64_t) r;
+    for (; nr_iov > 0 && (size_t) r >= iov->iov_len; ++iov, --nr_iov)
+      r -= (ssize_t) iov->iov_len;
+    if (nr_iov > 0) {
+      iov->iov_base = (char *) iov->iov_base + r;
+      iov->iov_len -= (size_t) r;
+    }
   }
   return 0;
 }
@@ -182,12 +220,14 @@ local_close (struct vd_file *f)
 
 static const struct vd_file_ops local_ops = {
   .pread = local_pread,
+  .preadv = local_preadv,
   .extents = local_extents,
   .close = local_close,
 };
 
 static const struct vd_file_ops local_rw_ops = {
   .pread = local_pread,
+  .preadv = local_preadv,
   .extents = local_extents,
   .close = local_close,
   .pwrite = local_pwrite,

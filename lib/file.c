@@ -13,18 +13,36 @@
 #include "cleanup.h"
 #include "file.h"
 
+static int
+check_read (const struct vd_file *f, size_t n, uint64_t offset,
+            struct vd_err *err)
+{
+  if (offset > f->size || n > f->size - offset)
+    return vd_fail (err, VD_TRUNCATED,
+                    "%s: %zu bytes at byte %" PRIu64 " are needed, but the "
+                    "file ends at byte %" PRIu64,
+                    f->name, n, offset, f->size);
+  return 0;
+}
+
 int
 vd_file_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
                struct vd_err *err)
 {
   if (n == 0)
     return 0;
-  if (offset > f->size || n > f->size - offset)
-    return vd_fail (err, VD_TRUNCATED,
-                    "%s: %zu bytes at byte %" PRIu64 " are needed, but the "
-                    "file ends at byte %" PRIu64,
-                    f->name, n, offset, f->size);
+  if (check_read (f, n, offset, err) == -1)
+    return -1;
   return f->ops->pread (f, buf, n, offset, err);
+}
+
+int
+vd_file_preadv (struct vd_file *f, struct iovec *iov, int nr_iov, size_t n,
+                uint64_t offset, struct vd_err *err)
+{
+  if (check_read (f, n, offset, err) == -1)
+    return -1;
+  return f->ops->preadv (f, iov, nr_iov, n, offset, err);
 }
 
 static int
@@ -200,8 +218,21 @@ memory_close (struct vd_file *f)
   free (f);
 }
 
+static int
+memory_preadv (struct vd_file *f, struct iovec *iov, int nr_iov, size_t n,
+               uint64_t offset, struct vd_err *err)
+{
+  int i;
+
+  (void) n;
+  for (i = 0; i < nr_iov; offset += iov[i++].iov_len)
+    memory_pread (f, iov[i].iov_base, iov[i].iov_len, offset, err);
+  return 0;
+}
+
 static const struct vd_file_ops memory_ops = {
   .pread = memory_pread,
+  .preadv = memory_preadv,
   .close = memory_close,
 };
 

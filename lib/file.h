@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "err.h"
 
@@ -40,10 +41,19 @@ struct vd_file;
 typedef int (*vd_extent_fn) (void *opaque, uint64_t length, unsigned type,
                              struct vd_err *err);
 
+#define VD_IOV_MAX 256
+
 struct vd_file_ops {
   /* Read exactly n bytes.  The range lies inside [0, size). */
   int (*pread) (struct vd_file *f, void *buf, size_t n, uint64_t offset,
                 struct vd_err *err);
+
+  /* Read consecutive bytes, n of them in all, into as many places as iov has
+   * (at most VD_IOV_MAX).  Changes iov.  May be NULL: then the caller reads
+   * into one buffer and copies, or calls pread for each place.
+   */
+  int (*preadv) (struct vd_file *f, struct iovec *iov, int nr_iov, size_t n,
+                 uint64_t offset, struct vd_err *err);
 
   /* Say which parts of [offset, offset+length) are holes.  May be NULL
    * (everything is data) and may stop short of the end after at least one
@@ -129,6 +139,10 @@ extern struct vd_file *vd_file_memory (const char *name, const void *data,
  */
 extern int vd_file_pread (struct vd_file *f, void *buf, size_t n,
                           uint64_t offset, struct vd_err *err);
+
+/* The same into several places; only for files whose ops have preadv. */
+extern int vd_file_preadv (struct vd_file *f, struct iovec *iov, int nr_iov,
+                           size_t n, uint64_t offset, struct vd_err *err);
 
 /* Write exactly n bytes.  Fails with VD_USAGE on a file that is only read. */
 extern int vd_file_pwrite (struct vd_file *f, const void *buf, size_t n,

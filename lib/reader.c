@@ -11,8 +11,7 @@
  *   2. read the base where the runs say BASE (read-base.c), over small gaps
  *      that belong to other layers: one read is cheaper than two;
  *   3. fill zeros;
- *   4. sort what lies in files by file and place, and read neighbours
- *      together, over gaps of up to FILE_GAP bytes.
+ *   4. read what lies in files, neighbours together (read-pieces.c).
  *
  * 2 comes first, because it may write over bytes that 3 and 4 put right.
  */
@@ -26,18 +25,11 @@
 #include "cleanup.h"
 #include "grains.h"
 #include "read-base.h"
+#include "read-pieces.h"
 #include "reader.h"
 
 /* Bounds the scratch memory of a request: 16384 pieces of one sector. */
 #define WINDOW (UINT64_C (8) << 20)
-
-#define FILE_GAP (UINT64_C (8) << 10)
-
-/* Grains of this size gain nothing from being read together through a buffer
- * and copied: they are read in place.
- */
-#define DIRECT_SIZE (UINT64_C (32) << 10)
-#define BOUNCE_SIZE (size_t) (256u << 10)
 
 #define GRAIN_CACHE_BUDGET (UINT64_C (8) << 20)
 
@@ -46,20 +38,10 @@
  */
 #define MAX_IDLE_SCRATCH 16u
 
-/* Something to be fetched from a file into buf + at. */
-struct piece {
-  uint64_t where;
-  uint32_t slot;
-  uint32_t at;
-  uint32_t length;
-};
-
 struct scratch {
   struct scratch *next;
   struct vd_runs runs;
-  struct piece *pieces;
-  size_t nr_pieces, alloc_pieces;
-  uint8_t *bounce;
+  struct vd_pieces pieces;
 };
 
 struct vd_reader {
@@ -75,8 +57,7 @@ static void
 free_scratch (struct scratch *s)
 {
   vd_runs_free (&s->runs);
-  free (s->pieces);
-  free (s->bounce);
+  vd_pieces_free (&s->pieces);
   free (s);
 }
 
@@ -96,8 +77,7 @@ get_scratch (struct vd_reader *reader, struct vd_err *err)
     }
   }
   s = calloc (1, sizeof *s);
-  if (!s || !(s->bounce = malloc (BOUNCE_SIZE))) {
-    free (s);
+  if (!s) {
     vd_fail_nomem (err);
     return NULL;
   }
@@ -273,91 +253,6 @@ read_compressed (struct vd_reader *reader, const struct vd_run *r,
   return 0;
 }
 
-static int
-add_piece (struct scratch *s, const struct vd_run *r, uint64_t window,
-           struct vd_err *err)
-{
-  if (s->nr_pieces == s->alloc_pieces) {
-    const size_t want = s->alloc_pieces ? s->alloc_pieces * 2 : 256;
-    struct piece *p = realloc (s->pieces, want * sizeof *p);
-
-    if (!p)
-      return vd_fail_nomem (err);
-    s->pieces = p;
-    s->alloc_pieces = want;
-  }
-  s->pieces[s->nr_pieces++] = (struct piece) {
-    .where = r->where, .slot = r->slot,
-    .at = (uint32_t) (r->offset - window), .length = (uint32_t) r->length,
-  };
-  return 0;
-}
-
-static int
-compare_pieces (const void *va, const void *vb)
-{
-  const struct piece *a = va, *b = vb;
-
-  if (a->slot != b->slot)
-    return a->slot < b->slot ? -1 : 1;
-  return a->where < b->where ? -1 : a->where > b->where;
-}
-
-/* Fetch pieces [i, k), which lie close together in one file. */
-static int
-read_group (struct vd_file *file, const struct scratch *s, size_t i,
-            size_t k, uint64_t end, uint8_t *buf, struct vd_err *err)
-{
-  const struct piece *p = s->pieces;
-  const uint64_t start = p[i].where;
-
-  if (k - i == 1)
-    return vd_file_pread (file, buf + p[i].at, p[i].length, start, err);
-  if (vd_file_pread (file, s->bounce, (size_t) (end - start), start,
-                     err) == -1) {
-    /* Perhaps only what lies between them cannot be read. */
-    for (; i < k; ++i)
-      if (vd_file_pread (file, buf + p[i].at, p[i].length, p[i].where,
-                         err) == -1)
-        return -1;
-    return 0;
-  }
-  for (; i < k; ++i)
-    memcpy (buf + p[i].at, s->bounce + (p[i].where - start), p[i].length);
-  return 0;
-}
-
-static int
-read_pieces (const struct vd_chain *chain, struct scratch *s, uint8_t *buf,
-             struct vd_err *err)
-{
-  struct piece *p = s->pieces;
-  bool sorted = true;
-  size_t i, k;
-
-  for (i = 1; i < s->nr_pieces && sorted; ++i)
-    sorted = compare_pieces (&p[i - 1], &p[i]) <= 0;
-  if (!sorted)
-    qsort (p, s->nr_pieces, sizeof *p, compare_pieces);
-
-  for (i = 0; i < s->nr_pieces; i = k) {
-    uint64_t end = p[i].where + p[i].length;
-
-    /* Two entries may point at one grain, so a piece can begin before the
-     * one before it ends.
-     */
-    for (k = i + 1; k < s->nr_pieces && p[k].slot == p[i].slot &&
-           p[i].length < DIRECT_SIZE && p[k].length < DIRECT_SIZE &&
-           (p[k].where <= end || p[k].where - end <= FILE_GAP) &&
-           p[k].where + p[k].length - p[i].where <= BOUNCE_SIZE; ++k)
-      end = vd_max (end, p[k].where + p[k].length);
-    if (read_group (chain->slots[p[i].slot].image->file, s, i, k, end, buf,
-                    err) == -1)
-      return -1;
-  }
-  return 0;
-}
-
 /* Everything but VD_BASE of runs, which begin at offset, into buf. */
 static int
 fetch (struct vd_reader *reader, struct scratch *s,
@@ -366,7 +261,7 @@ fetch (struct vd_reader *reader, struct scratch *s,
 {
   size_t i;
 
-  s->nr_pieces = 0;
+  s->pieces.n = 0;
   for (i = 0; i < runs->n; ++i) {
     const struct vd_run *r = &runs->run[i];
     uint8_t *to = buf + (r->offset - offset);
@@ -378,7 +273,7 @@ fetch (struct vd_reader *reader, struct scratch *s,
       memset (to, 0, (size_t) r->length);
       break;
     case VD_DATA:
-      if (add_piece (s, r, offset, err) == -1)
+      if (vd_pieces_add (&s->pieces, r, offset, err) == -1)
         return -1;
       break;
     case VD_COMPRESSED:
@@ -389,7 +284,7 @@ fetch (struct vd_reader *reader, struct scratch *s,
       return vd_chain_explain (reader->chain, r->slot, r->offset, err);
     }
   }
-  return read_pieces (reader->chain, s, buf, err);
+  return vd_pieces_read (&s->pieces, reader->chain, buf, err);
 }
 
 int
