@@ -4,7 +4,8 @@
 #
 #   migrate-live.sh BASE DELTA TARGET [-- QEMU-ARGUMENTS...]
 #
-#   BASE      the raw disk as it was when the snapshot was made: a file or a device
+#   BASE      the raw disk as it was when the snapshot was made: a file, a device, or the
+#             URI of an NBD or web server that has it
 #   DELTA     the newest delta (its descriptor, if it has one)
 #   TARGET    the disk to be made: a new raw file, or a block device that is large enough.
 #             What is on that device is overwritten.
@@ -39,7 +40,12 @@ usage () { sed -n '2,/^set /{ s/^# \{0,1\}//; /^set /d; p }' "$0"; exit "$1"; }
 
 case ${1:-} in -h|--help) usage 0 ;; esac
 [ $# -ge 3 ] || usage 2 >&2
-base=$(realpath "$1") delta=$(realpath "$2") target=$(realpath "$3")
+case $1 in
+    nbd://*|nbds://*|nbd+unix://*) base=$1 from=(nbd uri="$1") ;;
+    http://*|https://*)            base=$1 from=(curl "$1") ;;
+    *) base=$(realpath -e "$1"); from=(file "$base") ;;
+esac
+delta=$(realpath "$2") target=$(realpath "$3")
 shift 3
 case ${1:-} in --) shift ;; ?*) usage 2 >&2 ;; esac
 qemu=${QEMU:-qemu-system-x86_64}
@@ -57,10 +63,9 @@ json () { local s=${1//\\/\\\\}; printf '"%s"' "${s//\"/\\\"}"; }
 # runs NAME: does NAME (qemu, nbdkit) still run for this disk?
 runs () { [ -s "$state/$1.pid" ] && grep -qsaF "$state/" "/proc/$(cat "$state/$1.pid")/cmdline"; }
 
-[ -e "$base" ] || die "$base does not exist"
 [ ! -e "$state/done" ] || die "$target was completed by an earlier run: start the machine on it.
 To begin anew, and lose what is on it, remove $state"
-driver=file
+driver="file"
 if [ -b "$target" ]; then
     driver=host_device
 elif [ -e "$target" ] && [ ! -e "$overlay" ]; then
@@ -77,7 +82,7 @@ if ! runs qemu; then
     ! runs nbdkit || kill "$(cat "$state/nbdkit.pid")"
     rm -f "$state"/*.pid "$state/nbd" "$state/qmp"
     setsid --fork nbdkit -f -r -U "$state/nbd" -P "$state/nbdkit.pid" \
-        --filter=vmdkdelta file "$base" delta="$delta" < /dev/null > "$state/nbdkit.log" 2>&1
+        --filter=vmdkdelta "${from[@]}" delta="$delta" < /dev/null > "$state/nbdkit.log" 2>&1
     for ((i = 0; i < 500; i++)); do [ ! -s "$state/nbdkit.pid" ] || break; sleep 0.02; done
     runs nbdkit || die "nbdkit does not start:
 $(cat "$state/nbdkit.log")"

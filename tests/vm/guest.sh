@@ -105,7 +105,7 @@ END
 fi
 
 # What the guest must find.
-for f in same.bin; do sha256sum < tree/$f | sed "s# .*# /$f#"; done > sums
+sha256sum < tree/same.bin | sed "s# .*# /same.bin#" > sums
 for f in edited.txt new.txt large.bin; do sha256sum < $f | sed "s# .*# /$f#"; done >> sums
 awk '{ print $2, $1 }' sums > expected
 echo '/deleted.txt missing' >> expected

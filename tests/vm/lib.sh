@@ -42,7 +42,7 @@ serial () {
     # "times" has the time of each line.
     while IFS= read -r line; do
         printf '%s\n' "${line%$'\r'}" >> console
-        printf '%s %s\n' "$EPOCHREALTIME" "${line%$'\r'}" >> times
+        printf '%s %s\n' "$EPOCHREALTIME" "${line%$'\r'}" >> "times"
     done < tty.out &
     on_exit "kill $!"
     # Both ends stay open while one machine follows another.
