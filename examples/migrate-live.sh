@@ -12,17 +12,17 @@
 #
 # For example:
 #
-#   migrate-live.sh base.img x.vmdk /dev/vg/vm1 -- \
+#   STATE=/var/lib/vm1 migrate-live.sh base.img x.vmdk /dev/vg/vm1 -- \
 #       -name vm1 -accel kvm -cpu host -m 4G -smp 2 -display vnc=:1
 #
-# What the guest writes goes to an overlay in TARGET.migrate (or STATE, from the
-# environment) until TARGET is complete; base and delta are only read.  Whatever stops
+# What the guest writes goes to an overlay in the directory STATE (TARGET.migrate if
+# TARGET is a file) until TARGET is complete; base and delta are only read.  Whatever stops
 # before that, run the same command again: the machine starts with the same overlay, so
 # what it has written is there, and the copy begins anew.  If the machine still runs and
 # only the copy has failed, the same command makes the copy again.
 #
 # At the end the machine is paused for a moment, uses TARGET alone, and goes on.  QEMU's
-# monitor is TARGET.migrate/qmp.
+# monitor is STATE/qmp.
 #
 # SPEED, from the environment, limits the copy to so many bytes a second.
 #
@@ -52,6 +52,9 @@ qemu=${QEMU:-qemu-system-x86_64}
 for c in nbdkit vmdkdelta nbdinfo qemu-img socat "$qemu"; do
     command -v "$c" > /dev/null || die "$c is missing"
 done
+if [ -b "$target" ] && [ -z "${STATE:-}" ]; then
+    die 'for a device, set STATE to a directory on a disk with room for what the guest writes'
+fi
 state=$(realpath "${STATE:-$target.migrate}")
 overlay=$state/overlay.qcow2
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# docs/recipes.md: its commands that can run here make the right disk, the VHD has the
-# right size, the XML is valid, and OneSwap's command works and refuses as the page says.
+# docs/recipes.md and docs/migrate.md: their commands that can run here make the right disk, the VHD has the
+# right size, the XML is valid, and OneSwap's command works and refuses as the pages say.
 . "$top_srcdir/tests/lib.sh"
 . "$top_srcdir/tests/doc.sh"
 
@@ -19,11 +19,16 @@ check () {
             qemu-img convert -f vpc -O raw out.vhd out.raw
             same out.raw x.expected
             rm out.vhd ;;
+        'qemu-img create '*)
+            qemu-img compare -f raw -F qcow2 x.expected overlay.qcow2
+            rm overlay.qcow2 ;;
+        'vmdkdelta check '*) grep -q '^disk-000001.vmdk: clean' log ;;
+        'vmdkdelta info '*) grep -q 'found, its CID fits' log ;;
         *) [ -e served.raw ] && same served.raw x.expected ;;
     esac
 }
-run_examples "$top_srcdir/docs/recipes.md"
-[ $ran -ge 3 ] || fail "only $ran examples were run"
+run_examples "$top_srcdir"/docs/{recipes,migrate}.md
+[ $ran -ge 7 ] || fail "only $ran examples were run"
 
 # What the page shows of an example is in it.
 for f in cow overlay; do [ -s "$top_srcdir/examples/libvirt-$f.xml" ] || fail "libvirt-$f.xml"; done
