@@ -183,9 +183,11 @@ move (struct vd_slots *s, struct vd_err *err)
   CLEANUP_FREE struct pending *pending = NULL;
   struct mover m = {
     .s = s, .raw = raw, .scan = { .file = s->file, .buf = buf },
-    .max_pending = (size_t) vd_max (1, VD_COMPACT_BATCH / s->stride),
   };
+  const uint64_t batch
+    = s->st->opts->batch ? s->st->opts->batch : VD_COMPACT_BATCH;
 
+  m.max_pending = (size_t) vd_max (1, batch / s->stride);
   m.pending = pending = calloc (m.max_pending, sizeof *pending);
   if (!raw || !buf || !pending)
     return vd_fail_nomem (err);

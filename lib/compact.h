@@ -67,6 +67,9 @@ struct vd_compact_opts {
    */
   bool allow_unclean;
 
+  /* So much is moved at a time; 0: VD_COMPACT_BATCH. */
+  uint64_t batch;
+
   /* Called now and then, with bytes done and in all of this phase; may be
    * NULL.  Not 0 stops the work, which then fails with VD_USAGE; what is done
    * stays done.
