@@ -79,16 +79,16 @@ for file in disk.vmdk disk.vdi random; do
     exec 9>&-
 done
 # QEMU has it open, and locked.
-mkfifo in
-qemu-io -f vdi disk.vdi < in > log 2>&1 &
+qemu-io -f vdi -c 'read -q 0 1M' -c 'sleep 60000' disk.vdi &
 pid=$!
 on_exit "kill $pid 2> /dev/null || :"
-exec 9> in
-echo 'read -P 1 0 1M' >&9
-for ((i = 0; i < 100; i++)); do [ ! -s log ] || break; sleep 0.05; done
+for ((i = 0; i < 200; i++)); do
+    "$TOOL" compact --quiet --dry-run disk.vdi 2> log || break
+    sleep 0.05
+done
 refused 'disk.vdi is (locked by|open for writing in) another program' disk.vdi
-exec 9>&-
-wait $pid
+kill $pid
+wait $pid || :
 "$TOOL" compact --quiet disk.vdi disk.vdi 2> log && fail 'two files'
 "$TOOL" compact --quiet disk.vdi
 
