@@ -14,8 +14,8 @@ levels () {
     local dir uri
     while read -r dir; do
         start "$PLUGIN" "dir=$dir" > /dev/null 2>&1
-        while read -r name; do
-            printf '%s %s\n' "$dir/$name" "$(nbdcopy "nbd+unix:///$(sed 's/{/%7B/g; s/}/%7D/g' <<< "$name")?socket=$sock" - | sha256sum)"
+        while read -r export; do
+            printf '%s %s\n' "$dir/$export" "$(nbdcopy "nbd+unix:///$(sed 's/{/%7B/g; s/}/%7D/g' <<< "$export")?socket=$sock" - | sha256sum)"
         done < <(nbdinfo --list "$uri" | sed -n 's/^export="\(.*\)":$/\1/p' | sort)
         stop
     done < <(find . -type f \( -name '*.vmdk' -o -name '*.vdi' \) -printf '%h\n' | sort -u)
@@ -40,7 +40,7 @@ compact_all () {
         else
             refused=$((refused + 1))
         fi
-    done < <(find . -type f \( -name '*.vmdk' -o -name '*.vdi' \) ! -name '*-flat.vmdk' | sort)
+    done < <(find . -type f \( -name '*.vmdk' -o -name '*.vdi' \) ! -name '*-flat.vmdk' ! -name '*-f00?.vmdk' | sort)
 }
 
 shopt -s nullglob
