@@ -113,6 +113,7 @@ check-long: all tests $(B)/nbdkit-version  ## the same and the long tests too (t
 
 vm-test: all tests $(B)/nbdkit-version  ## boot a Linux guest from the merged disk, in three ways; VM_LOGS=DIR keeps its console
 	$(Q)scripts/vm-kernel.sh && $(RUN_TESTS) --long test-vm-cow long-vm-overlay long-vm-migrate
+
 matrix:  ## build, test and package against every supported nbdkit, in new Debian roots (needs root); SUITES="trixie sid", LEAN=1
 	$(Q)scripts/matrix.sh $(if $(LEAN),--lean) $(SUITES)
 
