@@ -44,10 +44,20 @@ BENCHES   := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 DRIVERS   := $(patsubst tests/drive/%.c,$(B)/tests/%,$(wildcard tests/drive/*.c))
 TRIAL     := $(if $(wildcard tests/trial/*.c),$(B)/tests/trial/trial)
 UNITS     := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test-*.c))
+FUZZERS   := $(patsubst %.c,$(B)/%,$(wildcard fuzz/target-*.c))
 MANPAGES  := $(patsubst docs/%.pod,build/man/%.1,$(wildcard docs/*.pod))
 
 objects    = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)/*.c))
 UNIT_HELP := $(filter-out $(B)/tests/unit/test-%,$(call objects,tests/unit))
+
+# The fuzz targets: with libFuzzer ("make fuzz") or as replayers of tests/corpus.
+LIBFUZZER := $(findstring fuzzer,$(SANITIZE))
+FUZZ_HELP := $(patsubst %,$(B)/fuzz/%.o,memory disk image $(if $(LIBFUZZER),,replay))
+FUZZ_TEXT := $(patsubst %,$(B)/fuzz/target-%,descriptor vbox)
+
+# Comparisons of numbers are not worth their time in the walks over tables; the
+# fuzzer's own mutations (fuzz/mutate.c) know what numbers mean.
+NO_CMP    := $(if $(LIBFUZZER),-fno-sanitize-coverage=trace-cmp,indirect-calls)
 
 # ---- What is built with what ----------------------------------------------
 #
@@ -77,7 +87,8 @@ BASE := -std=gnu11 $(WARN) -D_GNU_SOURCE= -D_FILE_OFFSET_BITS=64 \
 # Flags of one directory.  The modules need HAVE_VFPRINTF_PERCENT_M, or the
 # compiler does not check the formats given to nbdkit_error and nbdkit_debug.
 MODULE            = -Ilib -Icommon -fPIC -fvisibility=hidden -Wconversion -DHAVE_VFPRINTF_PERCENT_M=1
-$(B)/lib/%.o:     DIR = -Ilib -fPIC -fvisibility=hidden -Wconversion $(DEFLATE_CFLAGS)
+$(B)/lib/%.o:     DIR = -Ilib -fPIC -fvisibility=hidden -Wconversion $(DEFLATE_CFLAGS) $(NO_CMP)
+$(B)/lib/descriptor%.o $(B)/lib/vbox%.o: NO_CMP =
 $(B)/lib/vbox-xml.o: DIR += $(XML_CFLAGS)
 $(B)/common/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/filter/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
@@ -85,12 +96,13 @@ $(B)/plugin/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/tool/%.o:    DIR = -Ilib -Wconversion $(NBD_CFLAGS)
 $(B)/tests/%.o:   DIR = -Ilib -Itests/maker $(DEFLATE_CFLAGS) $(NBD_CFLAGS) $(CMOCKA_CFLAGS)
 $(B)/bench/%.o:   DIR = -Itests/maker $(NBD_CFLAGS)
+$(B)/fuzz/%.o:    DIR = -Ilib $(if $(LIBFUZZER),-fno-sanitize=fuzzer-no-link)
 
 LINK = $(CC) $(SAN) $(CFLAGS) -pthread $(LDFLAGS)
 
 # ---- Targets --------------------------------------------------------------
 
-.PHONY: all lib tests check check-long vm-test trial matrix bench install uninstall deps demo dist deb rpm clean help FORCE
+.PHONY: all lib tests check check-long vm-test trial matrix bench install uninstall deps demo dist deb rpm clean fuzz fuzzers fuzzers-here help FORCE
 # Keep the objects: they are not rubbish because a pattern rule made them.
 .SECONDARY:
 
@@ -98,7 +110,7 @@ all: $(LIB) $(FILTER) $(PLUGIN) $(TOOL) $(MANPAGES)  ## build the library, modul
 
 lib: $(LIB)  ## build the library alone
 
-tests: $(UNITS) $(DRIVERS) $(TRIAL) $(MKIMAGE) $(NODLCLOSE)  ## build the test programs, run nothing
+tests: $(UNITS) $(DRIVERS) $(TRIAL) $(MKIMAGE) $(NODLCLOSE) $(FUZZERS)  ## build the test programs, run nothing
 
 RUN_TESTS = top_srcdir='$(CURDIR)' builddir='$(CURDIR)/$(B)' \
   FILTER='$(FILTER:%=$(CURDIR)/%)' PLUGIN='$(PLUGIN:%=$(CURDIR)/%)' TOOL='$(TOOL:%=$(CURDIR)/%)' \
@@ -120,6 +132,15 @@ matrix:  ## build, test and package against every supported nbdkit, in new Debia
 trial: $(TRIAL)  ## damage N disks (100000) and judge what is read; SUBJECT=qemu-img asks it too, SEED=S draws others, V=1 tells more
 	$(Q)$(TRIAL) -n $(or $(N),100000) -s $(or $(SEED),1) $(if $(filter qemu-img,$(SUBJECT)),-q) $(if $(V),-v) \
 	  -d "$$(for d in "$$TMPDIR" /dev/shm /tmp; do [ ! -w "$$d" ] || { echo "$$d"; break; }; done)"
+
+# clang's libFuzzer, address and undefined sanitizers.
+fuzzers:
+	$(Q)$(MAKE) --no-print-directory CC=clang VARIANT=fuzz \
+	  SANITIZE=address,undefined,fuzzer-no-link fuzzers-here
+fuzzers-here: $(FUZZERS) $(B)/fuzz/pack
+
+fuzz: fuzzers  ## look for inputs that break a property; TIME=600 seconds in all, TARGETS="cowd kdmv" only those
+	$(Q)TIME=$(or $(TIME),600) fuzz/run $(TARGETS)
 
 demo: all $(MKIMAGE)  ## show the main job on a real file system
 	$(Q)top_srcdir='$(CURDIR)' FILTER='$(FILTER:%=./%)' TOOL='$(TOOL:%=./%)' MKIMAGE='$(MKIMAGE:%=./%)' scripts/demo.sh
@@ -191,7 +212,7 @@ $(B)/nbdkit-version: $(B)/flags FORCE
 $(B)/%.o: %.c $(B)/flags
 	$(call say,CC)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BASE) $(DIR) $(SAN) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(BASE) $(SAN) $(DIR) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(call objects,common) $(call objects,filter) $(call objects,plugin): $(B)/nbdkit-version
 
@@ -228,6 +249,30 @@ $(TRIAL): $(call objects,tests/trial) $(MAKER) $(LIB)
 $(MKIMAGE) $(DRIVERS) $(TRIAL) $(BENCHES):
 	$(call say,LINK)
 	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(DEFLATE_LIBS)
+
+# In target-check a verb of the command runs: with main out of the way, and names
+# only for the other verbs.
+$(B)/fuzz/tool-main.o: tool/main.c $(B)/flags
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE) -Ilib $(SAN) $(CPPFLAGS) $(CFLAGS) -Dmain=tool_main -Wno-missing-prototypes -MMD -MP -c -o $@ $<
+
+$(B)/fuzz/tool-verbs.o: tool/main.c $(B)/flags
+	@mkdir -p $(@D)
+	$(Q)sed -n '/&verb_check,/d; s/^  &\(verb_[a-z]*\),$$/extern const char \1[64]; const char \1[64];/p' $< | \
+	  $(CC) $(CFLAGS) -x c -c -o $@ -
+
+$(B)/fuzz/target-check: $(patsubst %,$(B)/%.o,fuzz/tool-main fuzz/tool-verbs tool/check tool/check-print tool/json \
+  tool/open tool/out)
+$(B)/fuzz/target-check: WRAP = -Wl,--wrap=out_begin,--wrap=out_commit,--wrap=out_discard
+$(filter-out $(FUZZ_TEXT),$(FUZZERS)): $(if $(LIBFUZZER),$(B)/fuzz/mutate.o)
+$(FUZZERS): %: %.o $(FUZZ_HELP) $(LIB)
+	$(call say,LINK)
+	$(Q)$(LINK) $(if $(LIBFUZZER),-fsanitize=fuzzer) $(WRAP) -o $@ $(filter %.o,$^) $(LIB) $(XML_LIBS) $(DEFLATE_LIBS)
+
+$(B)/fuzz/pack: $(B)/fuzz/pack.o
+	$(call say,LINK)
+	$(Q)$(LINK) -o $@ $<
 
 # Not sanitized itself: it is preloaded into a program that is not.
 $(NODLCLOSE): tests/meta/nodlclose.c $(B)/flags

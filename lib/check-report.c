@@ -204,11 +204,16 @@ keep (struct vd_check_report *report, const struct vd_finding *f,
   return 0;
 }
 
+static unsigned
+max_kept (const struct vd_check_opts *opts)
+{
+  return opts->keep ? opts->keep : DEFAULT_KEEP;
+}
+
 static int
 add (struct vd_check_report *report, const struct vd_check_opts *opts,
      const struct vd_finding *f, struct vd_err *err)
 {
-  const unsigned max = opts->keep ? opts->keep : DEFAULT_KEEP;
   int r = 0;
 
   report->count[f->kind]++;
@@ -220,7 +225,8 @@ add (struct vd_check_report *report, const struct vd_check_opts *opts,
   if (f->severity == VD_SEV_ERROR &&
       vd_check_report_lost (report, f->offset, f->length, err) == -1)
     return -1;
-  if (report->nr_kept_of[f->kind] < max && keep (report, f, err) == -1)
+  if (report->nr_kept_of[f->kind] < max_kept (opts) &&
+      keep (report, f, err) == -1)
     return -1;
   if (opts->fn)
     r = opts->fn (opts->opaque, f, err);
@@ -272,6 +278,11 @@ vd_check_add (struct vd_checker *c, enum vd_check_kind kind, uint64_t place,
   char text[VD_ERR_MAX];
   struct vd_err why;
   va_list args;
+
+  /* In a badly damaged file most findings are only counted. */
+  why.msg[0] = '\0';
+  if (!c->opts->fn && c->report->nr_kept_of[kind] >= max_kept (c->opts))
+    return vd_check_add_err (c, kind, place, offset, length, &why, err);
 
   va_start (args, fs);
   if (vsnprintf (text, sizeof text, fs, args) < 0)

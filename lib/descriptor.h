@@ -48,7 +48,7 @@ struct vd_extent_line {
   uint64_t length;              /* bytes, > 0 */
   uint64_t offset;              /* bytes; FLAT only */
   char *type_text;              /* as it stands */
-  char *name;                   /* NULL for ZERO */
+  char *name;                   /* NULL for ZERO, may be for NOACCESS */
   unsigned line;
 };
 
