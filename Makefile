@@ -57,7 +57,7 @@ FUZZ_TEXT := $(patsubst %,$(B)/fuzz/target-%,descriptor vbox)
 
 # Comparisons of numbers are not worth their time in the walks over tables; the
 # fuzzer's own mutations (fuzz/mutate.c) know what numbers mean.
-NO_CMP    := $(if $(LIBFUZZER),-fno-sanitize-coverage=trace-cmp,indirect-calls)
+NO_CMP    := $(if $(LIBFUZZER),-fno-sanitize-coverage=trace-cmp$(comma)indirect-calls)
 
 # ---- What is built with what ----------------------------------------------
 #

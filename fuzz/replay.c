@@ -15,12 +15,11 @@
 
 #include "fuzz.h"
 
-#define MAX_INPUT (1u << 20)
+#define MAX_BYTES (1u << 20)
 
 static unsigned long nr_inputs;
 static const char *current;
 
-/* A sanitizer or fz_die ends with this signal: say which input it was. */
 static void
 fail (const char *what)
 {
@@ -31,7 +30,7 @@ fail (const char *what)
 static void
 replay_file (const char *path)
 {
-  uint8_t *data = malloc (MAX_INPUT);
+  uint8_t *data = malloc (MAX_BYTES);
   uint8_t *exact;
   FILE *fp = fopen (path, "rb");
   size_t n;
@@ -39,7 +38,7 @@ replay_file (const char *path)
   current = path;
   if (!data || !fp)
     fail ("cannot be read");
-  n = fread (data, 1, MAX_INPUT, fp);
+  n = fread (data, 1, MAX_BYTES, fp);
   fclose (fp);
   /* so that a sanitizer sees its end */
   exact = malloc (n + 1);

@@ -60,7 +60,7 @@ extern int vd_chain_check_pair (const struct vd_link *child,
 
 /* Add the runs of [offset, offset+length), inside the size, to the empty
  * list runs.  Covers the range, or a prefix of it (at least one run) when the
- * list is full.  Does I/O on tables.
+ * list, or one of a single link, is full.  Does I/O on tables.
  */
 extern int vd_chain_map (const struct vd_chain *chain, uint64_t offset,
                          uint64_t length, struct vd_runs *runs,

@@ -333,9 +333,10 @@ check_entry (struct vd_checker *c, uint64_t block, uint32_t raw,
   c->report->grains++;
   have = e.where < size ? vd_min (size - e.where, needed) : 0;
   if (have < needed) {
-    have = vd_round_down (have, VD_SECTOR);     /* as it is read */
-    return vd_check_add (c, VD_CHECK_GRAIN_TRUNCATED, place, offset + have,
-                         needed - have, err, "block %" PRIu64 " has %" PRIu64
+    const uint64_t whole = vd_round_down (have, VD_SECTOR); /* can be read */
+
+    return vd_check_add (c, VD_CHECK_GRAIN_TRUNCATED, place, offset + whole,
+                         needed - whole, err, "block %" PRIu64 " has %" PRIu64
                          " of %" PRIu64 " bytes", block, have, needed);
   }
   if (!seen)
