@@ -105,9 +105,13 @@ take_name (struct scan *s)
     bad (s, VD_NOT_FORMAT, "not XML: a name is missing");
     return NULL;
   }
-  name = strndup (&s->text[s->pos], n);
+  name = malloc (n + 1);
   if (!name)
     vd_fail_nomem (s->err);
+  else {
+    memcpy (name, &s->text[s->pos], n);
+    name[n] = '\0';
+  }
   s->pos += n;
   return name;
 }
