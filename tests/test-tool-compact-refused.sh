@@ -39,6 +39,7 @@ qemu-img create -q -f vmdk disk.vmdk 4M
 qemu-io -f vmdk -c 'write -q -P 1 0 1M' -c 'write -q -P 0 1M 1M' disk.vmdk
 qemu-img create -q -f vdi disk.vdi 4M
 qemu-io -f vdi -c 'write -q -P 1 0 1M' -c 'write -q -P 0 1M 1M' disk.vdi
+# shellcheck disable=SC2059
 poke () { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
 
 for file in disk.vmdk disk.vdi; do
