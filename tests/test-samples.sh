@@ -143,8 +143,26 @@ check_tree () {
         done
         stop
     done < <(printf '%s\n' "${files[@]%/*}" | sort -u)
+    check_machine
     echo "$name: as expected, a tree of ${#files[@]} images"
     read_ok=$((read_ok + 1))
+}
+
+# check_machine: its machine file, by the names of snapshots; the arrays are check_tree's.
+check_machine () {
+    local uuid snapshot disk uri n=0
+    start "$PLUGIN" file="$(echo */*.vbox)"
+    while read -r uuid snapshot; do
+        disk=$uuid size=${sizes[$uuid]}
+        while [ "${parents[$disk]}" != base ]; do disk=${parents[$disk]}; done
+        disk=${files[$disk]##*/} disk=${disk%.*}
+        [ "$snapshot" = current ] && uri=$(export_uri "$disk") || uri=$(export_uri "$disk@${snapshot#@}")
+        compare_level "${digests[$uuid]}" last
+        n=$((n + 1))
+    done < <(awk -F '"' '$2 == "uuid" { u = $4 } $2 == "snapshots_here" { on = 1; next } /\]/ { on = 0 }
+                         on && $2 != "" { print u, "@" $2 } $2 == "current" && /true/ { print u, "current" }' expected.tree.json)
+    [ "$(exports | wc -l)" = $n ] || fail "$name: $n states of disks in the machine, and other exports"
+    stop
 }
 
 # ---- Comparing ---------------------------------------------------------------
