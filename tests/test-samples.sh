@@ -159,7 +159,7 @@ check_machine () {
         [ "$snapshot" = current ] && uri=$(export_uri "$disk") || uri=$(export_uri "$disk@${snapshot#@}")
         compare_level "${digests[$uuid]}" last
         n=$((n + 1))
-    done < <(awk -F '"' '$2 == "uuid" { u = $4 } $2 == "snapshots_here" { on = 1; next } /\]/ { on = 0 }
+    done < <(awk -F '"' '$2 == "uuid" { u = $4 } $2 == "snapshots_here" { on = !/\]/; next } /\]/ { on = 0 }
                          on && $2 != "" { print u, "@" $2 } $2 == "current" && /true/ { print u, "current" }' expected.tree.json)
     [ "$(exports | wc -l)" = $n ] || fail "$name: $n states of disks in the machine, and other exports"
     stop
