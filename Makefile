@@ -43,6 +43,7 @@ NODLCLOSE := $(if $(SANITIZE),$(B)/tests/nodlclose.so)
 BENCHES   := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 DRIVERS   := $(patsubst tests/drive/%.c,$(B)/tests/%,$(wildcard tests/drive/*.c))
 TRIAL     := $(if $(wildcard tests/trial/*.c),$(B)/tests/trial/trial)
+FAULTS    := $(if $(wildcard tests/faults/*.c),$(B)/tests/faults/faults)
 UNITS     := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test-*.c))
 FUZZERS   := $(patsubst %.c,$(B)/%,$(wildcard fuzz/target-*.c))
 MANPAGES  := $(patsubst docs/%.pod,build/man/%.1,$(wildcard docs/*.pod))
@@ -94,7 +95,7 @@ $(B)/common/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/filter/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/plugin/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/tool/%.o:    DIR = -Ilib -Wconversion $(NBD_CFLAGS)
-$(B)/tests/%.o:   DIR = -Ilib -Itests/maker $(DEFLATE_CFLAGS) $(NBD_CFLAGS) $(CMOCKA_CFLAGS)
+$(B)/tests/%.o:   DIR = -Ilib -Itests/maker -Itests/trial $(DEFLATE_CFLAGS) $(NBD_CFLAGS) $(CMOCKA_CFLAGS)
 $(B)/bench/%.o:   DIR = -Itests/maker $(NBD_CFLAGS)
 $(B)/fuzz/%.o:    DIR = -Ilib $(if $(LIBFUZZER),-fno-sanitize=fuzzer-no-link)
 
@@ -102,7 +103,7 @@ LINK = $(CC) $(SAN) $(CFLAGS) -pthread $(LDFLAGS)
 
 # ---- Targets --------------------------------------------------------------
 
-.PHONY: all lib tests check check-long vm-test trial matrix bench install uninstall deps demo dist deb rpm clean fuzz fuzzers fuzzers-here help FORCE
+.PHONY: all lib tests check check-long vm-test trial faults matrix bench install uninstall deps demo dist deb rpm clean fuzz fuzzers fuzzers-here help FORCE
 # Keep the objects: they are not rubbish because a pattern rule made them.
 .SECONDARY:
 
@@ -110,7 +111,7 @@ all: $(LIB) $(FILTER) $(PLUGIN) $(TOOL) $(MANPAGES)  ## build the library, modul
 
 lib: $(LIB)  ## build the library alone
 
-tests: $(UNITS) $(DRIVERS) $(TRIAL) $(MKIMAGE) $(NODLCLOSE) $(FUZZERS)  ## build the test programs, run nothing
+tests: $(UNITS) $(DRIVERS) $(TRIAL) $(FAULTS) $(MKIMAGE) $(NODLCLOSE) $(FUZZERS)  ## build the test programs, run nothing
 
 RUN_TESTS = top_srcdir='$(CURDIR)' builddir='$(CURDIR)/$(B)' \
   FILTER='$(FILTER:%=$(CURDIR)/%)' PLUGIN='$(PLUGIN:%=$(CURDIR)/%)' TOOL='$(TOOL:%=$(CURDIR)/%)' \
@@ -141,6 +142,10 @@ fuzzers-here: $(FUZZERS) $(B)/fuzz/pack
 
 fuzz: fuzzers  ## look for inputs that break a property; TIME=600 seconds in all, TARGETS="cowd kdmv" only those
 	$(Q)TIME=$(or $(TIME),600) fuzz/run $(TARGETS)
+
+faults: $(FAULTS)  ## every read, write, flush, allocation fails in turn, on IMAGES (20) images for each kind of work
+	$(Q)$(FAULTS) -v -i $(or $(IMAGES),20) -s $(or $(SEED),1) \
+	  -d "$$(for d in "$$TMPDIR" /dev/shm /tmp; do [ ! -w "$$d" ] || { echo "$$d"; break; }; done)"
 
 demo: all $(MKIMAGE)  ## show the main job on a real file system
 	$(Q)top_srcdir='$(CURDIR)' FILTER='$(FILTER:%=./%)' TOOL='$(TOOL:%=./%)' MKIMAGE='$(MKIMAGE:%=./%)' scripts/demo.sh
@@ -246,9 +251,17 @@ $(DRIVERS): $(B)/tests/%: $(B)/tests/drive/%.o $(MAKER)
 $(B)/tests/nbd-file: $(B)/tool/nbd.o $(LIB)
 $(BENCHES): %: %.o $(MAKER)
 $(TRIAL): $(call objects,tests/trial) $(MAKER) $(LIB)
-$(MKIMAGE) $(DRIVERS) $(TRIAL) $(BENCHES):
+# Between the library and the system stands tests/faults/inject.c.
+WRAPPED := malloc calloc realloc strdup strndup asprintf open_memstream pthread_create \
+  libdeflate_alloc_compressor libdeflate_alloc_decompressor pread64 pwrite64 fallocate64 \
+  ftruncate64 copy_file_range fsync fdatasync stat64 lstat64 fstat64 rename renameat2 link \
+  unlink opendir realpath lseek64 open64 openat64 syscall
+$(FAULTS): private WRAP = $(WRAPPED:%=-Wl,--wrap=%)
+$(FAULTS): private XML = $(XML_LIBS)
+$(FAULTS): $(call objects,tests/faults) $(B)/tests/trial/images.o $(B)/tests/trial/vdi.o $(MAKER) $(LIB)
+$(MKIMAGE) $(DRIVERS) $(TRIAL) $(FAULTS) $(BENCHES):
 	$(call say,LINK)
-	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(DEFLATE_LIBS)
+	$(Q)$(LINK) $(WRAP) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(XML) $(DEFLATE_LIBS)
 
 # In target-check a verb of the command runs: with main out of the way, and names
 # only for the other verbs.

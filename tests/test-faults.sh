@@ -1,0 +1,23 @@
+#!/bin/bash
+# Reads, writes, flushes and allocations fail, some of them here, all with "make faults"
+# (tests/faults/faults.h): each time there is a clean error and nothing is lost.
+. "$top_srcdir/tests/lib.sh"
+
+faults=$builddir/tests/faults/faults
+dir=$T
+[ ! -w /dev/shm ] || { dir=$(mktemp -d /dev/shm/t.XXXXXX); on_exit "rm -rf '$dir'"; }
+
+# run NAME IMAGES STRIDE
+run () {
+    local seed=$((RANDOM % 5000))
+    "$faults" -d "$dir" -o "$1" -i "$2" -k "$3" -s $seed > out ||
+        fail "$1, seed $seed: $(cat out)"
+    echo "$1: $(tail -n 1 out)"
+    grep -Eq '^[0-9]+ faults: [0-9]+ clean errors, [0-9]+ without effect, 0 wrong$' out || fail "$1"
+}
+run read 12 5
+run create 3 1
+run apply 6 5
+run compact 12 5
+run merge 3 11
+[ -z "$(ls -A "$dir" | grep -v '^out$' || :)" ] || fail "left behind: $(ls -A "$dir")"
