@@ -30,6 +30,13 @@
  */
 #define GRAINS_PER_REGION 4096u
 #define MIN_REGION (UINT64_C (2) << 20)
+
+/* In deep chains most of the work is the reading of tables that are nearly
+ * empty.  Four of COWD lie behind each other, and are read in one go.
+ */
+#define DEEP 8u
+#define MIN_DEEP_REGION (UINT64_C (8) << 20)
+
 #define MAX_REGION (UINT64_C (256) << 20) /* start has 32 bits */
 
 /* A range of MAX_REGION bytes may hold more grains than that, if the layers
@@ -82,7 +89,7 @@ vd_map_new (const struct vd_chain *chain, uint64_t budget,
             struct vd_err *err)
 {
   struct vd_map *map = calloc (1, sizeof *map);
-  uint64_t grain = 0, g;
+  uint64_t grain = 0, g, least;
   size_t i;
 
   if (!map) {
@@ -95,8 +102,9 @@ vd_map_new (const struct vd_chain *chain, uint64_t budget,
       grain = g;
   }
   map->chain = chain;
+  least = chain->nr_links < DEEP ? MIN_REGION : MIN_DEEP_REGION;
   map->region_size = grain == 0 ? MAX_REGION
-    : vd_min (MAX_REGION, vd_max (MIN_REGION, grain * GRAINS_PER_REGION));
+    : vd_min (MAX_REGION, vd_max (least, grain * GRAINS_PER_REGION));
   map->shard_budget = budget / NR_SHARDS;
   for (i = 0; i < NR_SHARDS; ++i)
     init_shard (&map->shard[i]);
