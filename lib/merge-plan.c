@@ -242,7 +242,6 @@ count_target (const struct vd_merge *m, struct vd_merge_disk *d,
   vd_target_stats (target, &stats);
   vd_file_close (target);
   d->numbers.new_blocks = stats.new_blocks;
-  d->numbers.filled = stats.filled;
   d->numbers.growth = stats.growth;
   d->numbers.space = stats.growth + stats.holes;
   return r;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "compact.h"
 #include "merge-private.h"
 #include "target.h"
 
@@ -80,7 +81,6 @@ add_numbers (struct vd_merge *m)
     m->numbers.zero_bytes += n->zero_bytes;
     m->numbers.one_by_one += n->one_by_one;
     m->numbers.new_blocks += n->new_blocks;
-    m->numbers.filled += n->filled;
     m->numbers.growth += n->growth;
     m->numbers.space += n->space;
     m->numbers.freed += n->freed;
@@ -216,6 +216,37 @@ verify (const struct vd_merge *m, const struct vd_merge_disk *d,
 }
 
 static int
+report_compact (void *opaque, enum vd_compact_phase phase, uint64_t done,
+                uint64_t total)
+{
+  const struct phase *p = opaque;
+
+  (void) phase;
+  return p->fn ? p->fn (p->opaque, "compacting", done, total) : 0;
+}
+
+/* Before it is verified, so that a run that was cut off here is repeated. */
+static int
+compact (const struct vd_merge *m, const struct vd_merge_disk *d,
+         struct phase *phase, struct vd_err *err)
+{
+  const struct vd_compact_opts how = {
+    .progress = report_compact, .opaque = phase,
+  };
+  struct vd_compact_result result;
+  struct vd_opts quiet = *m->opts;
+
+  quiet.log.fn = NULL;
+  if (!m->how.compact ||
+      vd_compact_in_place (d->target->path, &quiet, &how, &result, err) == 0)
+    return 0;
+  if (err->code != VD_UNSUPPORTED)
+    return -1;
+  vd_warn (&m->opts->log, "not compacted: %s", err->msg);
+  return 0;
+}
+
+static int
 run_disk (const struct vd_merge *m, struct vd_merge_disk *d,
           struct phase *phase, struct vd_err *err)
 {
@@ -241,6 +272,8 @@ run_disk (const struct vd_merge *m, struct vd_merge_disk *d,
   if (r == 0)
     r = vd_target_finish (target, err);
   vd_file_close (target);
+  if (r == 0)
+    r = compact (m, d, phase, err);
   if (r == -1)
     return -1;
   phase->before += bytes;

@@ -55,7 +55,6 @@ struct vd_merge_numbers {
   uint64_t one_by_one;          /* what merging link after link, newest to
                                    oldest, would have written and zeroed */
   uint64_t new_blocks;          /* of the target */
-  uint64_t filled;              /* bytes put into them from below */
   uint64_t growth;              /* of the target's files */
   uint64_t space;               /* that is needed meanwhile, at most */
   uint64_t freed;               /* by removing the merged files */

@@ -18,9 +18,6 @@
 #include "inuse.h"
 #include "target-blocks.h"
 
-/* Entries of new blocks wait until so many bytes of blocks are to be
- * entered: a kill then costs at most these.
- */
 #define COMMIT_BYTES (UINT64_C (256) << 20)
 
 struct part {
@@ -173,7 +170,7 @@ target_write (struct target *t, const uint8_t *buf, bool zero, uint64_t n,
   pthread_rwlock_rdlock (&t->lock);
   r = write_parts (t, buf, zero, n, offset, &pending, err);
   pthread_rwlock_unlock (&t->lock);
-  if (r == 0 && !t->opts.dry && pending >= COMMIT_BYTES)
+  if (r == 0 && !t->opts.dry && pending >= t->opts.commit_bytes)
     r = commit (t, err);
   return r;
 }
@@ -328,6 +325,8 @@ vd_target_open (const struct vd_link *link, const struct vd_target_opts *opts,
   t->file.ops = &target_ops;
   t->file.size = vd_max (link->capacity, opts->capacity);
   t->opts = *opts;
+  if (t->opts.commit_bytes == 0)
+    t->opts.commit_bytes = COMMIT_BYTES;
   t->link = link;
   for (i = 0; i < link->nr_pieces; ++i)
     if (open_part (t, &link->pieces[i], i == link->nr_pieces - 1,

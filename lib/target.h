@@ -62,6 +62,11 @@ struct vd_target_opts {
    */
   bool skip_zeros;
 
+  /* Entries of new blocks wait until so many bytes of blocks are to be
+   * entered: a kill costs at most these.  0: 256 MiB.
+   */
+  uint64_t commit_bytes;
+
   /* For tests: opens a file for writing; NULL: vd_file_reopen_rw. */
   struct vd_file *(*reopen) (void *opaque, const struct vd_file *f,
                              struct vd_err *err);

@@ -127,10 +127,9 @@ say_disk (const struct ask *a, const struct vd_merge_disk *d)
          short_size (b, d->numbers.one_by_one - d->numbers.data_bytes -
                      d->numbers.zero_bytes),
          human_size ((char[HUMAN_SIZE_MAX]) { "" }, d->numbers.one_by_one));
-  say (a, "new     %" PRIu64 " blocks in %s, which grows by %s; %s of them "
-       "come from below", d->numbers.new_blocks, d->target->path,
-       human_size (b, d->numbers.growth),
-       short_size ((char[HUMAN_SIZE_MAX]) { "" }, d->numbers.filled));
+  say (a, "new     %" PRIu64 " blocks in %s, which grows by %s",
+       d->numbers.new_blocks, d->target->path,
+       human_size (b, d->numbers.growth));
   say (a, "space   up to %s are needed", human_size (b, d->numbers.space));
   if (d->cbt)
     say (a, "note    changed block tracking is dropped: the next backup reads "
@@ -153,7 +152,6 @@ json_disk (struct json *j, const struct vd_merge_disk *d)
   json_u64 (j, "zero_bytes", d->numbers.zero_bytes);
   json_u64 (j, "one_by_one_bytes", d->numbers.one_by_one);
   json_u64 (j, "new_blocks", d->numbers.new_blocks);
-  json_u64 (j, "filled_bytes", d->numbers.filled);
   json_u64 (j, "growth", d->numbers.growth);
   json_u64 (j, "space", d->numbers.space);
   json_u64 (j, "freed", d->numbers.freed);

@@ -1,0 +1,40 @@
+#!/bin/bash
+# A dry run changes nothing, and what it counts is what then happens.
+. "$top_srcdir/tests/lib.sh"
+. "$top_srcdir/tests/merge.sh"
+need tool plugin xz nbdcopy
+
+number () { sed -n "s/^ *\"$2\": \([0-9]*\),*\$/\1/p" "$1"; }
+
+for name in vb-vdi-tiny-2 q72-zeroed-4 fc-esxi-flat-cowd-3; do
+    unpack "$name"
+    for options in '' --skip=1 --count=1 --compact; do
+        rm -rf "$T/x"; cp -r --sparse=always . "$T/x"
+        "$TOOL" merge --dry-run --json $options "$T/x/${chain[-1]}" > "$T/dry"
+        for file in *; do same "$file" "$T/x/$file"; done
+        [ "$(ls -A "$T/x" | wc -l)" = "$(ls -A | wc -l)" ] || fail 'a dry run left something'
+        target=$(sed -n 's/^ *"target": "\(.*\)",$/\1/p' "$T/dry")
+        before=$(stat -c %s "$target")
+        "$TOOL" merge --json $options "$T/x/${chain[-1]}" > "$T/wet"
+        # Random identities apart, the same was told.
+        diff <(grep -v '"written"' "$T/dry") <(grep -v '"written"' "$T/wet") || fail "$name $options: other numbers"
+        grep -q '"written": true' "$T/wet"
+        if [ "$options" != --compact ] && [ "$name" != fc-esxi-flat-cowd-3 ]; then
+            [ $(($(stat -c %s "$target") - before)) = "$(number "$T/dry" growth)" ] ||
+                fail "$name $options: the target grew otherwise"
+        fi
+        total=$(($(number "$T/dry" data_bytes) + $(number "$T/dry" zero_bytes)))
+        [ "$(number "$T/dry" one_by_one_bytes)" -ge $total ] || fail 'one by one would be less'
+    done
+done
+
+# No room: refused before anything is written.
+if [ "$(id -u)" = 0 ] && mkdir "$T/small" && mount -t tmpfs -o size=2M none "$T/small" 2>/dev/null; then
+    trap 'umount "$T/small"' EXIT
+    unpack q72-zeroed-4
+    cp -r --sparse=always . "$T/small/x" 2>/dev/null || :
+    head -c 2M /dev/zero > "$T/small/full" 2>/dev/null || :
+    sums=$(cd "$T/small/x" && sha256sum -- *)
+    expect_fail 'has only [0-9]+ free: nothing was written' "$TOOL" merge "$T/small/x/${chain[-1]}"
+    [ "$(cd "$T/small/x" && sha256sum -- *)" = "$sums" ] || fail 'something was written'
+fi
