@@ -29,6 +29,11 @@ struct scan {
   size_t nr_dirs;
 };
 
+/* Only who it is is compared, so names may lead anywhere.  Links borrow it. */
+static const struct vd_opts quiet = {
+  .allow_dirty = true, .ignore_cid = true, .unconfined = true,
+};
+
 static bool
 same_link (const struct vd_link *a, const struct vd_link *b)
 {
@@ -39,10 +44,6 @@ same_link (const struct vd_link *a, const struct vd_link *b)
 static bool
 stands_on (const struct vd_link *c, const struct vd_link *parent)
 {
-  /* Only who it is is compared, so names may lead anywhere. */
-  const struct vd_opts quiet = {
-    .allow_dirty = true, .ignore_cid = true, .unconfined = true,
-  };
   struct vd_link *found = NULL;
   enum vd_parent result;
   struct vd_err ignored;
@@ -107,7 +108,6 @@ try_file (void *opaque, int dir, const char *name, const char *path,
           struct vd_err *err)
 {
   struct scan *s = opaque;
-  const struct vd_opts quiet = { .allow_dirty = true };
   const struct vd_format *fmt;
   struct vd_file *file;
   struct vd_link *link;
