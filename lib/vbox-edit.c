@@ -36,7 +36,7 @@ braced (struct braced *b, const uint8_t uuid[16])
   return b->s;
 }
 
-/* ---- Media --------------------------------------------------------------- */
+/* ---- Media -------------------------------------------------------------- */
 
 /* Cut a medium from the registry; its children stay there. */
 static void
@@ -177,7 +177,7 @@ edit_media (struct edit *e, struct vd_err *err)
   return 0;
 }
 
-/* ---- States -------------------------------------------------------------- */
+/* ---- States ------------------------------------------------------------- */
 
 static void
 edit_state (struct edit *e, const struct vd_vbox_snapshot *s)
@@ -199,7 +199,7 @@ edit_state (struct edit *e, const struct vd_vbox_snapshot *s)
   }
 }
 
-/* ---- Snapshots ----------------------------------------------------------- */
+/* ---- Snapshots ---------------------------------------------------------- */
 
 static void
 cut_snapshot (struct edit *e, const struct vd_vbox_snapshot *s)
@@ -377,7 +377,7 @@ edit_snapshots (struct edit *e, struct vd_err *err)
   return 0;
 }
 
-/* ---- All ----------------------------------------------------------------- */
+/* ---- All ---------------------------------------------------------------- */
 
 static int
 make_text (struct edit *e, char **text, size_t *len, struct vd_err *err)

@@ -31,7 +31,7 @@ same (const uint8_t a[16], const uint8_t b[16])
   return memcmp (a, b, 16) == 0;
 }
 
-/* ---- Questions ----------------------------------------------------------- */
+/* ---- Questions ---------------------------------------------------------- */
 
 bool
 vd_plan_medium_stays (const struct vd_vbox_plan *plan,
@@ -116,7 +116,7 @@ vd_plan_change_of (const struct vd_vbox_plan *plan,
   return NULL;
 }
 
-/* ---- One change ---------------------------------------------------------- */
+/* ---- One change --------------------------------------------------------- */
 
 /* Text that becomes part of the file. */
 static int
@@ -256,7 +256,7 @@ check_change (struct vd_vbox_plan *plan, const struct vd_vbox_change *c,
   return vd_fail (err, VD_USAGE, "%s: an unknown change", box->path);
 }
 
-/* ---- All of them --------------------------------------------------------- */
+/* ---- All of them -------------------------------------------------------- */
 
 /* Every medium that is attached in a state that stays will be there; one that
  * was unknown before may stay so.

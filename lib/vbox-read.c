@@ -65,7 +65,7 @@ vd_vbox_parse_uuid (const char *text, uint8_t uuid[16])
     strcmp (text + VD_UUID_TEXT - 1, braces ? "}" : "") == 0;
 }
 
-/* ---- Attributes ---------------------------------------------------------- */
+/* ---- Attributes --------------------------------------------------------- */
 
 static int
 take_uuid (const struct reading *r, size_t element, uint8_t uuid[16])
@@ -135,7 +135,7 @@ only_child (const struct reading *r, size_t parent, const char *name,
   return fail_at (r, second, VD_CORRUPT, "a second %.40s", name);
 }
 
-/* ---- Media --------------------------------------------------------------- */
+/* ---- Media -------------------------------------------------------------- */
 
 static int
 read_medium (struct reading *r, size_t element,
@@ -193,7 +193,7 @@ read_media (struct reading *r, size_t top)
   return 0;
 }
 
-/* ---- States -------------------------------------------------------------- */
+/* ---- States ------------------------------------------------------------- */
 
 static int
 read_device (struct reading *r, size_t controller, size_t device,
@@ -261,7 +261,7 @@ read_state (struct reading *r, size_t element, struct vd_vbox_state *state)
   return hardware == VD_XML_NONE ? 0 : read_controllers (r, hardware, state);
 }
 
-/* ---- Snapshots ----------------------------------------------------------- */
+/* ---- Snapshots ---------------------------------------------------------- */
 
 static int
 read_snapshot (struct reading *r, size_t element,
@@ -326,7 +326,7 @@ read_snapshots (struct reading *r, size_t first)
   return 0;
 }
 
-/* ---- The machine --------------------------------------------------------- */
+/* ---- The machine -------------------------------------------------------- */
 
 size_t
 vd_vbox_machine (const struct vd_vbox *box)

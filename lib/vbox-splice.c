@@ -136,11 +136,12 @@ vd_splice_append (struct vd_splice *s, size_t element, char *child,
 {
   const struct vd_xml_element *e = &s->xml->element[element];
   CLEANUP_FREE char *indent = vd_splice_indent (s, element);
-  CLEANUP_FREE char *owned = child;
   char *text;
+  const bool made = indent && child &&
+    asprintf (&text, "\n%s  %s", indent, child) != -1;
 
-  if (!indent || !child ||
-      asprintf (&text, "\n%s  %s", indent, child) == -1) {
+  free (child);
+  if (!made) {
     s->failed = true;
     return;
   }

@@ -35,7 +35,7 @@ uuid_of (const struct vd_vbox_medium *m)
   return m ? m->uuid : none;
 }
 
-/* ---- Media --------------------------------------------------------------- */
+/* ---- Media -------------------------------------------------------------- */
 
 static int
 verify_medium (const struct vd_vbox_plan *plan, const struct vd_vbox *result,
@@ -86,7 +86,7 @@ verify_media (const struct vd_vbox_plan *plan, const struct vd_vbox *result,
   return result->nr_media == stay ? 0 : wrong ("the registry", "", err);
 }
 
-/* ---- States -------------------------------------------------------------- */
+/* ---- States ------------------------------------------------------------- */
 
 /* plan may be NULL: as it was. */
 static int
@@ -115,7 +115,7 @@ verify_state (const struct vd_vbox_plan *plan,
   return k == is->n ? 0 : wrong ("what is attached", name, err);
 }
 
-/* ---- Snapshots ----------------------------------------------------------- */
+/* ---- Snapshots ---------------------------------------------------------- */
 
 static int
 verify_snapshot (const struct vd_vbox_plan *plan,

@@ -61,7 +61,7 @@ free_box (struct vd_vbox **box)
   vd_vbox_free (*box);
 }
 
-/* ---- Opening ------------------------------------------------------------- */
+/* ---- Opening ------------------------------------------------------------ */
 
 static bool
 has_suffix (const char *name, const char *suffix)
@@ -155,7 +155,7 @@ vd_vbox_open (const char *path, struct vd_err *err)
   return r == -1 ? NULL : vd_vbox_parse (path, text, len, err);
 }
 
-/* ---- Looking things up --------------------------------------------------- */
+/* ---- Looking things up -------------------------------------------------- */
 
 struct vd_vbox_medium *
 vd_vbox_medium (const struct vd_vbox *box, const uint8_t uuid[16])

@@ -32,6 +32,7 @@ check () {
         *nbdinfo*) grep -q data log ;;
         *null:*) ;;
         'vmdkdelta info --chain '*) grep -q '^disk-000002.vmdk .* ok' log && grep -q '^disk.vmdk .* ok' log ;;
+        'vmdkdelta info machine.vbox'*) grep -q '^  before-update  *2026-11-21T19:30:47Z' log ;;
         'vmdkdelta info '*) grep -q 'found, its CID fits' log ;;
         'vmdkdelta check --chain '*) grep -q 'chain of 3 links: clean' log ;;
         'vmdkdelta check '*) grep -q '^x.vmdk: clean' log ;;

@@ -52,7 +52,7 @@ wider (unsigned width, unsigned indent, const char *name)
   return n > width && n <= MAX_WIDTH ? n : width;
 }
 
-/* ---- The machine --------------------------------------------------------- */
+/* ---- The machine -------------------------------------------------------- */
 
 static void
 put_machine (FILE *fp, const struct machine *m)
@@ -74,7 +74,7 @@ put_machine (FILE *fp, const struct machine *m)
     line (fp, "last change", box->last_change);
 }
 
-/* ---- Disks --------------------------------------------------------------- */
+/* ---- Disks -------------------------------------------------------------- */
 
 static const char *
 format_of (const struct machine *m, const struct vd_vbox_medium *medium)
@@ -136,7 +136,7 @@ put_disks (FILE *fp, const struct machine *m)
     fputs ("  none\n", fp);
 }
 
-/* ---- Media, with --chain ------------------------------------------------- */
+/* ---- Media, with --chain ------------------------------------------------ */
 
 /* Which states use the medium: "now", names of snapshots. */
 static void
@@ -205,7 +205,7 @@ put_media (FILE *fp, const struct machine *m)
     put_medium (fp, m, &box->media[i], width);
 }
 
-/* ---- Snapshots ----------------------------------------------------------- */
+/* ---- Snapshots ---------------------------------------------------------- */
 
 static void
 put_now (FILE *fp, unsigned depth)
@@ -260,7 +260,7 @@ put_snapshots (FILE *fp, const struct vd_vbox *box)
     put_now (fp, current->depth + 1);
 }
 
-/* ---- What to do ---------------------------------------------------------- */
+/* ---- What to do --------------------------------------------------------- */
 
 /* Every medium's trouble. */
 static void
