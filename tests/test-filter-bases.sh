@@ -63,7 +63,6 @@ readahead||file base.raw
 blocksize||file base.raw maxdata=32K
 rate||file base.raw rate=1G
 log||file base.raw logfile=log
-multi-conn||file base.raw
 ip||file base.raw
 TABLE
 [ $done -ge 10 ] || fail "only $done rows could run"
