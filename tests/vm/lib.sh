@@ -70,7 +70,7 @@ keep_console () {
 wait_console () {
     local i
     : >> console
-    for ((i = 0; i < ${2:-120} * 10; i++)); do
+    for ((i = 0; i < ${2:-200} * 10; i++)); do
         ! grep -qE -e "$1" console 2>/dev/null || return 0
         kill -0 "$qemu_pid" 2>/dev/null || break
         sleep 0.1
