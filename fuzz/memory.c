@@ -106,7 +106,9 @@ fz_load (const uint8_t *data, size_t n)
   nr_inputs++;
   bytes_read = nr_reads = 0;
   seed = n * UINT64_C (0x9e3779b97f4a7c15) + 1;
-  for (i = 0; i < n; i += 61)
+  for (i = 0; i + 8 <= n; i += 8)
+    seed = (seed ^ vd_le64 (data + i)) * UINT64_C (0x100000001b3);
+  for (; i < n; ++i)
     seed = (seed ^ data[i]) * UINT64_C (0x100000001b3);
 
   fz_bits = p < end ? *p++ : 0;
