@@ -103,7 +103,7 @@ LINK = $(CC) $(SAN) $(CFLAGS) -pthread $(LDFLAGS)
 
 # ---- Targets --------------------------------------------------------------
 
-.PHONY: all lib tests check check-long vm-test trial faults matrix bench install uninstall deps demo dist deb rpm clean fuzz fuzzers fuzzers-here help FORCE
+.PHONY: all lib tests check check-long vm-test trial faults matrix bench install uninstall deps demo dist deb rpm clean fuzz fuzzers fuzzers-here coverage lint help FORCE
 # Keep the objects: they are not rubbish because a pattern rule made them.
 .SECONDARY:
 
@@ -147,6 +147,13 @@ fuzz: fuzzers  ## look for inputs that break a property; TIME=600 seconds in all
 faults: $(FAULTS)  ## every read, write, flush, allocation fails in turn, on IMAGES (20) images for each kind of work
 	$(Q)$(FAULTS) -v -i $(or $(IMAGES),20) -s $(or $(SEED),1) \
 	  -d "$$(for d in "$$TMPDIR" /dev/shm /tmp; do [ ! -w "$$d" ] || { echo "$$d"; break; }; done)"
+
+coverage:  ## run the tests in a build that counts, and print what of lib/ they reach; TESTS="a b" runs only those
+	$(Q)$(MAKE) --no-print-directory VARIANT=coverage CFLAGS='-O0 -g --coverage' check || :
+	$(Q)scripts/coverage build/coverage
+
+lint:  ## static analysis of lib/: clang-tidy, cppcheck, gcc -fanalyzer; JOBS=N
+	$(Q)JOBS=$(JOBS) scripts/lint
 
 demo: all $(MKIMAGE)  ## show the main job on a real file system
 	$(Q)top_srcdir='$(CURDIR)' FILTER='$(FILTER:%=./%)' TOOL='$(TOOL:%=./%)' MKIMAGE='$(MKIMAGE:%=./%)' scripts/demo.sh
