@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
@@ -56,6 +57,25 @@ add_extent (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
       == -1)
     return vd_fail_errno (err, errno, "nbdkit_add_extent");
   a->offset += length;
+  return 0;
+}
+
+#define CACHE_STEP (UINT32_C (1) << 20)
+
+int
+serve_cache (struct vd_reader *reader, const struct vd_base *base,
+             uint32_t count, uint64_t offset, struct vd_err *err)
+{
+  CLEANUP_FREE void *buf = malloc (CACHE_STEP);
+  uint32_t n;
+
+  if (!buf)
+    return vd_fail_nomem (err);
+  for (; count > 0; offset += n, count -= n) {
+    n = count < CACHE_STEP ? count : CACHE_STEP;
+    if (vd_read (reader, base, buf, n, offset, err) == -1)
+      return -1;
+  }
   return 0;
 }
 

@@ -25,6 +25,13 @@ extern void serve_log (void *opaque, enum vd_level level, const char *msg);
  */
 extern int serve_failed (const struct vd_err *err);
 
+/* Read a range for the sake of the caches on the way.  nbdkit can do that for
+ * us (NBDKIT_CACHE_EMULATE), but reads into one buffer for all threads, in which
+ * nothing can be inflated.
+ */
+extern int serve_cache (struct vd_reader *reader, const struct vd_base *base,
+                        uint32_t count, uint64_t offset, struct vd_err *err);
+
 /* Describe [offset, offset+count) of the disk to nbdkit. */
 extern int serve_extents (struct vd_reader *reader,
                           const struct vd_base *base, uint32_t count,

@@ -308,7 +308,7 @@ vmdkdelta_can_cache (nbdkit_next *next, void *handle)
 {
   (void) next;
   (void) handle;
-  return NBDKIT_CACHE_EMULATE;  /* the server reads through us */
+  return NBDKIT_CACHE_NATIVE;   /* see serve_cache */
 }
 
 /* Nothing is ever written, so several connections see the same as far as
@@ -387,6 +387,20 @@ vmdkdelta_extents (nbdkit_next *next, void *handle, uint32_t count,
   return 0;
 }
 
+static int
+vmdkdelta_cache (nbdkit_next *next, void *handle, uint32_t count,
+                 uint64_t offset, uint32_t flags, int *errnum)
+{
+  struct handle *h = handle;
+  struct vd_err err;
+
+  (void) next;
+  (void) flags;
+  if (serve_cache (reader, &h->vd_base, count, offset, &err) == -1)
+    return failed (&err, errnum);
+  return 0;
+}
+
 #if NBDKIT_VERSION_MAJOR > 1 || NBDKIT_VERSION_MINOR >= 36
 static void
 vmdkdelta_dump_plugin (void)
@@ -425,6 +439,7 @@ static struct nbdkit_filter filter = {
   .block_size = vmdkdelta_block_size,
   .pread = vmdkdelta_pread,
   .extents = vmdkdelta_extents,
+  .cache = vmdkdelta_cache,
 };
 
 NBDKIT_REGISTER_FILTER (filter)

@@ -184,7 +184,7 @@ static int
 vmdk_can_cache (void *handle)
 {
   (void) handle;
-  return NBDKIT_CACHE_EMULATE;  /* the server reads through us */
+  return NBDKIT_CACHE_NATIVE;   /* see serve_cache */
 }
 
 static int
@@ -217,6 +217,18 @@ vmdk_pread (void *handle, void *buf, uint32_t count, uint64_t offset,
   if (vmdk_debug_map)
     serve_debug_map (h->reader, count, offset);
   if (vd_read (h->reader, &nothing, buf, count, offset, &err) == -1)
+    return failed (&err);
+  return 0;
+}
+
+static int
+vmdk_cache (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  const struct handle *h = handle;
+  struct vd_err err;
+
+  (void) flags;
+  if (serve_cache (h->reader, &nothing, count, offset, &err) == -1)
     return failed (&err);
   return 0;
 }
@@ -258,6 +270,7 @@ static struct nbdkit_plugin plugin = {
   .block_size = vmdk_block_size,
   .pread = vmdk_pread,
   .extents = vmdk_extents,
+  .cache = vmdk_cache,
   .errno_is_preserved = 1,
 };
 
