@@ -1,3 +1,3 @@
 #!/bin/bash
-# test-merge-killed.sh with at least 200 kills.
-MERGE_KILLS=210 . "$top_srcdir/tests/test-merge-killed.sh"
+# test-merge-killed.sh so often that it is really killed more than 200 times.
+MERGE_KILLS=390 . "$top_srcdir/tests/test-merge-killed.sh"
