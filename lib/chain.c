@@ -57,22 +57,31 @@ check_uuid (const struct vd_link *child, const struct vd_link *parent,
 }
 
 /* VirtualBox gives each state of a disk's content a UUID, and a child keeps
- * that of its parent.  Its own products do not compare them, so neither is a
- * difference an error here.
+ * that of its parent.  Its own products do not compare them, so a difference
+ * is no error here, as long as nothing is written.
  */
-static void
+static int
 check_modification (const struct vd_link *child, const struct vd_link *parent,
-                    const struct vd_log *log)
+                    const struct vd_opts *opts, struct vd_err *err)
 {
   const uint8_t *want = child->id.parent_modified;
   const uint8_t *have = parent->id.modified;
   char w[VD_UUID_TEXT], h[VD_UUID_TEXT];
 
-  if (!vd_uuid_is_null (want) && !vd_uuid_is_null (have) &&
-      memcmp (want, have, 16) != 0)
-    vd_warn (log, "%s was changed after %s was made (modification UUID %s, "
-             "expected %s)", parent->path, child->path, vd_uuid_text (h, have),
-             vd_uuid_text (w, want));
+  if (vd_uuid_is_null (want) || vd_uuid_is_null (have) ||
+      memcmp (want, have, 16) == 0)
+    return 0;
+  if (opts->for_writing && !opts->ignore_cid)
+    return vd_fail (err, VD_MISMATCH,
+                    "%s was changed after %s was made (modification UUID %s, "
+                    "expected %s): what is in the child does not belong on "
+                    "it (%signore-cid writes it all the same)", parent->path,
+                    child->path, vd_uuid_text (h, have),
+                    vd_uuid_text (w, want), vd_opts_prefix (opts));
+  vd_warn (&opts->log, "%s was changed after %s was made (modification UUID "
+           "%s, expected %s)", parent->path, child->path,
+           vd_uuid_text (h, have), vd_uuid_text (w, want));
+  return 0;
 }
 
 int
@@ -109,7 +118,8 @@ vd_chain_check_pair (const struct vd_link *child,
              "content %08" PRIx32 "; going on as asked", child->path,
              c->parent_cid, parent->path, p->cid);
   }
-  check_modification (child, parent, &opts->log);
+  if (check_modification (child, parent, opts, err) == -1)
+    return -1;
   if (child->capacity != parent->capacity)
     vd_warn (&opts->log, "%s has %" PRIu64 " bytes, its parent %s has %"
              PRIu64, child->path, child->capacity, parent->path,

@@ -31,6 +31,12 @@ struct vd_opts {
   /* Recovery: take links whose CID and parentCID do not agree. */
   bool ignore_cid;
 
+  /* What is read is going to be written into the parent: a parent that
+   * VirtualBox says was changed after its child was made is an error then
+   * (unless ignore_cid), and not only a warning.
+   */
+  bool for_writing;
+
   /* Names found in images may lead anywhere, not only below the directory of
    * the file that holds them and below dirs.
    */

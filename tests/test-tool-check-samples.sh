@@ -10,10 +10,11 @@ for archive in "$data"/*.tar.xz; do
     name=${archive##*/} name=${name%.tar.xz}
     mkdir x
     tar -C x -xf "$archive"
-    for file in x/*/*.vmdk; do
+    for file in x/*/*.vmdk x/*/*.vdi; do
         case $file in *-flat.vmdk|*-f[0-9][0-9][0-9].vmdk) continue ;; esac
         want=0 chain=--chain
         case $name/${file##*/} in
+            vb-neg-modified-vdi/diff1.vdi) chain= ;;            # its parent was changed
             found-qemu-afl9/*) want=3 ;;                        # text-mode transfer
             found-govmomi-ttylinux/*) want=3 ;;                 # no footer
             q72-neg-cid/over*) want=3 ;;                        # CIDs that do not fit
@@ -27,7 +28,8 @@ for archive in "$data"/*.tar.xz; do
         status=0
         "$TOOL" check $chain "$file" > out 2>&1 || status=$?
         [ $status -eq $want ] || { cat out; fail "$file: status $status, expected $want"; }
-        if grep -q -e 'error:' -e 'warning:' out && [ $want -eq 0 ]; then
+        # VirtualBox left some of its VMDK children marked as open.
+        if sed '/^  warning: unclean /d' out | grep -q -e 'error:' -e 'warning:' && [ $want -eq 0 ]; then
             cat out; fail "$file: not clean"
         fi
         clean=$((clean + (want == 0)))

@@ -322,7 +322,8 @@ static int
 run (int argc, char **argv)
 {
   struct apply a = {
-    .opts = { .prefix = "--" }, .how = { .follow_option = "--no-follow" },
+    .opts = { .prefix = "--", .for_writing = true },
+    .how = { .follow_option = "--no-follow" },
     .threads = VD_APPLY_THREADS,
   };
   bool progress_given = false;
