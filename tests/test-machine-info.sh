@@ -29,6 +29,8 @@ Next, to read one of these, by the name of its export:
     nbdinfo --list nbd://localhost
     nbdcopy nbd://localhost/disk0 out.raw
     nbdcopy nbd://localhost/disk0@s1 out.raw
+Or, to merge its snapshots, first see what would be done:
+    vmdkdelta merge --dry-run vm/tree.vbox
 END
 "$TOOL" info vm/tree.vbox > out
 diff want out

@@ -46,12 +46,17 @@ for base in monolithicFlat monolithicSparse twoGbMaxExtentSparse; do
     "$TOOL" check --chain disk-000003.vmdk
 
     # The last one, with a new child on top, which can be written.
-    "$TOOL" merge --snapshot disk-000003.vmdk
+    ! grep -q '\.vmx' "$T/out" || fail 'the .vmx is mentioned, though the newest stays'
+    "$TOOL" merge --dry-run disk-000003.vmdk > "$T/out"
+    grep -q '\.vmx of .* must then name disk\.vmdk instead of disk-000003\.vmdk' "$T/out"
+    "$TOOL" merge --snapshot disk-000003.vmdk > "$T/out"
+    grep -q '\.vmx of .* must now name disk-000001\.vmdk instead of disk-000003\.vmdk' "$T/out"
     [ "$(digest disk.vmdk)" = "${digests[3]}" ]
     [ "$(digest disk-000001.vmdk)" = "${digests[3]}" ]
     qemu-io -f vmdk -c 'read -P 13 350k 50k' -c 'write -P 9 0 64k' disk-000001.vmdk > "$T/io"
     ! grep -q failed "$T/io" || { cat "$T/io"; fail 'QEMU does not write to the new child'; }
-    "$TOOL" merge --quiet disk-000001.vmdk
+    "$TOOL" merge disk-000001.vmdk > "$T/out"
+    grep -q '\.vmx of .* must now name disk\.vmdk instead of disk-000001\.vmdk' "$T/out"
     qemu-io -f vmdk -c 'read -P 9 0 64k' -c 'read -P 13 350k 50k' disk.vmdk > "$T/io"
     ! grep -q failed "$T/io" || { cat "$T/io"; fail 'not what was written'; }
 done

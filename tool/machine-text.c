@@ -361,8 +361,11 @@ put_next (FILE *fp, const struct machine *m)
   fputs ("    nbdinfo --list nbd://localhost\n", fp);
   if (!one)
     put_copy (fp, &m->views.view[0]);
-  if (old)
-    put_copy (fp, old);
+  if (!old)
+    return;
+  put_copy (fp, old);
+  fputs ("Or, to merge its snapshots, first see what would be done:\n", fp);
+  command (fp, "vmdkdelta merge --dry-run ", m->path, "");
 }
 
 void

@@ -178,6 +178,26 @@ begin_json (struct ask *a, const struct vd_merge *m)
   return true;
 }
 
+/* VMware's machine file is not changed: who has it must be told, when the file
+ * that it names has gone or does not lie on top any more.
+ */
+static void
+say_vmx (const struct ask *a, const struct vd_merge *m)
+{
+  const struct vd_merge_disk *d = &m->disk[0];
+  const struct vd_link *top = d->chain->links[0];
+  const size_t newest = d->nr > 0 && d->first == d->discard
+    ? d->first + d->nr : d->discard;
+  const char *name = m->how.snapshot ? d->new_child
+    : newest > 0 ? d->chain->links[newest]->path : NULL;
+
+  if (!m->box && name && top->descriptor && !d->found_child &&
+      vd_uuid_is_null (top->id.image))
+    say (a, "note    the .vmx of a VMware machine must %s name %s instead of "
+         "%s", a->dry_run ? "then" : "now", base_name (name),
+         base_name (top->path));
+}
+
 static int
 result (struct ask *a, const struct vd_merge *m, double seconds)
 {
@@ -190,6 +210,7 @@ result (struct ask *a, const struct vd_merge *m, double seconds)
     fputc ('\n', a->fp);
     return out_commit (VD_TAKE (a->fp));
   }
+  say_vmx (a, m);
   if (a->dry_run)
     say (a, "dry run: nothing was written");
   else

@@ -1,0 +1,83 @@
+#!/bin/bash
+# A snapshot larger than its parent: the parent grows (flat, VDI, sparse VMDK), as far as
+# its tables have room; where they have not, and where it would shrink, nothing is written
+# and the message says what to do.
+. "$top_srcdir/tests/lib.sh"
+. "$top_srcdir/tests/machine.sh"
+. "$top_srcdir/tests/merge.sh"
+need tool plugin nbdcopy qemu-img qemu-io
+
+# grown TOP TARGET FORMAT SIZE: merged, TARGET has this size and reads as TOP did.
+grown () {
+    local want
+    want=$(digest "$1")
+    "$TOOL" merge --quiet "$1"
+    [ "$(digest "$2")" = "$want" ] || fail "$2 reads otherwise"
+    qemu-img convert -f "$3" -O raw "$2" q.raw
+    [ "$(stat -c %s q.raw)" = "$4" ] || fail "QEMU says that $2 has $(stat -c %s q.raw) bytes, not $4"
+    [ "$(sha256sum < q.raw)" = "$want" ] || fail "QEMU reads something else from $2"
+    [ ! -e "$1" ] || fail "$1 is still there"
+    "$TOOL" check "$2"
+}
+# refused REGEX TOP FILE...: and FILEs stay.
+refused () {
+    local sums
+    sums=$(sha256sum -- "${@:2}")
+    expect_fail "$1" "$TOOL" merge "$2"
+    [ "$(sha256sum -- "${@:2}")" = "$sums" ] || fail 'something was written'
+}
+# vmdk DIR SUBFORMAT SIZE CHILD-SIZE
+vmdk () {
+    mkdir "$T/$1"; cd "$T/$1"
+    qemu-img create -q -f vmdk -o subformat="$2" disk.vmdk "$3"
+    qemu-io -f vmdk -c 'write -P 1 0 700k' disk.vmdk > /dev/null
+    qemu-img create -q -f vmdk -b disk.vmdk -F vmdk top.vmdk "$4"
+    qemu-io -f vmdk -c 'write -P 2 500k 300k' -c "write -P 3 $((${4%M} * 1024 - 50))k 40k" top.vmdk > /dev/null
+}
+
+vmdk flat monolithicFlat 1M 3M
+grown top.vmdk disk.vmdk vmdk 3145728
+[ "$(stat -c %s disk-flat.vmdk)" = 3145728 ]
+grep -q '^RW 6144 FLAT' disk.vmdk || fail 'the descriptor has the old size'
+
+vmdk sparse monolithicSparse 1M 3M
+grown top.vmdk disk.vmdk vmdk 3145728
+qemu-img check -q -f vmdk disk.vmdk
+
+# One table of 512 grains of 64 KiB each.
+vmdk full monolithicSparse 1M 40M
+refused 'disk\.vmdk: its tables have room for 33554432 bytes, the merged disk has 41943040: export it to a new file instead \(nbdcopy' \
+    top.vmdk disk.vmdk
+
+vmdk smaller monolithicSparse 3M 2M
+refused 'images are not made smaller\.  Export the merged disk to a new file instead: nbdcopy' top.vmdk disk.vmdk
+
+# vdi DIR BLOCKS DATA: a child with so many blocks, whose data begins there, of a parent
+# with one and a map that has room for 128; its second block is full of B.
+vdi () {
+    local i
+    mkdir "$T/$1"; cd "$T/$1"
+    image disk.vdi 10000000-1111-4222-8333-444444444440 0 A
+    image top.vdi 10000000-1111-4222-8333-444444444441 10000000-1111-4222-8333-444444444440 -
+    file=top.vdi
+    put 0x158 "$(le32 "$3")"
+    put 0x170 "$(le32 $(($2 * 65536)))"
+    put 0x180 "$(le32 "$2")$(le32 1)"
+    for ((i = 0; i < $2; i++)); do put $((512 + 4 * i)) '\xff\xff\xff\xff'; done
+    put 516 '\x00\x00\x00\x00'
+    truncate -s "$3" top.vdi
+    head -c 65536 /dev/zero | tr '\0' B >> top.vdi
+}
+letters () { head -c 65536 /dev/zero | tr '\0' "$1"; }
+
+# (QEMU refuses VDI with blocks that are not of 1 MiB)
+vdi vdi 3 1024
+want=$( { letters A; letters B; head -c 65536 /dev/zero; } | sha256sum)
+[ "$(digest top.vdi)" = "$want" ]
+"$TOOL" merge --quiet top.vdi
+[ "$(digest disk.vdi)" = "$want" ] || fail 'the VDI did not grow as it should'
+"$TOOL" check disk.vdi
+
+vdi vdi-full 129 2048
+refused 'disk\.vdi: to hold 8454144 bytes it needs a map of 129 blocks, and there is room for 128 before its data\.  Make it larger first \(VBoxManage modifymedium --resize\), or export' \
+    top.vdi disk.vdi
