@@ -22,6 +22,7 @@
 #include "batch.h"
 #include "bytes.h"
 #include "cleanup.h"
+#include "write-behind.h"
 
 /* Runs of this size are worth asking the kernel for. */
 #define COPY_MIN (UINT64_C (256) << 10)
@@ -34,6 +35,7 @@ struct job {
                struct vd_err *err);
   size_t buf_size;
   atomic_bool *no_copy;         /* the kernel cannot copy between them */
+  struct vd_write_behind *behind;
 
   pthread_mutex_t lock;
   struct vd_batch_walk walk;
@@ -97,6 +99,8 @@ worker (void *vp)
       finished = batch_bytes (&batch);
       if (job->work (job, &batch, buf, &err) == -1)
         r = -1;
+      else
+        vd_write_behind_add (job->behind, finished, vd_batch_end (&batch));
     }
   }
   if (r == -1)
@@ -271,11 +275,12 @@ vd_apply (struct vd_reader *reader, struct vd_file *target,
   struct job job = {
     .reader = reader, .target = target, .opts = opts, .work = write_batch,
     .buf_size = VD_BATCH_SIZE, .no_copy = &no_copy,
+    .behind = vd_write_behind_start (target),
   };
+  const int r = run_job (&job, err);
 
-  if (run_job (&job, err) == -1)
-    return -1;
-  return vd_file_flush (target, err);
+  vd_write_behind_stop (job.behind);
+  return r == -1 ? -1 : vd_file_flush (target, err);
 }
 
 static int
