@@ -149,7 +149,6 @@ vd_merge_name_snapshot (struct vd_merge *m, struct vd_err *err)
 void
 vd_merge_clean_snapshot (const struct vd_merge *m)
 {
-  CLEANUP_FREE char *path = NULL;
   const struct dirent *e;
   DIR *dir = m->new_dir ? opendir (m->new_dir) : NULL;
 
