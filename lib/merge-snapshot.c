@@ -13,6 +13,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,10 +151,18 @@ void
 vd_merge_clean_snapshot (const struct vd_merge *m)
 {
   const struct dirent *e;
-  DIR *dir = m->new_dir ? opendir (m->new_dir) : NULL;
+  DIR *dir = NULL;
+  int fd;
 
-  if (!dir)
+  if (!m->new_dir)
     return;
+  /* Never what a link leads to: it is emptied. */
+  fd = open (m->new_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd == -1 || !(dir = fdopendir (fd))) {
+    if (fd != -1)
+      close (fd);
+    return;
+  }
   while ((e = readdir (dir)) != NULL)
     if (strcmp (e->d_name, ".") != 0 && strcmp (e->d_name, "..") != 0)
       unlinkat (dirfd (dir), e->d_name, 0);
@@ -258,7 +267,9 @@ make_dirs (const struct vd_merge *m, const struct vd_merge_disk *d,
     return vd_fail_errno (err, errno, "cannot create %s", dir);
   if (d == &m->disk[0])
     vd_merge_clean_snapshot (m);
-  if (mkdir (m->new_dir, 0700) == -1 && errno != EEXIST)
+  /* For the second disk it is there. */
+  if (mkdir (m->new_dir, 0700) == -1 &&
+      (errno != EEXIST || d == &m->disk[0]))
     return vd_fail_errno (err, errno, "cannot create %s", m->new_dir);
   return 0;
 }
