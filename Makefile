@@ -103,7 +103,7 @@ LINK = $(CC) $(SAN) $(CFLAGS) -pthread $(LDFLAGS)
 
 # ---- Targets --------------------------------------------------------------
 
-.PHONY: all lib tests check check-long vm-test trial faults matrix bench install uninstall deps demo dist deb rpm clean fuzz fuzzers fuzzers-here coverage lint help FORCE
+.PHONY: all lib tests check check-long vm-test trial faults matrix bench install uninstall deps demo dist deb rpm clean fuzz fuzzers fuzzers-here coverage lint memcheck help FORCE
 # Keep the objects: they are not rubbish because a pattern rule made them.
 .SECONDARY:
 
@@ -151,6 +151,12 @@ faults: $(FAULTS)  ## every read, write, flush, allocation fails in turn, on IMA
 coverage:  ## run the tests in a build that counts, and print what of lib/ they reach; TESTS="a b" runs only those
 	$(Q)$(MAKE) --no-print-directory VARIANT=coverage CFLAGS='-O0 -g --coverage' check || :
 	$(Q)scripts/coverage build/coverage
+
+MEMCHECK_UNITS := cowd hosted stream sesparse vdi link chain reader descriptor check
+memcheck: all tests  ## run unit tests, the command and nbdkit under valgrind
+	$(Q)FILTER='$(FILTER:%=$(CURDIR)/%)' PLUGIN='$(PLUGIN:%=$(CURDIR)/%)' TOOL='$(TOOL:%=$(CURDIR)/%)' \
+	  MKIMAGE='$(MKIMAGE:%=$(CURDIR)/%)' UNITS='$(patsubst %,$(CURDIR)/$(B)/tests/unit/test-%,$(MEMCHECK_UNITS))' \
+	  scripts/memcheck
 
 lint:  ## static analysis of lib/: clang-tidy, cppcheck, gcc -fanalyzer; JOBS=N
 	$(Q)JOBS=$(JOBS) scripts/lint

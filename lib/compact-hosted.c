@@ -367,11 +367,12 @@ hosted_look (struct vd_compact_job *job, struct vd_err *err)
 {
   const struct vd_hosted_image *h = vd_hosted (job->image);
   struct hosted_slots *hs = job->priv = calloc (1, sizeof *hs);
-  struct vd_slots *s = &hs->slots;
+  struct vd_slots *s;
   uint64_t residue;
 
   if (!hs)
     return vd_fail_nomem (err);
+  s = &hs->slots;
   *s = (struct vd_slots) {
     .ops = &hosted_ops,
     .opaque = h,

@@ -256,7 +256,7 @@ vd_journal_add (struct vd_journal *j, const struct vd_step *step,
 
   if (p)
     j->step = p;
-  if (!p || !step->path) {
+  if (!p || !step->path || (step->kind == VD_STEP_RENAME && !step->from)) {
     free (step->path);
     free (step->from);
     free (step->old_data);

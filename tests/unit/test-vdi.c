@@ -981,7 +981,7 @@ TEST (large_disks_are_read)
   static const struct { uint32_t block, stored; } t[] = {
     { 0, 1 }, { 5000000, 4096 }, { N - 1, 9000 },
   };
-  uint8_t *map = malloc (N * 4), entry[4], text[8];
+  uint8_t *map = malloc (N * 4), entry[4], text[8] = "";
   const struct shape s = {
     .block = 1 << 20, .nr_blocks = 0, .map_offset = 1 << 20,
     .data_offset = 64 << 20,
