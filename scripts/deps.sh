@@ -36,6 +36,11 @@ LIST
     if [ "$ci" ]; then
         echo 'cmd clang           clang              clang'
         echo 'cmd git             git                git'
+        # make fuzz, lint, memcheck; coverage needs gcov, which gcc has
+        echo 'crt libclang_rt.fuzzer libclang-rt-dev compiler-rt'
+        echo 'cmd clang-tidy      clang-tidy         clang-tools-extra'
+        echo 'cmd cppcheck        cppcheck           cppcheck'
+        echo 'cmd valgrind        valgrind           valgrind'
         # Clients, and servers for bases.
         echo 'cmd fio             fio                fio'
         echo 'cmd nbdsh           python3-libnbd     python3-libnbd'
@@ -60,6 +65,7 @@ present () {  # KIND NAME
         cmd) command -v "$2" ;;
         pc)  pkg-config --exists "$2" ;;
         hdr) echo "#include <$2>" | cc -E - ;;
+        crt) find "$(clang -print-resource-dir)/" -name "$2*.a" | grep -q . ;;
         lib) [[ $(cc -print-file-name="$2") = /* ]] ;;
     esac >/dev/null 2>&1
 }
