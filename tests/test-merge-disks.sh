@@ -10,7 +10,7 @@ need tool plugin nbdcopy
 letters () { head -c 65536 /dev/zero | tr '\0' "$1"; }
 uuid () { printf '%s0000000-1111-4222-8333-44444444444%s' "$1" "$2"; }
 images=()
-for disk in a b; do images+=($disk.vdi Snapshots/${disk}1.vdi Snapshots/${disk}2.vdi); done
+for disk in a b; do images+=("$disk.vdi" "Snapshots/${disk}1.vdi" "Snapshots/${disk}2.vdi"); done
 
 # One letter for each image; the newest of b has nothing, and shows what b1 has.
 fresh () {
@@ -19,7 +19,7 @@ fresh () {
     for disk in a b; do
         image $disk.vdi "$(uuid $disk 0)" 0 A
         image Snapshots/${disk}1.vdi "$(uuid $disk 1)" "$(uuid $disk 0)" B
-        image Snapshots/${disk}2.vdi "$(uuid $disk 2)" "$(uuid $disk 1)" $([ $disk = a ] && echo C || echo -)
+        image Snapshots/${disk}2.vdi "$(uuid $disk 2)" "$(uuid $disk 1)" "$([ $disk = a ] && echo C || echo -)"
     done
     make_machine "$T/vm/m.vbox" 3 "${images[@]}"
     cp m.vbox "$T/old.vbox"
