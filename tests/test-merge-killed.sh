@@ -5,40 +5,37 @@
 . "$top_srcdir/tests/merge.sh"
 need tool plugin xz nbdcopy qemu-img strace
 
-# So many merges are really killed (some end before the call that was drawn,
-# and some before they write).
+# So many merges are really killed: threads may not come to the call that was drawn.
 kills=${MERGE_KILLS:-3}
 RANDOM=${MERGE_SEED:-$RANDOM}
 echo "MERGE_SEED=$RANDOM"
 killed=0 resumed=0
 
-# kill_one NAME SKIP COUNT: one merge, killed at one of its system calls.
+# kill_one NAME SKIP COUNT: one merge, killed at one of the calls that change files.
+changes=pwrite64,fsync,fdatasync,fallocate,ftruncate,rename,renameat2,link,linkat,unlink,unlinkat
 kill_one () {
-    local n=${#chain[@]} calls when state
+    local n=${#chain[@]} call when state=0
     rm -rf "$T/x"; cp -r --sparse=always . "$T/x"
-    strace -f -qq -o "$T/calls" -e trace=pwrite64,fsync,fallocate,ftruncate,rename,renameat2,link,unlink,openat \
+    strace -f -qq -o "$T/calls" -e trace=$changes \
         "$TOOL" merge --quiet --skip=$2 --count=$3 "$T/x/${chain[-1]}"
-    calls=$(grep -c . "$T/calls")
     rm -rf "$T/x"; cp -r --sparse=always . "$T/x"
-    when=$((RANDOM % calls + 1))
-    # More of them at the end, where files change their names.
-    [ $((RANDOM % 2)) -eq 0 ] || when=$((calls - RANDOM % 40))
-    [ $when -gt 0 ] || when=1
-    state=0
-    strace -f -qq -o "$T/log" -e trace=pwrite64,fsync,fallocate,ftruncate,rename,renameat2,link,unlink,openat \
-        -e inject=pwrite64,fsync,fallocate,ftruncate,rename,renameat2,link,unlink,openat:signal=KILL:when=$when \
+    # strace counts the calls of each name in each thread.  Half of those drawn are
+    # among the last 40, where files change their names.
+    read -r call when < <(awk -v r=$RANDOM -v end=$((RANDOM % 2)) '
+        match ($2, /^[a-z0-9_]+\(/) { name = substr ($2, 1, RLENGTH - 1); all[n++] = name " " ++seen[$1, name] }
+        END { m = end && n > 40 ? 40 : n; print all[n - 1 - r % m] }' "$T/calls")
+    strace -f -qq -o /dev/null -e trace=$changes -e inject=$call:signal=KILL:when=$when \
         "$TOOL" merge --quiet --skip=$2 --count=$3 "$T/x/${chain[-1]}" > /dev/null 2>&1 || state=$?
-    # Before its first write it had only looked.
-    if [ $state -ge 128 ] && grep -q pwrite64 "$T/log"; then killed=$((killed + 1)); fi
+    [ $state -lt 128 ] || killed=$((killed + 1))
     # Either the old chain is as it was, or a journal completes it.
     if [ -z "$(find "$T/x" -name '.*vmdkdelta-merge')" ] && [ -e "$T/x/${chain[-1]}" ]; then
-        [ "$(digest "$T/x/${chain[-1]}")" = "${digests[-1]}" ] || fail "$1: killed at $when of $calls: the disk reads otherwise"
+        [ "$(digest "$T/x/${chain[-1]}")" = "${digests[-1]}" ] || fail "$1: killed at $call $when: the disk reads otherwise"
     fi
     [ -z "$(find "$T/x" -name '.*vmdkdelta-merge')" ] || resumed=$((resumed + 1))
     # Once more, unless it was complete: that would merge more.
     if [ -n "$(find "$T/x" -name '.*vmdkdelta-merge')" ] || [ -e "$T/x/${chain[n - 1 - $2]}" ]; then
         "$TOOL" merge --quiet --skip=$2 --count=$3 "$T/x/${chain[-1]}" > "$T/again" 2>&1 ||
-            { cat "$T/again"; fail "$1: killed at $when of $calls"; }
+            { cat "$T/again"; fail "$1: killed at $call $when"; }
     fi
     find "$T/x" -name '*.part' -delete
     check_result "$T/x" $2 $3
