@@ -44,6 +44,7 @@ BENCHES   := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
 DRIVERS   := $(patsubst tests/drive/%.c,$(B)/tests/%,$(wildcard tests/drive/*.c))
 TRIAL     := $(if $(wildcard tests/trial/*.c),$(B)/tests/trial/trial)
 FAULTS    := $(if $(wildcard tests/faults/*.c),$(B)/tests/faults/faults)
+CRASH     := $(if $(wildcard tests/crash/*.c),$(B)/tests/crash/crash)
 UNITS     := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test-*.c))
 FUZZERS   := $(patsubst %.c,$(B)/%,$(wildcard fuzz/target-*.c))
 MANPAGES  := $(patsubst docs/%.pod,build/man/%.1,$(wildcard docs/*.pod))
@@ -103,7 +104,7 @@ LINK = $(CC) $(SAN) $(CFLAGS) -pthread $(LDFLAGS)
 
 # ---- Targets --------------------------------------------------------------
 
-.PHONY: all lib tests check check-long vm-test trial faults matrix bench install uninstall deps demo dist deb rpm clean fuzz fuzzers fuzzers-here coverage lint memcheck help FORCE
+.PHONY: all lib tests check check-long vm-test trial faults crash matrix bench install uninstall deps demo dist deb rpm clean fuzz fuzzers fuzzers-here coverage lint memcheck help FORCE
 # Keep the objects: they are not rubbish because a pattern rule made them.
 .SECONDARY:
 
@@ -111,7 +112,7 @@ all: $(LIB) $(FILTER) $(PLUGIN) $(TOOL) $(MANPAGES)  ## build the library, modul
 
 lib: $(LIB)  ## build the library alone
 
-tests: $(UNITS) $(DRIVERS) $(TRIAL) $(FAULTS) $(MKIMAGE) $(NODLCLOSE) $(FUZZERS)  ## build the test programs, run nothing
+tests: $(UNITS) $(DRIVERS) $(TRIAL) $(FAULTS) $(CRASH) $(MKIMAGE) $(NODLCLOSE) $(FUZZERS)  ## build the test programs, run nothing
 
 RUN_TESTS = top_srcdir='$(CURDIR)' builddir='$(CURDIR)/$(B)' \
   FILTER='$(FILTER:%=$(CURDIR)/%)' PLUGIN='$(PLUGIN:%=$(CURDIR)/%)' TOOL='$(TOOL:%=$(CURDIR)/%)' \
@@ -160,6 +161,10 @@ memcheck: all tests  ## run unit tests, the command and nbdkit under valgrind
 
 lint:  ## static analysis of lib/: clang-tidy, cppcheck, gcc -fanalyzer; JOBS=N
 	$(Q)JOBS=$(JOBS) scripts/lint
+
+crash: $(CRASH)  ## build N (26000) states that a power cut leaves of each kind of work, and look; SEED=S draws others, V=1 tells more
+	$(Q)$(CRASH) -n $(or $(N),26000) -s $(or $(SEED),1) $(if $(V),-v) \
+	  -d "$$(for d in "$$TMPDIR" /dev/shm /tmp; do [ ! -w "$$d" ] || { echo "$$d"; break; }; done)"
 
 demo: all $(MKIMAGE)  ## show the main job on a real file system
 	$(Q)top_srcdir='$(CURDIR)' FILTER='$(FILTER:%=./%)' TOOL='$(TOOL:%=./%)' MKIMAGE='$(MKIMAGE:%=./%)' scripts/demo.sh
@@ -273,7 +278,13 @@ WRAPPED := malloc calloc realloc strdup strndup asprintf open_memstream pthread_
 $(FAULTS): private WRAP = $(WRAPPED:%=-Wl,--wrap=%)
 $(FAULTS): private XML = $(XML_LIBS)
 $(FAULTS): $(call objects,tests/faults) $(B)/tests/trial/images.o $(B)/tests/trial/vdi.o $(MAKER) $(LIB)
-$(MKIMAGE) $(DRIVERS) $(TRIAL) $(FAULTS) $(BENCHES):
+# The same with tests/crash/record.c.
+RECORDED := pwrite64 fallocate64 ftruncate64 copy_file_range fsync rename renameat2 link unlink unlinkat \
+  mkdir rmdir open64 vd_check_no_writer vd_check_unlocked
+$(CRASH): private WRAP = $(RECORDED:%=-Wl,--wrap=%)
+$(CRASH): private XML = $(XML_LIBS)
+$(CRASH): $(call objects,tests/crash) $(B)/tests/trial/images.o $(B)/tests/trial/vdi.o $(B)/tool/undo.o $(MAKER) $(LIB)
+$(MKIMAGE) $(DRIVERS) $(TRIAL) $(FAULTS) $(CRASH) $(BENCHES):
 	$(call say,LINK)
 	$(Q)$(LINK) $(WRAP) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(XML) $(DEFLATE_LIBS)
 

@@ -271,7 +271,10 @@ make_dirs (const struct vd_merge *m, const struct vd_merge_disk *d,
   if (mkdir (m->new_dir, 0700) == -1 &&
       (errno != EEXIST || d == &m->disk[0]))
     return vd_fail_errno (err, errno, "cannot create %s", m->new_dir);
-  return 0;
+  /* The journal may not be there before what it names. */
+  if (vd_flush_directory_of (dir, err) == -1)
+    return -1;
+  return vd_flush_directory_of (m->new_dir, err);
 }
 
 int
@@ -312,6 +315,8 @@ vd_merge_snapshot_steps (struct vd_merge *m, struct vd_merge_disk *d,
       if (r == 0 && by_uuid (d))
         r = add_uuids (d->new_temp, &ids, err);
     }
+    if (r == 0)                 /* as make_dirs */
+      r = vd_flush_directory_of (d->new_temp, err);
   }
   if (r == -1 ||
       (is_cowd (d) &&

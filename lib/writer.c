@@ -102,8 +102,14 @@ open_files (struct vd_writer *w, const char *path, struct vd_err *err)
   if (vd_new_file_open (&w->text, path, w->opts.replace, w->opts.create,
                         err) == -1)
     return -1;
-  return vd_new_file_open (&w->extent, delta, w->opts.replace,
-                           w->opts.create, err);
+  if (vd_new_file_open (&w->extent, delta, w->opts.replace, w->opts.create,
+                        err) == 0)
+    return 0;
+  if (!w->opts.replace && access (delta, F_OK) == 0)
+    vd_fail (err, VD_USAGE, "%s exists already, without %s, which would name "
+             "it; if a run that was cut off has left it, remove it", delta,
+             path);
+  return -1;
 }
 
 static const char *

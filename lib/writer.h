@@ -20,7 +20,8 @@
  * is written last, after a flush of the rest.  Then the files get their final
  * names and the directory is flushed.  Until vd_writer_finish has returned 0
  * nothing of the final name of the descriptor exists, whatever happens.  (A
- * crash may leave files called NAME.XXXXXXXX.part; they can be removed.)
+ * crash may leave files called NAME.XXXXXXXX.part, and NAME-delta.vmdk without
+ * its descriptor; they can be removed.)
  *
  * Memory: one grain table, a directory of at most 16 MiB, and for streams
  * the grains that are compressed at the same time.  The size of the disk and

@@ -1,0 +1,418 @@
+/* Pieces of work in which the power fails: create, apply, compact; see
+ * crash.h, and merges.c for the rest.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../tool/undo.h"
+#include "crash.h"
+#include "plan.h"
+
+/* ---- What they share ----------------------------------------------------- */
+
+struct tr_case *cr_case;
+char cr_newest[CR_PATH];
+uint64_t cr_errors;
+
+#define MAX_SIZE (1u << 20)     /* of a disk that is drawn */
+static uint8_t buf[MAX_SIZE], old_bytes[MAX_SIZE];
+static char target[CR_PATH], undo[CR_PATH];
+static const struct vd_opts plain, dirty = { .allow_dirty = true };
+
+void
+cr_path (char path[CR_PATH], const char *name)
+{
+  snprintf (path, CR_PATH, "%s/%s", cr_case->dir, name);
+}
+
+bool
+cr_exists (const char *path)
+{
+  return access (path, F_OK) == 0;
+}
+
+bool
+cr_draw (uint64_t seed, const char *dir)
+{
+  struct tr_case *c = cr_case = tr_draw (seed, dir, false);
+
+  /* What is open for writing counts as in use. */
+  for (size_t i = 0; i < c->n_files; i++) {
+    close (c->file[i].fd);
+    c->file[i].fd = -1;
+  }
+  cr_path (cr_newest, c->file[c->newest].name);
+  return c->size <= MAX_SIZE;
+}
+
+enum cr_answer
+cr_ask (const char *path, const struct vd_opts *opts, const uint8_t *want,
+        uint64_t size, struct vd_err *err)
+{
+  static const struct vd_base none = { .align = 1 };
+  struct vd_family *family = vd_family_new (opts, err);
+  struct vd_member *m = family ? vd_family_add (family, path, err) : NULL;
+  struct vd_chain *chain = m && vd_family_resolve (family, m, err) == 0
+    ? vd_family_chain (family, m, err) : NULL;
+  struct vd_reader *reader = chain ? vd_reader_new (chain, 1 << 20, err)
+    : NULL;
+  enum cr_answer a = CR_ERROR;
+
+  if (reader && chain->size != size)
+    a = CR_WRONG;
+  else if (reader &&
+           vd_read (reader, &none, buf, (size_t) size, 0, err) == 0)
+    a = memcmp (buf, want, (size_t) size) == 0 ? CR_RIGHT : CR_WRONG;
+  if (a == CR_ERROR)
+    cr_errors++;
+  vd_reader_free (reader);
+  vd_chain_free (chain);
+  vd_family_free (family);
+  return a;
+}
+
+/* The files that the work only reads, or a file with other bytes. */
+static bool
+same_file (const char *path, const uint8_t *want, size_t size)
+{
+  struct vd_err err;
+  struct vd_file *f = vd_file_open (path, &err);
+  const bool same = f && f->size == size && size <= sizeof buf &&
+    vd_file_pread (f, buf, size, 0, &err) == 0 &&
+    memcmp (buf, want, size) == 0;
+
+  vd_file_close (f);
+  return same;
+}
+
+static bool
+say (const char *what)
+{
+  printf ("  %s\n", what);
+  return false;
+}
+
+static bool
+say_err (const char *what, const struct vd_err *err)
+{
+  printf ("  %s: %s\n", what, err->msg);
+  return false;
+}
+
+/* ---- create -------------------------------------------------------------- */
+
+#define CREATE_SIZE (UINT64_C (1) << 18)
+#define CREATE_GRAINS 32u
+static uint8_t content[2][CREATE_SIZE]; /* old, new */
+static enum vd_writer_format format;
+static bool replace;
+
+static bool
+all_zero (const uint8_t *p, size_t n)
+{
+  return p[0] == 0 && memcmp (p, p + 1, n - 1) == 0;
+}
+
+static int
+write_delta (const uint8_t *bytes, struct vd_err *err)
+{
+  const size_t grain = CREATE_SIZE / CREATE_GRAINS;
+  const struct vd_writer_opts opts = {
+    .format = format, .capacity = CREATE_SIZE, .grain_size = grain,
+    .parent_cid = 0xfffffffe, .replace = replace,
+  };
+  struct vd_writer *w = vd_writer_open (target, &opts, err);
+
+  if (!w)
+    return -1;
+  for (uint64_t i = 0; i < CREATE_GRAINS; i++)
+    if (!all_zero (bytes + i * grain, grain)
+        ? vd_writer_data (w, i * grain, bytes + i * grain, grain, err) == -1
+        : i % 3 == 1 && vd_writer_zero (w, i * grain, grain, err) == -1) {
+      vd_writer_abort (w);
+      return -1;
+    }
+  return vd_writer_finish (w, NULL, err);
+}
+
+static bool
+create_prepare (uint64_t seed, const char *dir)
+{
+  struct vd_err err;
+  struct mk_rng r;
+
+  if (!cr_draw (seed, dir))
+    return false;
+  mk_rng_seed (&r, seed);
+  for (unsigned k = 0; k < 2; k++) {
+    struct mk_content c = { .seed = seed, .layer = k };
+
+    mk_content_fill (&c, content[k], CREATE_SIZE, 0);
+    for (size_t i = 0; i < CREATE_GRAINS; i++)
+      if (mk_rng_chance (&r, 600))
+        memset (content[k] + i * (CREATE_SIZE / CREATE_GRAINS), 0,
+                CREATE_SIZE / CREATE_GRAINS);
+  }
+  format = (enum vd_writer_format) (seed % 3);
+  replace = seed / 3 % 2;
+  cr_path (target, "new.vmdk");
+  return !replace || write_delta (content[0], &err) == 0 ||
+    say_err ("old file", &err);
+}
+
+/* As a delta over nothing. */
+static enum cr_answer
+ask_delta (const uint8_t *want, struct vd_err *err)
+{
+  static const struct vd_base none = { .align = 1 };
+  struct vd_link *link = vd_link_open (target, &plain, err);
+  struct vd_chain *chain = link ? vd_chain_new (&link, 1, &plain, err) : NULL;
+  struct vd_reader *reader = chain ? vd_reader_new (chain, 1 << 20, err)
+    : NULL;
+  enum cr_answer a = CR_ERROR;
+
+  if (reader && vd_read (reader, &none, buf, CREATE_SIZE, 0, err) == 0)
+    a = memcmp (buf, want, CREATE_SIZE) == 0 ? CR_RIGHT : CR_WRONG;
+  vd_reader_free (reader);
+  vd_chain_free (chain);
+  vd_link_close (link);
+  return a;
+}
+
+/* What has the name is complete. */
+static bool
+create_state (void)
+{
+  struct vd_err err;
+
+  if (!cr_exists (target) || ask_delta (content[1], &err) == CR_RIGHT)
+    return true;
+  return (replace && ask_delta (content[0], &err) == CR_RIGHT) ||
+    say_err ("the file is there, but neither old nor new", &err);
+}
+
+static int
+create_run (struct vd_err *err)
+{
+  char extent[CR_PATH];
+
+  if (!replace && cr_exists (target))
+    return 0;                   /* it was complete */
+  if (write_delta (content[1], err) == 0)
+    return 0;
+  /* Of two files the first may be there: it is not ours to overwrite. */
+  cr_path (extent, "new-delta.vmdk");
+  if (!strstr (err->msg, "has left it, remove it") || cr_exists (target) ||
+      unlink (extent) == -1)
+    return -1;
+  return write_delta (content[1], err);
+}
+
+static bool
+create_right (void)
+{
+  struct vd_err err;
+
+  return ask_delta (content[1], &err) == CR_RIGHT ||
+    say_err ("not what was written", &err);
+}
+
+/* ---- apply --------------------------------------------------------------- */
+
+/* A filter's case is deltas and a raw base. */
+static struct vd_deltas deltas;
+
+static struct vd_reader *
+open_deltas (const char *path, struct vd_err *err)
+{
+  static const struct vd_deltas_opts how = { .follow_option = "follow" };
+
+  return vd_deltas_open (&deltas, &path, 1, &how, &plain, err) == -1 ? NULL
+    : vd_reader_new (deltas.chain, 1 << 20, err);
+}
+
+static void
+close_deltas (struct vd_reader *reader)
+{
+  vd_reader_free (reader);
+  vd_deltas_close (&deltas);
+}
+
+static bool
+apply_prepare (uint64_t seed, const char *dir)
+{
+  if (!cr_draw (seed, dir) || !cr_case->filter)
+    return false;
+  undo[0] = '\0';
+  if (seed % 3 == 0)
+    cr_path (undo, "undo.vmdk");
+  cr_path (target, "target.raw");
+  memcpy (old_bytes, cr_case->file[cr_case->base].good, cr_case->size);
+  return mk_write_file (target, old_bytes, cr_case->size) == 0;
+}
+
+static int
+apply_run (struct vd_err *err)
+{
+  static const struct vd_apply_opts opts = { .threads = 1 };
+  struct vd_reader *reader = open_deltas (cr_newest, err);
+  struct vd_file *file = reader ? vd_file_open_rw (target, err) : NULL;
+  bool kept;
+  int r = file ? 0 : -1;
+
+  if (r == 0 && undo[0])
+    r = undo_save (reader, file, undo, NULL, NULL, &kept, err);
+  if (r == 0)
+    r = vd_apply (reader, file, &opts, err);
+  if (r == 0)
+    r = vd_apply_verify (reader, file, &opts, err);
+  vd_file_close (file);
+  close_deltas (reader);
+  return r;
+}
+
+/* With the undo file over it the target is the old one. */
+static bool
+undone (struct vd_file *file)
+{
+  struct vd_base base = { .file = file, .align = 1 };
+  struct vd_err err;
+  struct vd_reader *reader = open_deltas (undo, &err);
+  bool ok = false;
+
+  if (!reader)
+    say_err ("the undo file", &err);
+  else if (vd_read (reader, &base, buf, (size_t) cr_case->size, 0,
+                    &err) == -1)
+    say_err ("undone", &err);
+  else
+    ok = memcmp (buf, old_bytes, cr_case->size) == 0 ||
+      say ("the undo file does not give the old bytes");
+  close_deltas (reader);
+  return ok;
+}
+
+/* Each sector is old or new. */
+static bool
+apply_state (void)
+{
+  struct vd_err err;
+  struct vd_file *file = vd_file_open (target, &err);
+  bool ok = true, changed = false;
+
+  if (!file || file->size != cr_case->size ||
+      vd_file_pread (file, buf, (size_t) cr_case->size, 0, &err) == -1)
+    ok = say ("the target is shorter");
+  for (size_t i = 0; ok && i < cr_case->size; i += 512)
+    if (memcmp (buf + i, old_bytes + i, 512) != 0) {
+      changed = true;
+      if (memcmp (buf + i, cr_case->want + i, 512) != 0)
+        ok = say ("a sector is neither old nor new");
+    }
+  if (ok && undo[0] && (changed || cr_exists (undo)))
+    ok = undone (file);
+  vd_file_close (file);
+  return ok;
+}
+
+static bool
+apply_right (void)
+{
+  struct vd_err err;
+  struct vd_file *file = undo[0] ? vd_file_open (target, &err) : NULL;
+  const bool ok = !undo[0] || (file && undone (file));
+
+  vd_file_close (file);
+  return ok && (same_file (target, cr_case->want, cr_case->size) ||
+                say ("the target is wrong"));
+}
+
+/* ---- compact ------------------------------------------------------------- */
+
+static enum { IN_PLACE, COPY, RAW } how_compact;
+
+static int
+compact_run (struct vd_err *err)
+{
+  static const struct vd_compact_opts how = { .batch = 20000 };
+  struct vd_compact_result result;
+
+  switch (how_compact) {
+  case IN_PLACE:
+    return vd_compact_in_place (cr_newest, &plain, &how, &result, err);
+  case COPY:
+    return cr_exists (target) ? 0 :
+      vd_compact_copy (cr_newest, target, &plain, &how, &result, err);
+  default:
+    return vd_compact_raw (target, &how, &result, err);
+  }
+}
+
+static bool
+compact_prepare (uint64_t seed, const char *dir)
+{
+  static const struct vd_compact_opts dry = { .dry_run = true };
+  struct vd_compact_result result;
+  struct vd_err err;
+  int r;
+
+  if (!cr_draw (seed, dir))
+    return false;
+  how_compact = cr_case->filter ? RAW : seed % 4 == 0 ? COPY : IN_PLACE;
+  if (how_compact == RAW) {
+    uint8_t *data = cr_case->file[cr_case->base].good;
+
+    cr_path (target, "target.raw");
+    for (size_t i = 0; i + 8192 <= cr_case->size; i += 8192)
+      if (mk_hash (seed, i) % 3 == 0)
+        memset (data + i, 0, 8192);
+    return seed % 5 == 0 && mk_write_file (target, data, cr_case->size) == 0;
+  }
+  cr_path (target, "copy.img");
+  r = how_compact == COPY
+    ? vd_compact_copy (cr_newest, target, &plain, &dry, &result, &err)
+    : vd_compact_in_place (cr_newest, &plain, &dry, &result, &err);
+  return r == 0 && result.changed;
+}
+
+static bool
+compact_state (void)
+{
+  struct vd_err err;
+
+  if (how_compact == RAW)
+    return same_file (target, cr_case->file[cr_case->base].good,
+                      cr_case->size) || say ("the file has other bytes");
+  if (cr_ask (cr_newest, &plain, cr_case->want, cr_case->size,
+              &err) == CR_WRONG)
+    return say ("the disk has other bytes");
+  if (cr_ask (cr_newest, &dirty, cr_case->want, cr_case->size,
+              &err) != CR_RIGHT)
+    return say_err ("the disk cannot be read", &err);
+  return how_compact != COPY || !cr_exists (target) ||
+    cr_ask (target, &plain, cr_case->want, cr_case->size, &err) == CR_RIGHT ||
+    say_err ("the copy is there, but not right", &err);
+}
+
+static bool
+compact_right (void)
+{
+  struct vd_err err;
+
+  return compact_state () &&
+    (how_compact == RAW ||
+     cr_ask (how_compact == COPY ? target : cr_newest, &plain, cr_case->want,
+             cr_case->size, &err) == CR_RIGHT ||
+     say_err ("the disk is not right", &err));
+}
+
+const struct cr_scenario cr_scenarios[] = {
+  { "create", create_prepare, create_run, create_state, create_right },
+  { "apply", apply_prepare, apply_run, apply_state, apply_right },
+  { "compact", compact_prepare, compact_run, compact_state, compact_right },
+  { NULL, NULL, NULL, NULL, NULL },
+};
