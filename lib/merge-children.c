@@ -84,7 +84,10 @@ judge (struct scan *s, struct vd_link **link, struct vd_err *err)
   for (i = d->discard ? 0 : d->first; i <= last; ++i) {
     struct vd_link *parent = d->chain->links[i];
 
-    if (i > 0 && i < d->first)
+    /* One that stays may have more children; not the one that becomes the
+     * newest, which will be written to.
+     */
+    if (i > d->discard && i < d->first)
       continue;
     if (!stands_on (*link, parent))
       continue;
@@ -180,6 +183,23 @@ scan_around (struct scan *s, const char *dir, struct vd_err *err)
   return 0;
 }
 
+/* What did not fit before must not look as if it did afterwards. */
+static int
+check_found (const struct vd_merge *m, const struct vd_link *child,
+             const struct vd_link *parent, struct vd_err *err)
+{
+  const struct vd_opts opts = {
+    .allow_dirty = true, .ignore_cid = m->opts->ignore_cid,
+    .prefix = m->opts->prefix,
+  };
+
+  if (vd_chain_check_pair (child, parent, &opts, err) == 0 &&
+      vd_merge_check_modified (m, child, parent, err) == 0)
+    return 0;
+  vd_err_prefix (err, "nothing was written: ");
+  return -1;
+}
+
 int
 vd_merge_check_children (struct vd_merge *m, struct vd_merge_disk *d,
                          struct vd_err *err)
@@ -195,6 +215,8 @@ vd_merge_check_children (struct vd_merge *m, struct vd_merge_disk *d,
   for (i = 0; i < s.nr_dirs; ++i)
     free (s.dirs[i]);
   free (s.dirs);
+  if (r == 0 && s.found)
+    r = check_found (m, s.found, d->chain->links[0], err);
   if (r == -1) {
     vd_link_close (s.found);
     return -1;

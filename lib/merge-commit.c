@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,31 +28,23 @@
 static int
 remove_step (const char *path, struct vd_journal *j, struct vd_err *err)
 {
-  struct vd_step s = { .kind = VD_STEP_REMOVE };
-  struct stat st;
+  char *real = realpath (path, NULL);
   size_t i;
 
-  s.path = realpath (path, NULL);
-  if (!s.path)
+  if (!real)
     return errno == ENOENT ? 0
       : vd_fail_errno (err, errno, "%s", path);
   for (i = 0; i < j->n; ++i)
-    if (j->step[i].kind == VD_STEP_REMOVE &&
-        strcmp (j->step[i].path, s.path) == 0) {
-      free (s.path);
+    if (strcmp (j->step[i].path, real) == 0) {
+      free (real);
       return 0;
     }
-  if (lstat (s.path, &st) == -1 || !S_ISREG (st.st_mode)) {
-    free (s.path);
-    return vd_fail (err, VD_USAGE, "%s is not a regular file, and is not "
-                    "removed (--keep removes nothing)", path);
-  }
-  s.size = (uint64_t) st.st_size;
-  s.ino = st.st_ino;
-  return vd_journal_add (j, &s, err);
+  return vd_journal_add_removal (j, real, err);
 }
 
-/* The file of change tracking that a descriptor names, in its directory. */
+/* The file of change tracking that a descriptor names, in its directory, if
+ * it is called like one: a descriptor can name any file.
+ */
 static int
 remove_cbt (const struct vd_link *link, struct vd_journal *j,
             struct vd_err *err)
@@ -61,7 +54,10 @@ remove_cbt (const struct vd_link *link, struct vd_journal *j,
   CLEANUP_FREE char *path = NULL;
   struct stat st;
 
-  if (!name || strchr (name, '/'))
+  const size_t n = name ? strlen (name) : 0;
+
+  if (n < 10 || strchr (name, '/') ||
+      strcasecmp (name + n - 9, "-ctk.vmdk") != 0)
     return 0;
   if (asprintf (&path, "%s/%s", vd_places_dir (link->places), name) == -1) {
     path = NULL;
@@ -118,10 +114,10 @@ removal_steps (const struct vd_merge *m, const struct vd_merge_disk *d,
 {
   size_t i;
 
-  if (d->nr > 0 && remove_cbt (d->target, j, err) == -1)
-    return -1;
   if (m->how.keep)
     return 0;
+  if (d->nr > 0 && remove_cbt (d->target, j, err) == -1)
+    return -1;
   for (i = d->first + d->nr; d->nr > 0 && i > d->first; --i)
     if (remove_link (d->chain->links[i - 1], j, err) == -1)
       return -1;
@@ -162,6 +158,20 @@ tell (const struct vd_journal *j, void (*step) (void *, const char *),
   }
 }
 
+int
+vd_merge_note_removals (struct vd_merge *m, struct vd_err *err)
+{
+  size_t i;
+
+  m->removals = calloc (1, sizeof *m->removals);
+  if (!m->removals)
+    return vd_fail_nomem (err);
+  for (i = 0; i < m->nr_disks; ++i)
+    if (removal_steps (m, &m->disk[i], m->removals, err) == -1)
+      return -1;
+  return 0;
+}
+
 static int
 all_steps (struct vd_merge *m, bool dry, struct vd_journal *j,
            struct vd_err *err)
@@ -173,10 +183,40 @@ all_steps (struct vd_merge *m, bool dry, struct vd_journal *j,
       return -1;
   if (m->box && vd_merge_machine_steps (m, j, err) == -1)
     return -1;
-  for (i = 0; i < m->nr_disks; ++i)
-    if (removal_steps (m, &m->disk[i], j, err) == -1)
+  /* As they were when they were opened: what was written to them since then
+   * was not merged.
+   */
+  for (i = 0; i < m->removals->n; ++i)
+    if (vd_journal_copy_removal (j, &m->removals->step[i], err) == -1)
       return -1;
   return 0;
+}
+
+int
+vd_merge_rehearse (struct vd_merge *m, struct vd_err *err)
+{
+  struct vd_journal j;
+  int r;
+
+  if (vd_journal_init (&j, m->given, err) == -1)
+    return -1;
+  r = all_steps (m, true, &j, err);
+  if (r == 0)
+    r = vd_merge_check_access (&j, err);
+  vd_journal_free (&j);
+  return r;
+}
+
+/* For the last time: has somebody changed, or opened, one of them? */
+static int
+check_all (const struct vd_merge *m, const struct vd_journal *j,
+           struct vd_err *err)
+{
+  if (vd_journal_check (j, err) == 0 &&
+      (m->how.ignore_use || vd_journal_check_unused (j, err) == 0))
+    return 0;
+  vd_err_prefix (err, "merged, but not completed: ");
+  return -1;
 }
 
 int
@@ -193,7 +233,8 @@ vd_merge_commit (struct vd_merge *m, bool dry,
   if (r == 0)
     tell (&j, step, opaque);
   if (r == 0 && !dry)
-    r = vd_journal_save (&j, err) == -1 ? -1 : vd_journal_run (&j, err);
+    r = check_all (m, &j, err) == -1 || vd_journal_save (&j, err) == -1
+      ? -1 : vd_journal_run (&j, err);
   if (r == 0 || dry)
     vd_merge_clean_snapshot (m);
   vd_journal_free (&j);
@@ -214,7 +255,8 @@ vd_merge_resume (const char *name, const struct vd_opts *opts,
   r = vd_journal_load (&j, opts, err);
   if (r == 1) {
     tell (&j, done, opaque);
-    if (vd_journal_run (&j, err) == -1)
+    if (vd_journal_check_unused (&j, err) == -1 ||
+        vd_journal_run (&j, err) == -1)
       r = -1;
     else if (asprintf (&made, "%s-new", j.path) != -1)
       rmdir (made);             /* its files have their names now */

@@ -10,7 +10,7 @@
  *   write NAME OFFSET OLD NEW
  *   replace NAME OLD NEW PREV
  *   rename NAME FROM
- *   remove NAME SIZE INODE
+ *   remove NAME SIZE INODE MTIME
  *   end CRC32
  *
  * Names are relative to the journal's directory where they can be, so that
@@ -90,7 +90,8 @@ put_step (FILE *fp, const struct vd_step *s, const char *dir, size_t n)
     put_name (fp, s->from, dir, n);
     break;
   case VD_STEP_REMOVE:
-    fprintf (fp, " %" PRIu64 " %" PRIu64, s->size, (uint64_t) s->ino);
+    fprintf (fp, " %" PRIu64 " %" PRIu64 " %" PRIu64, s->size,
+             (uint64_t) s->ino, s->mtime);
     break;
   }
   putc ('\n', fp);
@@ -227,7 +228,8 @@ parse_step (const struct vd_journal *j, char *line, struct vd_step *s)
   s->kind = VD_STEP_REMOVE;
   if (strcmp (kind, "remove") != 0 ||
       from_number (word (&line), &s->size) == -1 ||
-      from_number (word (&line), &n) == -1)
+      from_number (word (&line), &n) == -1 ||
+      from_number (word (&line), &s->mtime) == -1)
     return -1;
   s->ino = (ino_t) n;
   return 0;

@@ -31,9 +31,30 @@ static int
 changed (const struct vd_step *s, struct vd_err *err)
 {
   return vd_fail (err, VD_MISMATCH,
-                  "%s is neither as it was when the merge began to complete "
-                  "nor as it will be then: something else has changed it.  "
-                  "Nothing more was done", s->path);
+                  "%s was changed by another program (a VM that was started "
+                  "meanwhile?) since it was merged; nothing more was written, "
+                  "and nothing was removed", s->path);
+}
+
+/* Names in a journal have no links in them, so one that is there now leads
+ * to what nobody looked at.
+ */
+static int
+check_no_link (const char *path, struct vd_err *err)
+{
+  struct stat st;
+
+  if (lstat (path, &st) == 0 && !S_ISREG (st.st_mode))
+    return vd_fail (err, VD_DENIED, "%s is not a regular file any more, and "
+                    "is not touched", path);
+  return 0;
+}
+
+static uint64_t
+mtime_of (const struct stat *st)
+{
+  return (uint64_t) st->st_mtim.tv_sec * 1000000000u +
+    (uint64_t) st->st_mtim.tv_nsec;
 }
 
 /* All of a small file. */
@@ -103,18 +124,24 @@ check_step (const struct vd_step *s, struct vd_err *err)
 
   switch (s->kind) {
   case VD_STEP_WRITE:
-    return check_write (s, err);
+    return check_no_link (s->path, err) == -1 ? -1 : check_write (s, err);
   case VD_STEP_REPLACE:
-    return check_replace (s, &done, err);
+    return check_no_link (s->path, err) == -1 ? -1
+      : check_replace (s, &done, err);
   case VD_STEP_RENAME:
-    if (lstat (s->from, &st) == -1 && lstat (s->path, &st) == -1)
+    if (lstat (s->from, &st) == 0) {
+      if (lstat (s->path, &st) == 0)
+        return vd_fail (err, VD_USAGE, "%s, which is to be created, exists "
+                        "already: move it away", s->path);
+    }
+    else if (lstat (s->path, &st) == -1)
       return vd_fail_errno (err, errno, "%s", s->from);
     return 0;
   case VD_STEP_REMOVE:
     if (lstat (s->path, &st) == -1)
       return errno == ENOENT ? 0 : vd_fail_errno (err, errno, "%s", s->path);
     if (!S_ISREG (st.st_mode) || st.st_ino != s->ino ||
-        (uint64_t) st.st_size != s->size)
+        (uint64_t) st.st_size != s->size || mtime_of (&st) != s->mtime)
       return changed (s, err);
     return 0;
   }
@@ -155,6 +182,7 @@ keep_prev (const char *path, struct vd_err *err)
   }
   if (rename (temp, prev) == -1)
     return vd_fail_errno (err, errno, "cannot rename %s to %s", temp, prev);
+  unlink (temp);                /* two names of one file are not renamed */
   return 0;
 }
 
@@ -213,15 +241,47 @@ do_step (const struct vd_step *s, struct vd_err *err)
 }
 
 int
-vd_journal_run (const struct vd_journal *j, struct vd_err *err)
+vd_journal_check (const struct vd_journal *j, struct vd_err *err)
 {
   size_t i;
 
   for (i = 0; i < j->n; ++i)
-    if (check_step (&j->step[i], err) == -1) {
-      vd_err_prefix (err, "%s: ", j->path);
+    if (check_step (&j->step[i], err) == -1)
       return -1;
-    }
+  return 0;
+}
+
+int
+vd_journal_check_unused (const struct vd_journal *j, struct vd_err *err)
+{
+  size_t i;
+
+  for (i = 0; i < j->n; ++i) {
+    VD_CLEANUP (close_file) struct vd_file *f = NULL;
+    const struct vd_step *s = &j->step[i];
+
+    if ((s->kind != VD_STEP_WRITE && s->kind != VD_STEP_REMOVE) ||
+        access (s->path, F_OK) == -1)
+      continue;
+    f = vd_file_open (s->path, err);
+    if (!f || vd_check_unlocked (s->path, err) == -1 ||
+        vd_file_lock (f, false, err) == -1 ||
+        vd_check_no_writer (f, err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+int
+vd_journal_run (const struct vd_journal *j, struct vd_err *err)
+{
+  size_t i;
+
+  if (vd_journal_check (j, err) == -1) {
+    vd_err_prefix (err, "the merge that %s describes cannot be completed (to "
+                   "give it up, remove that file): ", j->path);
+    return -1;
+  }
   for (i = 0; i < j->n; ++i)
     if (do_step (&j->step[i], err) == -1) {
       vd_err_prefix (err, "the merge is not complete, run it again: ");
@@ -265,6 +325,34 @@ vd_journal_add (struct vd_journal *j, const struct vd_step *step,
   }
   p[j->n++] = *step;
   return 0;
+}
+
+int
+vd_journal_copy_removal (struct vd_journal *j, const struct vd_step *step,
+                         struct vd_err *err)
+{
+  struct vd_step s = *step;
+
+  s.path = strdup (step->path);
+  return vd_journal_add (j, &s, err);
+}
+
+int
+vd_journal_add_removal (struct vd_journal *j, char *path, struct vd_err *err)
+{
+  struct vd_step s = { .kind = VD_STEP_REMOVE, .path = path };
+  struct stat st;
+
+  if (lstat (path, &st) == -1 || !S_ISREG (st.st_mode)) {
+    vd_fail (err, VD_USAGE, "%s is not a regular file, and is not removed "
+             "(--keep removes nothing)", path);
+    free (path);
+    return -1;
+  }
+  s.size = (uint64_t) st.st_size;
+  s.mtime = mtime_of (&st);
+  s.ino = st.st_ino;
+  return vd_journal_add (j, &s, err);
 }
 
 int

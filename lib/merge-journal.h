@@ -44,7 +44,7 @@ struct vd_step {
   uint8_t *old_data, *new_data; /* WRITE (both of new_len), REPLACE */
   size_t old_len, new_len;
   bool prev;                    /* REPLACE */
-  uint64_t size;                /* REMOVE: what it must be */
+  uint64_t size, mtime;         /* REMOVE: what it must be; nanoseconds */
   ino_t ino;
 };
 
@@ -71,12 +71,28 @@ extern int vd_journal_add (struct vd_journal *j, const struct vd_step *step,
 extern int vd_journal_load (struct vd_journal *j, const struct vd_opts *opts,
                             struct vd_err *err);
 
+/* The same once more, from another journal. */
+extern int vd_journal_copy_removal (struct vd_journal *j,
+                                    const struct vd_step *step,
+                                    struct vd_err *err);
+
+/* A step that removes the regular file `path` (new, taken over) as it is
+ * now.
+ */
+extern int vd_journal_add_removal (struct vd_journal *j, char *path,
+                                   struct vd_err *err);
+
+/* Is every file as before or behind its step? */
+extern int vd_journal_check (const struct vd_journal *j, struct vd_err *err);
+
+/* Does nobody use what is written or removed (inuse.h)? */
+extern int vd_journal_check_unused (const struct vd_journal *j,
+                                    struct vd_err *err);
+
 /* Put it on disk. */
 extern int vd_journal_save (const struct vd_journal *j, struct vd_err *err);
 
-/* Look whether every file is as before or behind its step, then do them all
- * in order, then remove the journal.
- */
+/* vd_journal_check, then do all steps in order, then remove the journal. */
 extern int vd_journal_run (const struct vd_journal *j, struct vd_err *err);
 
 #endif /* VD_MERGE_JOURNAL_H */

@@ -58,7 +58,7 @@ check_branches (const struct vd_merge *m, const struct vd_merge_disk *d,
 
     if (n == -1 || link_number (d, c->uuid) != -1)
       continue;
-    if (k > d->first + d->nr || (k < d->first && !(k == 0 && d->discard)))
+    if (k > d->first + d->nr || (k < d->first && !(k <= 1 && d->discard)))
       continue;
     return vd_fail (err, VD_USAGE,
                     "%s has more than one child, %s and %s (in the registry "

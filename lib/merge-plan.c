@@ -51,6 +51,26 @@ choose (const struct vd_merge *m, struct vd_merge_disk *d,
   return 0;
 }
 
+int
+vd_merge_check_modified (const struct vd_merge *m,
+                         const struct vd_link *child,
+                         const struct vd_link *parent, struct vd_err *err)
+{
+  const uint8_t *wanted = child->id.parent_modified;
+  const uint8_t *found = parent->id.modified;
+  char want[VD_UUID_TEXT], have[VD_UUID_TEXT];
+
+  if (m->opts->ignore_cid || vd_uuid_is_null (wanted) ||
+      vd_uuid_is_null (found) || memcmp (wanted, found, 16) == 0)
+    return 0;
+  return vd_fail (err, VD_MISMATCH,
+                  "%s was changed after %s was made (modification UUID {%s}, "
+                  "expected {%s}): what was merged would be a mixture.  If "
+                  "you know better: %signore-cid; nothing was written",
+                  parent->path, child->path, vd_uuid_text (have, found),
+                  vd_uuid_text (want, wanted), vd_opts_prefix (m->opts));
+}
+
 /* All of the chain is sound and belongs together. */
 static int
 validate (const struct vd_merge *m, const struct vd_merge_disk *d,
@@ -63,23 +83,9 @@ validate (const struct vd_merge *m, const struct vd_merge_disk *d,
   const struct vd_chain *c = d->chain;
   size_t i;
 
-  for (i = 0; i + 1 < c->nr_links; ++i) {
-    const struct vd_identity *a = &c->links[i]->id, *b = &c->links[i + 1]->id;
-    char want[VD_UUID_TEXT], have[VD_UUID_TEXT];
-
-    if (m->opts->ignore_cid || vd_uuid_is_null (a->parent_modified) ||
-        vd_uuid_is_null (b->modified) ||
-        memcmp (a->parent_modified, b->modified, 16) == 0)
-      continue;
-    return vd_fail (err, VD_MISMATCH,
-                    "%s was changed after %s was made (modification UUID {%s}, "
-                    "expected {%s}): what was merged would be a mixture.  If "
-                    "you know better: %signore-cid; nothing was written",
-                    c->links[i + 1]->path, c->links[i]->path,
-                    vd_uuid_text (have, b->modified),
-                    vd_uuid_text (want, a->parent_modified),
-                    vd_opts_prefix (m->opts));
-  }
+  for (i = 0; i + 1 < c->nr_links; ++i)
+    if (vd_merge_check_modified (m, c->links[i], c->links[i + 1], err) == -1)
+      return -1;
   for (i = 0; i < c->nr_links; ++i) {
     struct vd_check_report report;
     int r = vd_check_link (c->links[i], &opts, &report, err);
@@ -206,22 +212,39 @@ walk_dry (const struct vd_merge *m, struct vd_merge_disk *d,
   return r;
 }
 
-static int
-check_space (const struct vd_merge_disk *d, struct vd_err *err)
+static bool
+target_place (const struct vd_merge_disk *d, struct stat *st)
 {
-  const char *path = d->target->pieces[0].image->file->name;
-  struct statvfs v;
-  uint64_t have;
+  return d->nr > 0 && stat (d->target->pieces[0].image->file->name, st) == 0;
+}
 
-  if (d->numbers.space == 0 || statvfs (path, &v) == -1)
-    return 0;
-  have = (uint64_t) v.f_bavail * v.f_frsize;
-  if (have >= d->numbers.space)
-    return 0;
-  return vd_fail (err, VD_NOSPACE,
-                  "%s: merging needs up to %" PRIu64 " bytes, but its file "
-                  "system has only %" PRIu64 " free: nothing was written",
-                  d->target->path, d->numbers.space, have);
+/* Disks may share a file system. */
+int
+vd_merge_check_space (const struct vd_merge *m, struct vd_err *err)
+{
+  struct stat st, other;
+  struct statvfs v;
+  uint64_t need, have;
+  size_t i, k;
+
+  for (i = 0; i < m->nr_disks; ++i) {
+    const struct vd_merge_disk *d = &m->disk[i];
+
+    need = 0;
+    if (!target_place (d, &st) ||
+        statvfs (d->target->pieces[0].image->file->name, &v) == -1)
+      continue;
+    for (k = 0; k < m->nr_disks; ++k)
+      if (target_place (&m->disk[k], &other) && other.st_dev == st.st_dev)
+        need += m->disk[k].numbers.space;
+    have = (uint64_t) v.f_bavail * v.f_frsize;
+    if (need > have)
+      return vd_fail (err, VD_NOSPACE,
+                      "%s: merging needs up to %" PRIu64 " bytes, but its "
+                      "file system has only %" PRIu64 " free: nothing was "
+                      "written", d->target->path, need, have);
+  }
+  return 0;
 }
 
 static int
@@ -251,6 +274,7 @@ static int
 check_capacity (struct vd_merge_disk *d, struct vd_err *err)
 {
   const uint64_t want = d->chain->links[d->first]->capacity;
+  const size_t under = d->first + d->nr + 1;
 
   if (want < d->target->capacity)
     return vd_fail (err, VD_UNSUPPORTED,
@@ -260,6 +284,17 @@ check_capacity (struct vd_merge_disk *d, struct vd_err *err)
                     "nbdkit vmdk TOP ] out.raw",
                     d->chain->links[d->first]->path, want, d->target->path,
                     d->target->capacity);
+  /* What a larger one below it holds there was hidden until now. */
+  if (want > d->target->capacity && under < d->chain->nr_links &&
+      d->chain->links[under]->capacity > d->target->capacity)
+    return vd_fail (err, VD_UNSUPPORTED,
+                    "%s has %" PRIu64 " bytes, less than %s above and %s below "
+                    "it: made larger, it would show what is hidden now.  "
+                    "Merge further down (--count), or export the merged disk "
+                    "to a new file: nbdcopy -- [ nbdkit vmdk TOP ] out.raw",
+                    d->target->path, d->target->capacity,
+                    d->chain->links[d->first]->path,
+                    d->chain->links[under]->path);
   d->capacity = want;
   return 0;
 }
@@ -346,8 +381,7 @@ vd_merge_plan_disk (struct vd_merge *m, struct vd_merge_disk *d,
 
     d->cbt = d->cbt || (desc && vd_descriptor_get (desc, "changetrackpath"));
   }
-  if (d->nr > 0 &&
-      (plan_target (m, d, err) == -1 || check_space (d, err) == -1))
+  if (d->nr > 0 && plan_target (m, d, err) == -1)
     return -1;
   count_freed (m, d);
   return 0;

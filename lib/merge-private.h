@@ -22,6 +22,30 @@ extern int vd_merge_check_children (struct vd_merge *m,
                                     struct vd_merge_disk *d,
                                     struct vd_err *err);
 
+/* merge-plan.c: both know of the same content of the parent.  And: there is
+ * room for all disks.
+ */
+extern int vd_merge_check_modified (const struct vd_merge *m,
+                                    const struct vd_link *child,
+                                    const struct vd_link *parent,
+                                    struct vd_err *err);
+extern int vd_merge_check_space (const struct vd_merge *m,
+                                 struct vd_err *err);
+
+/* merge-guard.c: nothing that goes is needed by what stays.  And: all that
+ * is going to be changed may be changed.
+ */
+extern int vd_merge_check_files (const struct vd_merge *m,
+                                 struct vd_err *err);
+extern int vd_merge_check_access (const struct vd_journal *j,
+                                  struct vd_err *err);
+
+/* merge-commit.c: all that goes, into m->removals.  And: all steps, made but
+ * not done.
+ */
+extern int vd_merge_note_removals (struct vd_merge *m, struct vd_err *err);
+extern int vd_merge_rehearse (struct vd_merge *m, struct vd_err *err);
+
 /* merge-machine.c */
 extern int vd_merge_open_machine (struct vd_merge *m, struct vd_err *err);
 extern int vd_merge_check_registered (struct vd_merge *m,

@@ -125,6 +125,28 @@ name_child (const struct vd_merge *m, struct vd_merge_disk *d,
   return 0;
 }
 
+/* From new_dir it is moved to its place, which a rename must be able to do. */
+static int
+check_same_place (const struct vd_merge *m, const struct vd_merge_disk *d,
+                  struct vd_err *err)
+{
+  CLEANUP_FREE char *from = strdup (m->new_dir), *to = strdup (d->new_child);
+  struct stat a, b;
+
+  if (!from || !to)
+    return vd_fail_nomem (err);
+  *strrchr (from, '/') = '\0';
+  *strrchr (to, '/') = '\0';
+  if (stat (to, &b) == -1)      /* a Snapshots folder that is to be made */
+    *strrchr (to, '/') = '\0';
+  if (stat (*from ? from : "/", &a) == -1 || stat (*to ? to : "/", &b) == -1 ||
+      a.st_dev == b.st_dev)
+    return 0;
+  return vd_fail (err, VD_UNSUPPORTED, "%s, where the new child would be, is "
+                  "on another file system than %s: merge without --snapshot, "
+                  "then let the product make the snapshot", to, from);
+}
+
 int
 vd_merge_name_snapshot (struct vd_merge *m, struct vd_err *err)
 {
@@ -142,7 +164,8 @@ vd_merge_name_snapshot (struct vd_merge *m, struct vd_err *err)
   if (!m->new_dir)
     return vd_fail_nomem (err);
   for (i = 0; i < m->nr_disks; ++i)
-    if (name_child (m, &m->disk[i], err) == -1)
+    if (name_child (m, &m->disk[i], err) == -1 ||
+        check_same_place (m, &m->disk[i], err) == -1)
       return -1;
   return 0;
 }
@@ -265,6 +288,8 @@ make_dirs (const struct vd_merge *m, const struct vd_merge_disk *d,
     return vd_fail_nomem (err);
   if (mkdir (dir, 0777) == -1 && errno != EEXIST)
     return vd_fail_errno (err, errno, "cannot create %s", dir);
+  if (vd_flush_directory_of (dir, err) == -1)
+    return -1;
   if (d == &m->disk[0])
     vd_merge_clean_snapshot (m);
   /* For the second disk it is there. */

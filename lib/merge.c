@@ -46,6 +46,9 @@ vd_merge_free (struct vd_merge *m)
   vd_vbox_free (m->box);
   free (m->box_path);
   free (m->removed);
+  if (m->removals)
+    vd_journal_free (m->removals);
+  free (m->removals);
   free (m->new_dir);
   free (m->given);
   free (m);
@@ -102,7 +105,10 @@ vd_merge_open (const char *name, const struct vd_merge_opts *how,
   m->how = *how;
   m->opts = opts;
   if ((vd_vbox_probe (name) ? vd_merge_open_machine (m, err)
-       : open_file (m, err)) == -1) {
+       : open_file (m, err)) == -1 ||
+      vd_merge_check_files (m, err) == -1 ||
+      vd_merge_check_space (m, err) == -1 ||
+      vd_merge_note_removals (m, err) == -1) {
     vd_merge_free (m);
     return NULL;
   }
@@ -296,6 +302,11 @@ vd_merge_run (struct vd_merge *m, vd_merge_progress_fn progress,
   };
   size_t i;
 
+  /* What could fail at the end is to fail now. */
+  if (vd_merge_rehearse (m, err) == -1) {
+    vd_err_prefix (err, "nothing was written: ");
+    return -1;
+  }
   for (i = 0; i < m->nr_disks; ++i)
     if (run_disk (m, &m->disk[i], &phase, err) == -1)
       return -1;

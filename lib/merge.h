@@ -35,6 +35,8 @@
 #include "family.h"
 #include "vbox-edit.h"
 
+struct vd_journal;
+
 struct vd_merge_opts {
   unsigned skip;                /* newest links that stay */
   unsigned count;               /* links to merge; 0: all that are left */
@@ -98,6 +100,7 @@ struct vd_merge {
   size_t nr_disks;
   struct vd_merge_numbers numbers; /* sums */
   bool *removed;                /* snapshots that go, by number */
+  struct vd_journal *removals;  /* all that goes, as it was when opened */
   char *new_dir;                /* where new children are made */
   uint8_t new_snapshot[16];
 };
