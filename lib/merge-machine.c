@@ -382,12 +382,28 @@ vd_merge_open_machine (struct vd_merge *m, struct vd_err *err)
                     "machine has %s", m->given,
                     m->how.skip ? "so many snapshots" : "a snapshot");
   /* What it will be is made now, so that an error comes before all else. */
-  return find_removed (m, err) == -1 ||
+  return vd_merge_check_registered (m, err) == -1 ||
+    find_removed (m, err) == -1 ||
     vd_merge_name_snapshot (m, err) == -1 ||
     new_text (m, &text, &len, err) == -1 ? -1 : 0;
 }
 
 /* ---- A file that a machine knows of -------------------------------------- */
+
+/* Does it have one of the images? */
+static bool
+knows (const struct vd_vbox *box, const struct vd_merge *m)
+{
+  const struct vd_member *member;
+  size_t i;
+
+  for (i = 0; i < m->nr_disks; ++i)
+    for (member = m->disk[i].top; member; member = member->parent)
+      if (!vd_uuid_is_null (member->link->id.image) &&
+          vd_vbox_medium (box, member->link->id.image))
+        return true;
+  return false;
+}
 
 static int
 try_machine (void *opaque, int dir, const char *name, const char *path,
@@ -395,10 +411,9 @@ try_machine (void *opaque, int dir, const char *name, const char *path,
 {
   const struct vd_merge *m = opaque;
   const size_t n = strlen (name);
-  const struct vd_member *member;
   struct vd_err ignored;
   struct vd_vbox *box;
-  bool known = false;
+  bool known;
 
   (void) dir;
   if (n < 6 || strcasecmp (name + n - 5, ".vbox") != 0)
@@ -406,12 +421,17 @@ try_machine (void *opaque, int dir, const char *name, const char *path,
   box = vd_vbox_open (path, &ignored);
   if (!box)
     return 0;
-  for (member = m->disk[0].top; member && !known; member = member->parent)
-    known = !vd_uuid_is_null (member->link->id.image) &&
-      vd_vbox_medium (box, member->link->id.image) != NULL;
+  /* A copy of the machine's own file is no other machine. */
+  known = !(m->box && memcmp (m->box->uuid, box->uuid, 16) == 0) &&
+    knows (box, m);
   vd_vbox_free (box);
   if (!known)
     return 0;
+  if (m->box)
+    return vd_fail (err, VD_USAGE, "a disk of %s belongs to the machine %s "
+                    "too, which would not find it any more: remove it there, "
+                    "or --no-machine if you correct it yourself; nothing was "
+                    "written", m->given, path);
   return vd_fail (err, VD_USAGE, "%s belongs to the machine %s, which would "
                   "not find its disk any more: give the machine file instead "
                   "(with --disk, if it has several), or --no-machine if you "
@@ -421,18 +441,26 @@ try_machine (void *opaque, int dir, const char *name, const char *path,
 int
 vd_merge_check_registered (struct vd_merge *m, struct vd_err *err)
 {
-  const char *dir = vd_places_dir (m->disk[0].top->link->places);
-  const char *slash = strrchr (dir, '/');
-  CLEANUP_FREE char *above = NULL;
+  CLEANUP_FREE char *dir
+    = strdup (m->box ? m->box_path
+              : vd_places_dir (m->disk[0].top->link->places));
+  char *slash;
 
   if (m->how.no_machine)
     return 0;
+  if (!dir)
+    return vd_fail_nomem (err);
+  if (m->box)
+    strrchr (dir, '/')[1] = '\0';
   if (vd_dir_scan (dir, try_machine, m, err) == -1)
     return -1;
+  slash = strrchr (dir, '/');
+  if (slash && slash[1] == '\0' && slash > dir) {
+    *slash = '\0';
+    slash = strrchr (dir, '/');
+  }
   if (!slash || slash == dir)
     return 0;
-  above = strndup (dir, (size_t) (slash - dir));
-  if (!above)
-    return vd_fail_nomem (err);
-  return vd_dir_scan (above, try_machine, m, err);
+  *slash = '\0';
+  return vd_dir_scan (dir, try_machine, m, err);
 }

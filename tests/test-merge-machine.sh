@@ -92,3 +92,10 @@ expect_fail 'there is a lock' "$TOOL" merge "$T/vm/m.vbox"
 rmdir "$T/vm/${chain[0]}.lck"
 for file in "${chain[@]}"; do same "$file" "$T/vm/$file"; done
 same "$T/old.vbox" "$T/vm/m.vbox"
+
+# Another machine that has the same disk.
+fresh
+sed 's/11111111-2222/99999999-2222/' "$T/vm/m.vbox" > "$T/vm/other.vbox"
+expect_fail 'belongs to the machine .*/other.vbox too' "$TOOL" merge "$T/vm/m.vbox"
+for file in "${chain[@]}"; do same "$file" "$T/vm/$file"; done
+"$TOOL" merge --quiet --no-machine "$T/vm/m.vbox"
