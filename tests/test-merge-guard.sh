@@ -114,7 +114,7 @@ exec 9<> a.vmdk
 expect_fail 'a.vmdk is open for writing' "$TOOL" merge a.vmdk
 exec 9>&-
 "$TOOL" merge --quiet a.vmdk
-[ ! -e a.vmdk ] && [ ! -e .a.vmdk.vmdkdelta-merge ] || fail 'not completed'
+[ -z "$(find . -name 'a.vmdk' -o -name '.*vmdkdelta*')" ] || fail 'not completed'
 
 # The same while the data is merged: the file is written to when the target is flushed.
 base monolithicSparse; child a.vmdk base.vmdk
