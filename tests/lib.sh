@@ -74,6 +74,8 @@ _launch () {
     local name=$T/n$BASHPID.$((launched += 1)) i status
     sock=$name.sock
     uri="nbd+unix://?socket=$sock"
+    # A subshell that had the same pid, long ago, may have left these.
+    rm -f "$sock" "$name.pid"
     # exec: the pid that we wait for must be that of nbdkit.
     (exec env ${NBDKIT_PRELOAD:+LD_PRELOAD=$NBDKIT_PRELOAD} \
         nbdkit -f --exit-with-parent -U "$sock" -P "$name.pid" "$@") &
