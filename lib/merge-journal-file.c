@@ -97,6 +97,21 @@ put_step (FILE *fp, const struct vd_step *s, const char *dir, size_t n)
   putc ('\n', fp);
 }
 
+/* A time that only the cache knows is another one after a crash. */
+static int
+flush_time (const struct vd_step *s, struct vd_err *err)
+{
+  struct vd_file *f;
+  int r;
+
+  if (s->kind != VD_STEP_REMOVE || access (s->path, F_OK) == -1)
+    return 0;
+  f = vd_file_open (s->path, err);
+  r = f ? vd_file_flush (f, err) : -1;
+  vd_file_close (f);
+  return r;
+}
+
 int
 vd_journal_save (const struct vd_journal *j, struct vd_err *err)
 {
@@ -110,6 +125,11 @@ vd_journal_save (const struct vd_journal *j, struct vd_err *err)
 
   if (!fp)
     return vd_fail_nomem (err);
+  for (i = 0; i < j->n; ++i)
+    if (flush_time (&j->step[i], err) == -1) {
+      fclose (fp);
+      return -1;
+    }
   fputs (FIRST_LINE, fp);
   for (i = 0; i < j->n; ++i)
     put_step (fp, &j->step[i], j->path, dir);

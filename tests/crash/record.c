@@ -19,6 +19,7 @@ static struct cr_log *to;       /* NULL: nothing is recorded */
 static char root[CR_PATH], vault[CR_PATH];
 static ino_t real[CR_INODES];
 static uint64_t on_disk[CR_INODES];     /* what is in it; 0: not known */
+static struct timespec mtime[CR_INODES];
 static size_t n_real;
 
 #define REAL(type, name, args)                  \
@@ -87,6 +88,7 @@ new_inode (const char *path)
     die (name);
   real[n_real] = st.st_ino;
   on_disk[n_real] = 0;
+  mtime[n_real] = st.st_mtim;
   return (int) n_real++;
 }
 
@@ -469,10 +471,12 @@ clear (const char *dir)
   closedir (d);
 }
 
+/* With the time that it had at first: who was not written to keeps it. */
 static void
 write_inode (const struct cr_fs *fs, int i)
 {
   const uint64_t hash = cr_hash_inode (fs, i);
+  const struct timespec times[2] = { mtime[i], mtime[i] };
   char name[CR_PATH + 32];
   int fd;
 
@@ -483,7 +487,8 @@ write_inode (const struct cr_fs *fs, int i)
   if (fd == -1 ||
       __real_pwrite64 (fd, fs->inode[i].data, fs->inode[i].size, 0)
       != (ssize_t) fs->inode[i].size ||
-      __real_ftruncate64 (fd, (off_t) fs->inode[i].size) == -1)
+      __real_ftruncate64 (fd, (off_t) fs->inode[i].size) == -1 ||
+      futimens (fd, times) == -1)
     die (name);
   close (fd);
   on_disk[i] = hash;
