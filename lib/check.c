@@ -167,3 +167,24 @@ vd_check_chain (const struct vd_chain *chain,
   vd_check_report_end (whole);
   return 0;
 }
+
+int
+vd_check_sound (const struct vd_chain *chain,
+                const struct vd_check_opts *opts, struct vd_err *err)
+{
+  size_t i;
+
+  for (i = 0; i < chain->nr_links; ++i) {
+    struct vd_check_report report;
+    int r = vd_check_link (chain->links[i], opts, &report, err);
+
+    if (r == 0)
+      r = vd_check_result (&report, err);
+    vd_check_report_free (&report);
+    if (r == -1) {
+      vd_err_prefix (err, "nothing was written: ");
+      return -1;
+    }
+  }
+  return 0;
+}

@@ -167,6 +167,13 @@ extern int vd_check_chain (const struct vd_chain *chain,
                            struct vd_check_report *whole,
                            struct vd_err *err);
 
+/* All links of a chain, before anything is written: 0 if they are sound, else
+ * err gets the first error, and -1.  opts says how much is looked at.
+ */
+extern int vd_check_sound (const struct vd_chain *chain,
+                           const struct vd_check_opts *opts,
+                           struct vd_err *err);
+
 /* 0 when the report has no error; else err gets the first one, and -1. */
 extern int vd_check_result (const struct vd_check_report *report,
                             struct vd_err *err);

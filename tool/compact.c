@@ -54,17 +54,13 @@ static void say (const struct compact *c, const char *fs, ...)
 static void
 say (const struct compact *c, const char *fs, ...)
 {
-  char raw[VD_ERR_MAX], safe[VD_ERR_MAX];
   va_list args;
 
   if (c->quiet || c->json)
     return;
   va_start (args, fs);
-  vsnprintf (raw, sizeof raw, fs, args);
+  tool_vsay (fs, args);
   va_end (args);
-  vd_escape (safe, sizeof safe, raw);
-  printf ("%s\n", safe);
-  fflush (stdout);
 }
 
 static int

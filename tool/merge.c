@@ -65,17 +65,13 @@ struct ask {
 static void
 say (const struct ask *a, const char *fs, ...)
 {
-  char raw[VD_ERR_MAX], safe[VD_ERR_MAX];
   va_list args;
 
   if (a->quiet || a->json)
     return;
   va_start (args, fs);
-  vsnprintf (raw, sizeof raw, fs, args);
+  tool_vsay (fs, args);
   va_end (args);
-  vd_escape (safe, sizeof safe, raw);
-  printf ("%s\n", safe);
-  fflush (stdout);
 }
 
 static void

@@ -37,6 +37,17 @@ tool_error (const char *fs, ...)
   return tool_fail (&err);
 }
 
+void
+tool_vsay (const char *fs, va_list args)
+{
+  char raw[VD_ERR_MAX], safe[VD_ERR_MAX];
+
+  vsnprintf (raw, sizeof raw, fs, args);
+  vd_escape (safe, sizeof safe, raw);
+  printf ("%s\n", safe);
+  fflush (stdout);
+}
+
 int
 tool_fail (const struct vd_err *err)
 {

@@ -18,6 +18,7 @@
 #define VMDKDELTA_TOOL_H
 
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -120,6 +121,9 @@ extern int tool_usage (const struct verb *verb, const char *fs, ...)
 
 /* For struct vd_log: "vmdkdelta: warning: ..." on stderr. */
 extern void tool_log (void *opaque, enum vd_level level, const char *msg);
+
+/* A line for people on stdout, escaped, at once. */
+extern void tool_vsay (const char *fs, va_list args);
 
 /* ---- Output (out.c) ----------------------------------------------------- */
 
