@@ -13,7 +13,7 @@ run () {
     grep -Eq '^[0-9]+ crash states, 0 wrong$' out || fail "$1: $(cat out)"
     head -n 1 out
 }
-for what in create apply compact merge; do
+for what in create apply compact merge machine; do
     run "$what" 100 10 $((RANDOM % 5000))
 done
 

@@ -110,7 +110,7 @@ struct cr_scenario {
 };
 
 extern const struct cr_scenario cr_scenarios[];
-extern const struct cr_scenario cr_merge;
+extern const struct cr_scenario cr_merge, cr_machine;
 
 /* What they share. */
 extern struct tr_case *cr_case;

@@ -11,6 +11,7 @@
 
 static const struct vd_opts plain, dirty = { .allow_dirty = true };
 static struct vd_merge_opts how;
+static char given[CR_PATH];      /* the newest file, or the machine */
 static char target[CR_PATH], merged[CR_PATH], journal[CR_PATH + 32];
 static uint8_t *want;           /* of the target, merged */
 static bool stays;              /* the newest link does */
@@ -23,7 +24,7 @@ say_err (const char *what, const char *path, const struct vd_err *err)
 }
 
 static void
-name_journal (const char *given)
+name_journal (void)
 {
   const char *slash = strrchr (given, '/');
 
@@ -31,8 +32,86 @@ name_journal (const char *given)
             (int) (slash - given), given, slash + 1);
 }
 
+/* A machine with the links of the chain, each but the last in a snapshot. */
 static bool
-merge_prepare (uint64_t seed, const char *dir)
+write_machine (void)
+{
+  const size_t n = cr_case->n_links;
+  char uuid[TR_LINKS][VD_UUID_TEXT], *text = NULL;
+  struct vd_err err;
+  size_t len;
+  FILE *fp;
+  bool ok;
+
+  for (size_t k = 0; k < n; k++) {
+    char path[CR_PATH];
+    struct vd_link *link;
+
+    cr_path (path, cr_case->file[k].name);
+    link = vd_link_open (path, &plain, &err);
+    if (!link)
+      return say_err ("the link", path, &err);
+    vd_uuid_text (uuid[k], link->id.image);
+    vd_link_close (link);
+  }
+  fp = open_memstream (&text, &len);
+  fprintf (fp, "<?xml version=\"1.0\"?>\n"
+           "<VirtualBox xmlns=\"http://www.virtualbox.org/\" "
+           "version=\"1.19-linux\">\n"
+           "<Machine uuid=\"{622a0911-bc78-4b7a-a6ec-000000000099}\" "
+           "name=\"m\" currentSnapshot=\"{622a0911-bc78-4b7a-a6ec-"
+           "00000000000%zu}\">\n<MediaRegistry>\n<HardDisks>\n", n - 2);
+  for (size_t k = 0; k < n; k++)
+    fprintf (fp, "<HardDisk uuid=\"{%s}\" location=\"%s\" format=\"VDI\"%s"
+             ">\n", uuid[k], cr_case->file[k].name,
+             k == 0 ? " type=\"Normal\"" : "");
+  for (size_t k = 0; k < n; k++)
+    fprintf (fp, "</HardDisk>\n");
+  fprintf (fp, "</HardDisks>\n</MediaRegistry>\n");
+  for (size_t k = 0; k < n; k++) {
+    if (k + 1 < n)
+      fprintf (fp, "<Snapshot uuid=\"{622a0911-bc78-4b7a-a6ec-00000000000%zu}"
+               "\" name=\"s%zu\" timeStamp=\"2026-01-0%zuT00:00:00Z\">\n", k,
+               k, k + 1);
+    fprintf (fp, "<Hardware>\n<StorageControllers>\n<StorageController "
+             "name=\"sata\">\n<AttachedDevice type=\"HardDisk\" port=\"0\" "
+             "device=\"0\">\n<Image uuid=\"{%s}\"/>\n</AttachedDevice>\n"
+             "</StorageController>\n</StorageControllers>\n</Hardware>\n",
+             uuid[k]);
+    if (k + 2 < n)
+      fprintf (fp, "<Snapshots>\n");
+    else if (k + 2 == n) {
+      fprintf (fp, "</Snapshot>\n");
+      for (size_t i = 2; i < n; i++)
+        fprintf (fp, "</Snapshots>\n</Snapshot>\n");
+    }
+  }
+  fprintf (fp, "</Machine>\n</VirtualBox>\n");
+  fclose (fp);
+  cr_path (given, "m.vbox");
+  ok = mk_write_file (given, text, len) == 0;
+  free (text);
+  return ok;
+}
+
+/* The machine file can be read, and its disk is registered as it is. */
+static bool
+machine_right (void)
+{
+  struct vd_err err;
+  struct vd_vbox *box;
+  bool ok;
+
+  if (strcmp (given, cr_newest) == 0)
+    return true;
+  box = vd_vbox_open (given, &err);
+  ok = box && vd_vbox_check_registry (box, &err) == 0;
+  vd_vbox_free (box);
+  return ok || say_err ("the machine", given, &err);
+}
+
+static bool
+prepare (uint64_t seed, const char *dir, bool machine)
 {
   struct mk_model model;
   struct vd_merge *m;
@@ -45,6 +124,10 @@ merge_prepare (uint64_t seed, const char *dir)
   want = NULL;
   if (!cr_draw (seed, dir) || cr_case->filter)
     return false;
+  strcpy (given, cr_newest);
+  if (machine && (strcmp (cr_case->kind, "VDI") != 0 ||
+                  cr_case->n_links < 2 || !write_machine ()))
+    return false;
   mk_rng_seed (&r, seed ^ 0x6d65726765);
   how = (struct vd_merge_opts) { .threads = 1 };
   if (mk_rng_chance (&r, 300))
@@ -55,11 +138,11 @@ merge_prepare (uint64_t seed, const char *dir)
   how.snapshot = how.skip == 0 && mk_rng_chance (&r, 300);
   how.keep = mk_rng_chance (&r, 150);
   how.compact = mk_rng_chance (&r, 300);
-  m = vd_merge_open (cr_newest, &how, &plain, &err);
+  m = vd_merge_open (given, &how, &plain, &err);
   if (!m && (how.skip || how.discard_current)) {
     how.skip = 0;               /* the chain is too short for that */
     how.discard_current = false;
-    m = vd_merge_open (cr_newest, &how, &plain, &err);
+    m = vd_merge_open (given, &how, &plain, &err);
   }
   if (!m)
     return false;
@@ -73,10 +156,22 @@ merge_prepare (uint64_t seed, const char *dir)
     model.n = cr_case->n_links - d->first;
     want = mk_alloc (cr_case->size, 1);
     mk_model_read (&model, want, cr_case->size, 0);
-    name_journal (cr_newest);
+    name_journal ();
   }
   vd_merge_free (m);
   return ok;
+}
+
+static bool
+merge_prepare (uint64_t seed, const char *dir)
+{
+  return prepare (seed, dir, false);
+}
+
+static bool
+machine_prepare (uint64_t seed, const char *dir)
+{
+  return prepare (seed, dir, true);
 }
 
 /* Nothing is wrong; and the old disk or the merged one is right. */
@@ -86,6 +181,8 @@ merge_state (void)
   const uint64_t size = cr_case->size;
   struct vd_err err = { .code = VD_OK }, err2 = { .code = VD_OK };
 
+  if (!machine_right ())
+    return false;
   if (cr_exists (cr_newest) &&
       (cr_ask (cr_newest, &plain, cr_case->want, size, &err) == CR_WRONG ||
        cr_ask (cr_newest, &dirty, cr_case->want, size, &err) == CR_WRONG))
@@ -114,7 +211,8 @@ child_right (void)
     char path[2 * CR_PATH + 2];
 
     if (e->d_name[0] == '.' || !dot || tr_find_file (cr_case, e->d_name) ||
-        strcmp (dot, ".part") == 0 || strstr (e->d_name, "-delta.vmdk"))
+        strcmp (dot, ".part") == 0 || strncmp (dot, ".vbox", 5) == 0 ||
+         strstr (e->d_name, "-delta.vmdk"))
       continue;
     snprintf (path, sizeof path, "%s/%s", cr_case->dir, e->d_name);
     if (cr_ask (path, &plain, want, cr_case->size, &err) != CR_RIGHT) {
@@ -141,7 +239,7 @@ merge_right (void)
 {
   struct vd_err err;
 
-  if (!target_right (false))
+  if (!machine_right () || !target_right (false))
     return false;
   if (cr_exists (journal))
     return say_err ("still there", journal, &(struct vd_err) { .code = 0 });
@@ -156,14 +254,14 @@ static int
 merge_run (struct vd_err *err)
 {
   struct vd_merge *m;
-  int r = vd_merge_resume (cr_newest, &plain, NULL, NULL, err);
+  int r = vd_merge_resume (given, &plain, NULL, NULL, err);
 
   if (r != 0)
     return r == 1 ? 0 : -1;
   /* All was done but the last that is told. */
   if (!how.keep && !cr_exists (merged) && target_right (true))
     return 0;
-  m = vd_merge_open (cr_newest, &how, &plain, err);
+  m = vd_merge_open (given, &how, &plain, err);
   if (!m)
     return how.keep && err->code == VD_MISMATCH && target_right (true) ? 0
       : -1;
@@ -175,4 +273,8 @@ merge_run (struct vd_err *err)
 
 const struct cr_scenario cr_merge = {
   "merge", merge_prepare, merge_run, merge_state, merge_right,
+};
+
+const struct cr_scenario cr_machine = {
+  "machine", machine_prepare, merge_run, merge_state, merge_right,
 };
