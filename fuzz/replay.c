@@ -4,7 +4,8 @@
  */
 
 /* Gives files, and all files of directories, to a target that was built
- * without libFuzzer; prints how many.
+ * without libFuzzer; prints how many inputs that were.  A file NAME.many holds
+ * several (fuzz/collect).
  */
 
 #include <dirent.h>
@@ -17,7 +18,7 @@
 
 #define MAX_BYTES (1u << 20)
 
-static unsigned long nr_inputs;
+static unsigned long nr_files, nr_inputs;
 static const char *current;
 
 static void
@@ -28,29 +29,46 @@ fail (const char *what)
 }
 
 static void
+replay_input (const uint8_t *data, size_t n, unsigned nr)
+{
+  uint8_t *exact = malloc (n + 1); /* so that a sanitizer sees its end */
+
+  if (!exact)
+    fail ("no memory");
+  memcpy (exact, data, n);
+  printf ("%s %u\n", current, nr);
+  fflush (stdout);
+  LLVMFuzzerTestOneInput (exact, n);
+  free (exact);
+  nr_inputs++;
+}
+
+static void
 replay_file (const char *path)
 {
+  const size_t length = strlen (path);
   uint8_t *data = malloc (MAX_BYTES);
-  uint8_t *exact;
   FILE *fp = fopen (path, "rb");
-  size_t n;
+  size_t n, at, k;
+  unsigned nr = 0;
 
   current = path;
   if (!data || !fp)
     fail ("cannot be read");
   n = fread (data, 1, MAX_BYTES, fp);
   fclose (fp);
-  /* so that a sanitizer sees its end */
-  exact = malloc (n + 1);
-  if (!exact)
-    fail ("no memory");
-  memcpy (exact, data, n);
+  nr_files++;
+  if (length < 5 || strcmp (path + length - 5, ".many") != 0)
+    replay_input (data, n, 0);
+  else
+    for (at = 0; n - at >= 2; at += k) {
+      k = data[at] | (size_t) data[at + 1] << 8;
+      at += 2;
+      if (k > n - at)
+        fail ("ends in the middle of an input");
+      replay_input (data + at, k, ++nr);
+    }
   free (data);
-  printf ("%s\n", path);
-  fflush (stdout);
-  LLVMFuzzerTestOneInput (exact, n);
-  free (exact);
-  nr_inputs++;
 }
 
 static void
@@ -89,6 +107,6 @@ main (int argc, char **argv)
 
   for (i = 1; i < argc; ++i)
     replay (argv[i]);
-  printf ("%lu inputs\n", nr_inputs);
+  printf ("%lu files, %lu inputs\n", nr_files, nr_inputs);
   return 0;
 }

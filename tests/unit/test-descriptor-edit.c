@@ -1,0 +1,88 @@
+/* Descriptors changed line by line. */
+
+#include "descriptor-edit.h"
+#include "unit.h"
+
+/* Changes text (without its NUL), and compares. */
+static void
+check (const char *text, const struct vd_descriptor_change *c, size_t n,
+       uint64_t sectors, const char *want)
+{
+  struct vd_err err;
+  const size_t len = strlen (text);
+  char *copy = malloc (len + 1), *have;
+
+  memcpy (copy, text, len + 1);
+  have = vd_descriptor_edit (copy, len, c, n, sectors, &err);
+  assert_opened (have, &err);
+  assert_string_equal (have, want);
+  free (have);
+  free (copy);
+}
+
+TEST (values_are_replaced_and_all_else_stays)
+{
+  const struct vd_descriptor_change c[] = {
+    { .key = "cid", .value = "01234567" },
+    { .key = "parentFileNameHint", .value = "new name.vmdk" },
+    { .key = "ddb.longContentID", .value = NULL },
+    { .key = "ddb.uuid", .value = "x", .only_if_there = true },
+  };
+
+  check ("# Disk DescriptorFile\n \tCID \t= 89abcdef \nCIDX=1\nodd line\n"
+         "parentFileNameHint=\"old\" # why\n\nRW 8 FLAT \"a\" 0\n"
+         "ddb.longContentID = \"0\"\n", c, ARRAY_SIZE (c), 0,
+         "# Disk DescriptorFile\n \tCID \t= 01234567 \nCIDX=1\nodd line\n"
+         "parentFileNameHint=\"new name.vmdk\"\n\n"
+         "RW 8 FLAT \"a\" 0\n");
+}
+
+TEST (new_keys_have_their_places)
+{
+  const struct vd_descriptor_change c[] = {
+    { .key = "ddb.a", .value = "1" },
+    { .key = "parentCID", .value = "ffffffff" },
+    { .key = "parentFileNameHint", .value = "p" },
+    { .key = "gone", .value = NULL },
+  };
+
+  check ("CID=1\r\nRW 8 SPARSE \"a\"\r\n  rdonly\t9 FLAT \"b\" 3", c,
+         ARRAY_SIZE (c), 77,
+         "CID=1\r\nparentCID=ffffffff\r\nparentFileNameHint=\"p\"\r\n"
+         "RW 8 SPARSE \"a\"\r\n  rdonly\t77 FLAT \"b\" 3\r\n"
+         "ddb.a=\"1\"\r\n");
+  check ("RW 8 SPARSE \"a\"\nRWX 9\nNOACCESS 3 ZERO\n", NULL, 0, 5,
+         "RW 8 SPARSE \"a\"\nRWX 9\nNOACCESS 5 ZERO\n");
+  check ("", NULL, 0, 0, "");
+}
+
+TEST (what_a_descriptor_cannot_hold_is_refused)
+{
+  const struct vd_descriptor_change quote = { .key = "k", .value = "a\"b" };
+  const struct vd_descriptor_change line = { .key = "k", .value = "a\nb" };
+  struct vd_descriptor_change many[200];
+  struct vd_err err;
+  size_t i;
+
+  assert_null (vd_descriptor_edit ("CID=1\n", 6, &quote, 1, 0, &err));
+  assert_err (&err, VD_USAGE, "a\"b", "quotation mark");
+  assert_null (vd_descriptor_edit ("CID=1\n", 6, &line, 1, 0, &err));
+  assert_err (&err, VD_USAGE, "control character");
+  for (i = 0; i < ARRAY_SIZE (many); ++i)
+    many[i] = (struct vd_descriptor_change) { .key = "k", .value = "v" };
+  assert_null (vd_descriptor_edit ("CID=1\n", 6, many, ARRAY_SIZE (many), 0,
+                                   &err));
+  assert_err (&err, VD_USAGE, "more than");
+}
+
+int
+main (void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test (values_are_replaced_and_all_else_stays),
+    cmocka_unit_test (new_keys_have_their_places),
+    cmocka_unit_test (what_a_descriptor_cannot_hold_is_refused),
+  };
+
+  return cmocka_run_group_tests (tests, NULL, NULL);
+}
