@@ -128,8 +128,12 @@ try_file (void *opaque, int dir, const char *name, const char *path,
     return 0;
   }
   link = vd_link_read (file, path, &quiet, &ignored);
-  if (!link)
+  if (!link) {
+    if (magic == VD_MAGIC_SPARSE)
+      vd_warn (&s->opts->log, "%s cannot be read, so it is not known whether "
+               "it stands on what is merged: %s", path, ignored.msg);
     return 0;
+  }
   for (i = 0; i < s->d->chain->nr_links; ++i)
     if (same_link (link, s->d->chain->links[i])) {
       vd_link_close (link);

@@ -43,3 +43,9 @@ fresh
 "$TOOL" merge --quiet "$T/vm/Snapshots/${chain[1]}"
 [ "$(digest "$top")" = "${digests[-1]}" ] || fail 'the newest does not follow'
 [ ! -e "$T/vm/Snapshots/${chain[1]}" ]
+
+# What cannot be read may be a child: it is named.
+fresh
+head -c 600 "$top" > "$T/vm/Snapshots/cut.vdi"
+"$TOOL" merge --dry-run "$top" > out 2> err
+grep -q 'warning: .*/cut\.vdi cannot be read, so it is not known whether it stands on what is merged: ' err || fail "$(cat err)"
