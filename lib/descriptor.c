@@ -380,7 +380,7 @@ vd_descriptor_parse (const char *text, size_t n, const char *name,
 {
   VD_CLEANUP (free_descriptor) struct vd_descriptor *d
     = calloc (1, sizeof *d);
-  CLEANUP_FREE char *copy = strndup (text, n);  /* stops at a NUL */
+  CLEANUP_FREE char *copy = malloc (n + 1);
   struct parser ps = { .d = d, .name = name, .err = err };
   const unsigned char *p;
 
@@ -388,6 +388,8 @@ vd_descriptor_parse (const char *text, size_t n, const char *name,
     vd_fail_nomem (err);
     return NULL;
   }
+  memcpy (copy, text, n);       /* it ends at a NUL, if there is one in it */
+  copy[n] = '\0';
   for (p = (unsigned char *) copy; *p; ++p) {
     if (*p < 0x20 && !isspace (*p)) {
       vd_fail (err, VD_NOT_FORMAT,

@@ -24,6 +24,8 @@ grep -q vd_format_toy src/lib/image.h || fail 'image.h has no line to add to'
 touch start
 what=tool/vmdkdelta
 [ -z "$SANITIZE" ] || what=build/$(basename "$builddir")/$what
+# Not as a part of the make that runs the tests.
+unset MAKEFLAGS MFLAGS MAKELEVEL
 make -C src SANITIZE="$SANITIZE" VARIANT="$(basename "$builddir")" "$what" > make.log 2>&1 ||
     { cat make.log; fail 'it does not compile'; }
 if grep warning make.log; then fail 'it compiles with the warnings above'; fi
