@@ -36,6 +36,7 @@ LIST
     if [ "$ci" ]; then
         echo 'cmd clang           clang              clang'
         echo 'cmd git             git                git'
+        echo 'cmd strace          strace             strace'
         # make fuzz, lint, memcheck; coverage needs gcov, which gcc has
         echo 'crt libclang_rt.fuzzer libclang-rt-dev compiler-rt'
         echo 'cmd clang-tidy      clang-tidy         clang-tools-extra'
