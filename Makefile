@@ -149,8 +149,10 @@ faults: $(FAULTS)  ## every read, write, flush, allocation fails in turn, on IMA
 	$(Q)$(FAULTS) -v -i $(or $(IMAGES),20) -s $(or $(SEED),1) \
 	  -d "$$(for d in "$$TMPDIR" /dev/shm /tmp; do [ ! -w "$$d" ] || { echo "$$d"; break; }; done)"
 
+COVERAGE = $(MAKE) --no-print-directory VARIANT=coverage CFLAGS='-O0 -g --coverage' TEST_TIMEOUT=900
 coverage:  ## run the tests in a build that counts, and print what of lib/ they reach; TESTS="a b" runs only those
-	$(Q)$(MAKE) --no-print-directory VARIANT=coverage CFLAGS='-O0 -g --coverage' check || :
+	$(Q)$(COVERAGE) check || :
+	$(if $(TESTS),,$(Q)$(COVERAGE) IMAGES=3 faults > /dev/null || :)
 	$(Q)scripts/coverage build/coverage
 
 MEMCHECK_UNITS := cowd hosted stream sesparse vdi link chain reader descriptor check
