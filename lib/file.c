@@ -185,6 +185,25 @@ vd_file_extents (struct vd_file *f, uint64_t offset, uint64_t length,
   return 0;
 }
 
+static int
+count_hole (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
+{
+  uint64_t *bytes = opaque;
+
+  (void) err;
+  if (type & VD_HOLE)
+    *bytes += length;
+  return 0;
+}
+
+int
+vd_file_holes (struct vd_file *f, uint64_t offset, uint64_t length,
+               uint64_t *bytes, struct vd_err *err)
+{
+  *bytes = 0;
+  return vd_file_extents (f, offset, length, count_hole, bytes, err);
+}
+
 void
 vd_file_close (struct vd_file *f)
 {

@@ -173,6 +173,11 @@ extern int vd_file_extents (struct vd_file *f, uint64_t offset,
                             uint64_t length, vd_extent_fn fn, void *opaque,
                             struct vd_err *err);
 
+/* How much of the range is holes? */
+extern int vd_file_holes (struct vd_file *f, uint64_t offset,
+                          uint64_t length, uint64_t *bytes,
+                          struct vd_err *err);
+
 /* NULL is allowed. */
 extern void vd_file_close (struct vd_file *f);
 

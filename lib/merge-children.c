@@ -193,12 +193,11 @@ check_found (const struct vd_merge *m, const struct vd_link *child,
              const struct vd_link *parent, struct vd_err *err)
 {
   const struct vd_opts opts = {
-    .allow_dirty = true, .ignore_cid = m->opts->ignore_cid,
-    .prefix = m->opts->prefix,
+    .allow_dirty = true, .ignore_cid = m->opts.ignore_cid,
+    .for_writing = true, .prefix = m->opts.prefix,
   };
 
-  if (vd_chain_check_pair (child, parent, &opts, err) == 0 &&
-      vd_merge_check_modified (m, child, parent, err) == 0)
+  if (vd_chain_check_pair (child, parent, &opts, err) == 0)
     return 0;
   vd_err_prefix (err, "nothing was written: ");
   return -1;
@@ -208,14 +207,14 @@ int
 vd_merge_check_children (struct vd_merge *m, struct vd_merge_disk *d,
                          struct vd_err *err)
 {
-  struct scan s = { .d = d, .opts = m->opts };
+  struct scan s = { .d = d, .opts = &m->opts };
   size_t i;
   int r = 0;
 
   for (i = 0; r == 0 && i < d->chain->nr_links; ++i)
     r = scan_around (&s, vd_places_dir (d->chain->links[i]->places), err);
-  for (i = 0; r == 0 && i < m->opts->nr_dirs; ++i)
-    r = scan_around (&s, m->opts->dirs[i], err);
+  for (i = 0; r == 0 && i < m->opts.nr_dirs; ++i)
+    r = scan_around (&s, m->opts.dirs[i], err);
   for (i = 0; i < s.nr_dirs; ++i)
     free (s.dirs[i]);
   free (s.dirs);

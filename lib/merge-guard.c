@@ -151,7 +151,7 @@ warn_hard_links (const struct vd_merge *m, const struct vd_merge_disk *d)
     const int fd = f ? vd_file_fd (f) : -1;
 
     if (fd >= 0 && fstat (fd, &st) == 0 && st.st_nlink > 1)
-      vd_warn (&m->opts->log, "%s has %" PRIu64 " names (hard links; a "
+      vd_warn (&m->opts.log, "%s has %" PRIu64 " names (hard links; a "
                "backup?): what is merged into it shows under all of them",
                f->name, (uint64_t) st.st_nlink);
   }

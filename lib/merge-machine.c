@@ -125,11 +125,11 @@ find_removed (struct vd_merge *m, struct vd_err *err)
     }
     m->removed[s] = lost && !needed;
     if (lost && needed)
-      vd_warn (&m->opts->log, "snapshot '%s' stays, because other disks need "
+      vd_warn (&m->opts.log, "snapshot '%s' stays, because other disks need "
                "it, but without the disk that is merged",
                box->snapshots[s].name);
     if (lost && box->snapshots[s].state_file)
-      vd_warn (&m->opts->log, "the saved memory of snapshot '%s', %s, is of no "
+      vd_warn (&m->opts.log, "the saved memory of snapshot '%s', %s, is of no "
                "use any more", box->snapshots[s].name,
                box->snapshots[s].state_file);
   }
@@ -351,7 +351,7 @@ vd_merge_open_machine (struct vd_merge *m, struct vd_err *err)
 
   m->box = vd_vbox_open (m->given, err);
   box = m->box;
-  if (!box || vd_vbox_check_off (box, &m->opts->log, err) == -1 ||
+  if (!box || vd_vbox_check_off (box, &m->opts.log, err) == -1 ||
       vd_vbox_check_registry (box, err) == -1)
     return -1;
   m->box_path = realpath (m->given, NULL);

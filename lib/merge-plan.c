@@ -51,26 +51,6 @@ choose (const struct vd_merge *m, struct vd_merge_disk *d,
   return 0;
 }
 
-int
-vd_merge_check_modified (const struct vd_merge *m,
-                         const struct vd_link *child,
-                         const struct vd_link *parent, struct vd_err *err)
-{
-  const uint8_t *wanted = child->id.parent_modified;
-  const uint8_t *found = parent->id.modified;
-  char want[VD_UUID_TEXT], have[VD_UUID_TEXT];
-
-  if (m->opts->ignore_cid || vd_uuid_is_null (wanted) ||
-      vd_uuid_is_null (found) || memcmp (wanted, found, 16) == 0)
-    return 0;
-  return vd_fail (err, VD_MISMATCH,
-                  "%s was changed after %s was made (modification UUID {%s}, "
-                  "expected {%s}): what was merged would be a mixture.  If "
-                  "you know better: %signore-cid; nothing was written",
-                  parent->path, child->path, vd_uuid_text (have, found),
-                  vd_uuid_text (want, wanted), vd_opts_prefix (m->opts));
-}
-
 /* All of the chain is sound and belongs together. */
 static int
 validate (const struct vd_merge *m, const struct vd_merge_disk *d,
@@ -78,15 +58,10 @@ validate (const struct vd_merge *m, const struct vd_merge_disk *d,
 {
   const struct vd_check_opts opts = {
     .inflate = true, .stop_at_first_error = true, .errors_only = true,
-    .allow_dirty = m->opts->allow_dirty, .ignore_cid = m->opts->ignore_cid,
+    .allow_dirty = m->opts.allow_dirty, .ignore_cid = m->opts.ignore_cid,
   };
-  const struct vd_chain *c = d->chain;
-  size_t i;
 
-  for (i = 0; i + 1 < c->nr_links; ++i)
-    if (vd_merge_check_modified (m, c->links[i], c->links[i + 1], err) == -1)
-      return -1;
-  return vd_check_sound (c, &opts, err);
+  return vd_check_sound (d->chain, &opts, err);
 }
 
 /* Somebody has one of the files? */

@@ -22,13 +22,7 @@ extern int vd_merge_check_children (struct vd_merge *m,
                                     struct vd_merge_disk *d,
                                     struct vd_err *err);
 
-/* merge-plan.c: both know of the same content of the parent.  And: there is
- * room for all disks.
- */
-extern int vd_merge_check_modified (const struct vd_merge *m,
-                                    const struct vd_link *child,
-                                    const struct vd_link *parent,
-                                    struct vd_err *err);
+/* merge-plan.c: there is room for all disks. */
 extern int vd_merge_check_space (const struct vd_merge *m,
                                  struct vd_err *err);
 

@@ -96,14 +96,17 @@ vd_merge_open (const char *name, const struct vd_merge_opts *how,
 {
   struct vd_merge *m = calloc (1, sizeof *m);
 
+  if (m) {
+    m->how = *how;
+    m->opts = *opts;
+    m->opts.for_writing = true;
+  }
   if (!m || !(m->given = strdup (name)) ||
-      !(m->family = vd_family_new (opts, err))) {
+      !(m->family = vd_family_new (&m->opts, err))) {
     vd_merge_free (m);
     vd_fail_nomem (err);
     return NULL;
   }
-  m->how = *how;
-  m->opts = opts;
   if ((vd_vbox_probe (name) ? vd_merge_open_machine (m, err)
        : open_file (m, err)) == -1 ||
       vd_merge_check_files (m, err) == -1 ||
@@ -183,7 +186,7 @@ static int
 verify (const struct vd_merge *m, const struct vd_merge_disk *d,
         const struct vd_apply_opts *apply, struct vd_err *err)
 {
-  struct vd_opts quiet = *m->opts;
+  struct vd_opts quiet = m->opts;
   const size_t n = d->below ? d->below->nr_links + 1 : 1;
   CLEANUP_FREE struct vd_link **links = calloc (n, sizeof *links);
   VD_CLEANUP (close_link) struct vd_link *fresh = NULL;
@@ -240,7 +243,7 @@ compact (const struct vd_merge *m, const struct vd_merge_disk *d,
     .progress = report_compact, .opaque = phase,
   };
   struct vd_compact_result result;
-  struct vd_opts quiet = *m->opts;
+  struct vd_opts quiet = m->opts;
 
   quiet.log.fn = NULL;
   if (!m->how.compact ||
@@ -248,7 +251,7 @@ compact (const struct vd_merge *m, const struct vd_merge_disk *d,
     return 0;
   if (err->code != VD_UNSUPPORTED)
     return -1;
-  vd_warn (&m->opts->log, "not compacted: %s", err->msg);
+  vd_warn (&m->opts.log, "not compacted: %s", err->msg);
   return 0;
 }
 

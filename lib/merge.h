@@ -91,7 +91,7 @@ struct vd_merge_disk {
 
 struct vd_merge {
   struct vd_merge_opts how;
-  const struct vd_opts *opts;   /* borrowed */
+  struct vd_opts opts;          /* for_writing is set */
   char *given;                  /* the name that the user gave */
   struct vd_family *family;
   struct vd_vbox *box;          /* NULL: a file was given */

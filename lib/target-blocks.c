@@ -241,26 +241,20 @@ place (struct vd_blocks *b, uint64_t block, uint64_t at, uint64_t len,
  * space.
  */
 static int
-count_hole (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
-{
-  uint64_t *n = opaque;
-
-  (void) err;
-  if (type & VD_HOLE)
-    *n += length;
-  return 0;
-}
-
-static int
 write_segment (struct vd_blocks *b, const struct segment *s, bool zero,
                struct vd_err *err)
 {
   if (b->opts->dry) {
+    uint64_t holes;
+
     if (zero || s->where >= b->old_size)
       return 0;
-    return vd_file_extents (b->file, s->where,
-                            vd_min (s->length, b->old_size - s->where),
-                            count_hole, &b->stats.holes, err);
+    if (vd_file_holes (b->file, s->where,
+                       vd_min (s->length, b->old_size - s->where), &holes,
+                       err) == -1)
+      return -1;
+    b->stats.holes += holes;
+    return 0;
   }
   if (zero)
     return vd_file_zero (b->file, s->where, s->length, err);

@@ -84,17 +84,6 @@ vd_target_check (const struct vd_link *link, struct vd_err *err)
 /* ---- Writing ------------------------------------------------------------ */
 
 static int
-count_hole (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
-{
-  uint64_t *n = opaque;
-
-  (void) err;
-  if (type & VD_HOLE)
-    *n += length;
-  return 0;
-}
-
-static int
 write_flat (struct target *t, const struct part *p, const uint8_t *buf,
             bool zero, uint64_t n, uint64_t offset, struct vd_err *err)
 {
@@ -105,11 +94,14 @@ write_flat (struct target *t, const struct part *p, const uint8_t *buf,
       : vd_file_pwrite (p->target, buf, (size_t) n, where, err);
   if (zero)
     return 0;
-  if (where < p->target->size &&
-      vd_file_extents (p->target, where,
-                       vd_min (n, p->target->size - where), count_hole,
-                       &t->flat_holes, err) == -1)
-    return -1;
+  if (where < p->target->size) {
+    uint64_t holes;
+
+    if (vd_file_holes (p->target, where, vd_min (n, p->target->size - where),
+                       &holes, err) == -1)
+      return -1;
+    t->flat_holes += holes;
+  }
   if (where + n > p->target->size)
     t->flat_holes += where + n - vd_max (where, p->target->size);
   return 0;

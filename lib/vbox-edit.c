@@ -24,18 +24,6 @@ struct edit {
   struct vd_splice splice;
 };
 
-/* "{...}" */
-struct braced { char s[VD_UUID_TEXT + 2]; };
-
-static const char *
-braced (struct braced *b, const uint8_t uuid[16])
-{
-  char text[VD_UUID_TEXT];
-
-  snprintf (b->s, sizeof b->s, "{%s}", vd_uuid_text (text, uuid));
-  return b->s;
-}
-
 /* ---- Media -------------------------------------------------------------- */
 
 /* Cut a medium from the registry; its children stay there. */
@@ -86,11 +74,11 @@ print_medium (FILE *fp, const struct edit *e, const struct vd_vbox_change *c,
   CLEANUP_FREE char *location = vd_splice_escape (c->location);
   CLEANUP_FREE char *format = vd_splice_escape (c->format);
   const struct vd_vbox_change *d, *end = e->plan.change + e->plan.n;
-  struct braced b;
+  struct vd_braced b;
   bool open = false;
 
   fprintf (fp, "<HardDisk uuid=\"%s\" location=\"%s\" format=\"%s\"%s",
-           braced (&b, c->uuid), location ? location : "",
+           vd_braced (&b, c->uuid), location ? location : "",
            format ? format : "",
            vd_uuid_is_null (c->to) ? " type=\"Normal\"" : "");
   for (d = c + 1; d < end; ++d) {
@@ -183,7 +171,7 @@ static void
 edit_state (struct edit *e, const struct vd_vbox_snapshot *s)
 {
   const struct vd_vbox_state *state = vd_vbox_state (e->box, s);
-  struct braced b;
+  struct vd_braced b;
   size_t i;
 
   for (i = 0; i < state->n; ++i) {
@@ -195,7 +183,7 @@ edit_state (struct edit *e, const struct vd_vbox_snapshot *s)
     else if (c)
       vd_splice_set (&e->splice,
                      vd_xml_child (e->xml, a->element, a->element + 1,
-                                   "Image"), "uuid", braced (&b, c->to));
+                                   "Image"), "uuid", vd_braced (&b, c->to));
   }
 }
 
@@ -275,7 +263,7 @@ snapshot_text (const struct edit *e, const char *indent)
   CLEANUP_FREE char *name = vd_splice_escape (c->name);
   CLEANUP_FREE char *when = vd_splice_escape (c->time);
   char *text = NULL;
-  struct braced b;
+  struct vd_braced b;
   size_t len;
   FILE *fp = name && when ? open_memstream (&text, &len) : NULL;
   bool failed;
@@ -283,7 +271,7 @@ snapshot_text (const struct edit *e, const char *indent)
   if (!fp)
     return NULL;
   fprintf (fp, "<Snapshot uuid=\"%s\" name=\"%s\" timeStamp=\"%s\">",
-           braced (&b, c->uuid), name, when);
+           vd_braced (&b, c->uuid), name, when);
   print_state (fp, e, indent);
   fprintf (fp, "\n%s</Snapshot>", indent);
   failed = ferror (fp) != 0;
@@ -348,7 +336,7 @@ edit_snapshots (struct edit *e, struct vd_err *err)
   const struct vd_vbox_change *fresh = e->plan.new_snapshot;
   const size_t machine = vd_vbox_machine (box);
   const bool modified = vd_xml_attr (e->xml, machine, "currentStateModified");
-  struct braced b;
+  struct vd_braced b;
   size_t i;
 
   for (i = 0; i < box->nr_snapshots; ++i) {
@@ -364,8 +352,8 @@ edit_snapshots (struct edit *e, struct vd_err *err)
   if (!fresh && e->plan.current == box->current_snapshot)
     return 0;
   vd_splice_set (&e->splice, machine, "currentSnapshot",
-                 fresh ? braced (&b, fresh->uuid)
-                 : e->plan.current ? braced (&b, e->plan.current->uuid)
+                 fresh ? vd_braced (&b, fresh->uuid)
+                 : e->plan.current ? vd_braced (&b, e->plan.current->uuid)
                  : NULL);
   if (fresh || modified)
     vd_splice_set (&e->splice, machine, "currentStateModified",

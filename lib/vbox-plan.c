@@ -13,16 +13,13 @@
 #include "cleanup.h"
 #include "vbox-plan.h"
 
-/* A UUID for a message.  Two may be needed at once. */
-struct text { char s[VD_UUID_TEXT + 2]; };
-
-static const char *
-show (struct text *t, const uint8_t uuid[16])
+const char *
+vd_braced (struct vd_braced *b, const uint8_t uuid[16])
 {
   char text[VD_UUID_TEXT];
 
-  snprintf (t->s, sizeof t->s, "{%s}", vd_uuid_text (text, uuid));
-  return t->s;
+  snprintf (b->s, sizeof b->s, "{%s}", vd_uuid_text (text, uuid));
+  return b->s;
 }
 
 static bool
@@ -138,12 +135,12 @@ static int
 check_medium (const struct vd_vbox *box, const uint8_t uuid[16],
               struct vd_err *err)
 {
-  struct text t;
+  struct vd_braced t;
 
   if (vd_vbox_medium (box, uuid))
     return 0;
   return vd_fail (err, VD_USAGE, "%s: there is no medium %s to be changed",
-                  box->path, show (&t, uuid));
+                  box->path, vd_braced (&t, uuid));
 }
 
 static bool
@@ -164,26 +161,26 @@ check_state_change (const struct vd_vbox_plan *plan,
   const struct vd_vbox *box = plan->box;
   const struct vd_vbox_snapshot *s = NULL;
   const struct vd_vbox_change *d;
-  struct text t, u;
+  struct vd_braced t, u;
 
   if (!vd_uuid_is_null (c->snapshot)) {
     s = vd_vbox_snapshot (box, c->snapshot);
     if (!s)
       return vd_fail (err, VD_USAGE, "%s: there is no snapshot %s",
-                      box->path, show (&t, c->snapshot));
+                      box->path, vd_braced (&t, c->snapshot));
     if (!vd_plan_snapshot_stays (plan, s))
       return 0;
   }
   if (!is_attached (vd_vbox_state (box, s), c->uuid))
     return vd_fail (err, VD_USAGE, "%s: the medium %s is not attached in %s%s",
-                    box->path, show (&t, c->uuid),
+                    box->path, vd_braced (&t, c->uuid),
                     s ? "snapshot " : "the current state",
-                    s ? show (&u, s->uuid) : "");
+                    s ? vd_braced (&u, s->uuid) : "");
   for (d = plan->change; d < c; ++d)
     if (is_about_state (d) && same (d->snapshot, c->snapshot) &&
         same (d->uuid, c->uuid))
       return vd_fail (err, VD_USAGE, "%s: two changes of the same attachment "
-                      "of %s", box->path, show (&t, c->uuid));
+                      "of %s", box->path, vd_braced (&t, c->uuid));
   return 0;
 }
 
@@ -194,12 +191,12 @@ check_added_medium (const struct vd_vbox_plan *plan,
   const struct vd_vbox *box = plan->box;
   const struct vd_vbox_medium *parent;
   const struct vd_vbox_change *added;
-  struct text t;
+  struct vd_braced t;
 
   if (vd_uuid_is_null (c->uuid) || vd_vbox_medium (box, c->uuid) ||
       vd_plan_added (plan, c->uuid) != c)
     return vd_fail (err, VD_USAGE, "%s: a new medium needs a UUID of its own, "
-                    "not %s", box->path, show (&t, c->uuid));
+                    "not %s", box->path, vd_braced (&t, c->uuid));
   if (check_text (box, "location", c->location, err) == -1 ||
       check_text (box, "format", c->format, err) == -1)
     return -1;
@@ -212,7 +209,7 @@ check_added_medium (const struct vd_vbox_plan *plan,
     return 0;
   return vd_fail (err, VD_USAGE, "%s: %s, which shall become the parent of a "
                   "new medium, will not be in the registry", box->path,
-                  show (&t, c->to));
+                  vd_braced (&t, c->to));
 }
 
 static int
@@ -220,7 +217,7 @@ check_change (struct vd_vbox_plan *plan, const struct vd_vbox_change *c,
               struct vd_err *err)
 {
   const struct vd_vbox *box = plan->box;
-  struct text t;
+  struct vd_braced t;
 
   switch (c->kind) {
   case VD_VBOX_REMOVE_MEDIUM:
@@ -231,7 +228,7 @@ check_change (struct vd_vbox_plan *plan, const struct vd_vbox_change *c,
   case VD_VBOX_REMOVE_SNAPSHOT:
     return vd_vbox_snapshot (box, c->uuid) ? 0
       : vd_fail (err, VD_USAGE, "%s: there is no snapshot %s to be removed",
-                 box->path, show (&t, c->uuid));
+                 box->path, vd_braced (&t, c->uuid));
   case VD_VBOX_ADD_MEDIUM:
     return check_added_medium (plan, c, err);
   case VD_VBOX_ADD_SNAPSHOT:
@@ -239,7 +236,7 @@ check_change (struct vd_vbox_plan *plan, const struct vd_vbox_change *c,
         vd_vbox_snapshot (box, c->uuid))
       return vd_fail (err, VD_USAGE, "%s: there can be one new snapshot, with "
                       "a UUID of its own, not %s", box->path,
-                      show (&t, c->uuid));
+                      vd_braced (&t, c->uuid));
     plan->new_snapshot = c;
     return check_text (box, "snapshot's name", c->name, err) == -1 ? -1
       : check_text (box, "snapshot's time", c->time, err);
@@ -249,7 +246,7 @@ check_change (struct vd_vbox_plan *plan, const struct vd_vbox_change *c,
     if (!vd_plan_medium_stays (plan, vd_vbox_medium (box, c->uuid)) ||
         vd_plan_moved (plan, c->uuid) != c)
       return vd_fail (err, VD_USAGE, "%s: the medium %s is moved twice, or "
-                      "removed too", box->path, show (&t, c->uuid));
+                      "removed too", box->path, vd_braced (&t, c->uuid));
     return check_text (box, "location", c->location, err) == -1 ? -1
       : c->format ? check_text (box, "format", c->format, err) : 0;
   }
@@ -274,7 +271,7 @@ check_result_state (const struct vd_vbox_plan *plan,
     const struct vd_vbox_change *c
       = as_it_was ? NULL : vd_plan_change_of (plan, s, a);
     const struct vd_vbox_medium *m = a->medium;
-    struct text t;
+    struct vd_braced t;
 
     if (c && c->kind == VD_VBOX_DETACH)
       continue;
@@ -285,7 +282,7 @@ check_result_state (const struct vd_vbox_plan *plan,
       continue;
     return vd_fail (err, VD_USAGE, "%s: %s would be attached in %s%.100s but "
                     "not be in the media registry any more", plan->box->path,
-                    show (&t, c ? c->to : a->uuid),
+                    vd_braced (&t, c ? c->to : a->uuid),
                     s ? "snapshot " : "the current state", s ? s->name : "");
   }
   return 0;

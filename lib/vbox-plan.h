@@ -14,6 +14,10 @@
 #include "vbox-edit.h"
 #include "vbox-read.h"
 
+/* A UUID as VirtualBox writes it, "{...}". */
+struct vd_braced { char s[VD_UUID_TEXT + 2]; };
+extern const char *vd_braced (struct vd_braced *b, const uint8_t uuid[16]);
+
 struct vd_vbox_plan {
   const struct vd_vbox *box;
   const struct vd_vbox_change *change;

@@ -23,7 +23,7 @@ for name in vb-vdi-tiny-2 q72-zeroed-4 fc-esxi-flat-cowd-3; do
             [ $(($(stat -c %s "$target") - before)) = "$(number "$T/dry" growth)" ] ||
                 fail "$name $options: the target grew otherwise"
         fi
-        total=$(($(number "$T/dry" data_bytes) + $(number "$T/dry" zero_bytes)))
-        [ "$(number "$T/dry" one_by_one_bytes)" -ge $total ] || fail 'one by one would be less'
+        total=$(($(number "$T/dry" data-bytes) + $(number "$T/dry" zero-bytes)))
+        [ "$(number "$T/dry" one-by-one-bytes)" -ge $total ] || fail 'one by one would be less'
     done
 done

@@ -33,4 +33,4 @@ cmp -n 16777216 roomy/target /dev/zero
 # What is allocated already needs no room.
 "$TOOL" apply --quiet a.vmdk roomy/target 2> err || { cat err; fail "where there is room"; }
 "$TOOL" apply --quiet --json a.vmdk roomy/target > out 2> err
-grep -q '"new_space": 0,' out || { cat out; fail "new space, though all is allocated"; }
+grep -q '"new-space": 0,' out || { cat out; fail "new space, though all is allocated"; }

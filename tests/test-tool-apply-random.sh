@@ -58,7 +58,7 @@ one_seed () {
 
     "$TOOL" apply "${options[@]}" --json --dry-run "${deltas[@]/#/c/}" target > json 2> err
     cmp target original || fail "seed $seed: a dry run wrote"
-    ! grep -q '"zero_bytes": [1-9]' json || zeros=$((zeros + 1))
+    ! grep -q '"zero-bytes": [1-9]' json || zeros=$((zeros + 1))
     for f in $("$TOOL" info "${deltas[@]/#/c/}" 2>/dev/null |
                    grep -Eo '\b(COWD|KDMV|SEsparse)\b' | sort -u); do seen[$f]=1; done
     rm -rf c target original undo.vmdk

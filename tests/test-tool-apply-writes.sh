@@ -77,14 +77,14 @@ for format in cowd kdmv stream sesparse; do
     case $format in kdmv|sesparse) [ -s want ] || fail "$format: no long zeros" ;; esac
 
     # ---- The figures --------------------------------------------------------------
-    for key in data_bytes data_runs zero_bytes zero_runs size links; do
+    for key in data-bytes data-runs zero-bytes zero-runs size links; do
         [ "$(json $key < dry)" = "$(json $key < wet)" ] || fail "$format: $key: the dry run says something else"
     done
     perl map.pl 'data|compressed' < map.json > want
-    [ "$(json data_bytes < wet)" = "$(total want)" ] && [ "$(json data_runs < wet)" = "$(wc -l < want)" ] ||
+    [ "$(json data-bytes < wet)" = "$(total want)" ] && [ "$(json data-runs < wet)" = "$(wc -l < want)" ] ||
         fail "$format: data: $(cat wet)"
     perl map.pl zero < map.json > want
-    [ "$(json zero_bytes < wet)" = "$(total want)" ] && [ "$(json zero_runs < wet)" = "$(wc -l < want)" ] ||
+    [ "$(json zero-bytes < wet)" = "$(total want)" ] && [ "$(json zero-runs < wet)" = "$(wc -l < want)" ] ||
         fail "$format: zeros: $(cat wet)"
     echo "$format: $(wc -l < have) ranges, $(tr -d '\n ' < wet)"
 
@@ -103,13 +103,13 @@ for format in cowd kdmv stream sesparse; do
     "$TOOL" apply --json $format.vmdk target > wet 2> err
     used=$(($(stat -c '%b * %B' target)))
     # Blocks of 4 KiB that hold some of it, and what the file system itself takes.
-    [ "$used" -le $(($(json data_bytes < wet) * 12 / 10 + (4096 - 512) * $(json data_runs < wet) + 65536)) ] ||
+    [ "$used" -le $(($(json data-bytes < wet) * 12 / 10 + (4096 - 512) * $(json data-runs < wet) + 65536)) ] ||
         fail "$format: a sparse target takes $used bytes: $(cat wet)"
     cp original target
     "$TOOL" apply --json $format.vmdk target > wet 2> err
     case $format in
         sesparse)  # runs of 128 KiB: they become holes
             used=$(($(stat -c '%b * %B' target)))
-            [ "$used" -le $((33554432 - $(json zero_bytes < wet) / 2)) ] || fail "$format: zeros are not punched: $used" ;;
+            [ "$used" -le $((33554432 - $(json zero-bytes < wet) / 2)) ] || fail "$format: zeros are not punched: $used" ;;
     esac
 done

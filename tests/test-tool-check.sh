@@ -31,7 +31,7 @@ grep -q '^    offset 4608, length 512$' out
 # For programs.
 expect 3 '"result": "damaged"' "$TOOL" check --json bad.vmdk d.vmdk
 grep -q '"grain-outside-file": 1' out
-grep -q '"lost_bytes": 1024' out
+grep -q '"lost-bytes": 1024' out
 if command -v jq > /dev/null; then
     [ "$(jq -r '.[].result' out | tr '\n' ' ')" = 'damaged clean ' ] || fail 'results in JSON'
     [ "$(jq -c '.[0].links[0].lost' out)" = \

@@ -23,7 +23,7 @@ compact_it () {
     before=$(sha256 "$1")
     "$TOOL" compact --dry-run --json "$@" > json
     expected=$(grep -v 'allocated\|written' json)
-    [ "$(field written)" = false ] && [ "$(field allocated_after)" = null ] || fail "--dry-run: $(cat json)"
+    [ "$(field written)" = false ] && [ "$(field allocated-after)" = null ] || fail "--dry-run: $(cat json)"
     [ "$(sha256 "$1")" = "$before" ] || fail "--dry-run changed $1"
     "$TOOL" compact --json "$@" > json
     [ "$(grep -v 'allocated\|written' json)" = "$expected" ] || fail "not as --dry-run said: $(cat json), $expected"
@@ -41,10 +41,10 @@ for format in vdi vmdk; do
     cp original disk.$format
 
     compact_it disk.$format
-    [ "$(field zero_bytes)" = $((5 << 20)) ] || fail "$format: $(cat json)"
-    [ "$(field size_after)" = "$(stat -c %s disk.$format)" ] || fail "$format: $(cat json)"
+    [ "$(field zero-bytes)" = $((5 << 20)) ] || fail "$format: $(cat json)"
+    [ "$(field size-after)" = "$(stat -c %s disk.$format)" ] || fail "$format: $(cat json)"
     [ "$(stat -c %s disk.$format)" = $((meta + (7 << 20))) ] || fail "$format: $(stat -c %s disk.$format) bytes"
-    [ "$(field allocated_after)" = $((512 * $(stat -c %b disk.$format))) ] || fail "$format: $(cat json)"
+    [ "$(field allocated-after)" = $((512 * $(stat -c %b disk.$format))) ] || fail "$format: $(cat json)"
     like disk.$format $format
 
     # Nothing is left, and nothing is written.
@@ -55,7 +55,7 @@ for format in vdi vmdk; do
 
     digest=$(sha256 original)
     "$TOOL" compact --dry-run --json --output=new.$format original > json
-    [ "$(field size_after)" = $((meta + (7 << 20))) ] || fail "$format --output: $(cat json)"
+    [ "$(field size-after)" = $((meta + (7 << 20))) ] || fail "$format --output: $(cat json)"
     [ ! -e new.$format ] || fail "--dry-run made new.$format"
     "$TOOL" compact --quiet --output=new.$format original > log
     [ ! -s log ] || fail "--quiet: $(cat log)"
@@ -81,8 +81,8 @@ qemu-io -f vmdk -c 'write -q -P 1 0 1M' -c 'write -q -P 0 0 512k' -c 'write -q -
     -c 'write -q -P 0 2560M 512k' split.vmdk
 qemu-img convert -f vmdk -O raw split.vmdk vmdk.raw
 compact_it split.vmdk
-[ "$(field zero_bytes)" = $((1 << 20)) ] || fail "split: $(cat json)"
-[ "$(field size_after)" = $(($(stat -c %s split-s001.vmdk) + $(stat -c %s split-s002.vmdk))) ] || fail "split: $(cat json)"
+[ "$(field zero-bytes)" = $((1 << 20)) ] || fail "split: $(cat json)"
+[ "$(field size-after)" = $(($(stat -c %s split-s001.vmdk) + $(stat -c %s split-s002.vmdk))) ] || fail "split: $(cat json)"
 like split.vmdk vmdk
 expect_fail 'is a disk in several files' "$TOOL" compact --output=new split.vmdk
 
@@ -98,7 +98,7 @@ cp raw raw.before; same raw raw.before
 blocks=$(stat -c %b raw)
 compact_it raw
 same raw raw.before
-[ "$(field zero_bytes)" -ge $((310 * 4096)) ] || fail "raw: $(cat json)"
+[ "$(field zero-bytes)" -ge $((310 * 4096)) ] || fail "raw: $(cat json)"
 sync raw
 [ "$(stat -c %b raw)" -le $((blocks - 310 * 8)) ] || fail "raw: $blocks sectors before, $(stat -c %b raw) now"
 "$TOOL" compact raw > log
@@ -122,7 +122,7 @@ sync flat-flat.vmdk
 cp flat-flat.vmdk flat.before
 blocks=$(stat -c %b flat-flat.vmdk)
 compact_it flat.vmdk
-[ "$(field zero_bytes)" = $(((2 << 20) - 4096)) ] || fail "flat: $(cat json)"
+[ "$(field zero-bytes)" = $(((2 << 20) - 4096)) ] || fail "flat: $(cat json)"
 same flat-flat.vmdk flat.before
 [ "$(stat -c %b flat-flat.vmdk)" -le $((blocks - 511 * 8)) ] && [ "$(stat -c %b flat-flat.vmdk)" -ge $((3 * 2048)) ] ||
     fail "flat: $blocks sectors before, $(stat -c %b flat-flat.vmdk) now"
@@ -144,10 +144,10 @@ for zeroed in on off; do
     cp child.vmdk copy.vmdk
     compact_it child.vmdk
     if [ $zeroed = on ]; then
-        [ "$(field zero_bytes)" = 524288 ] && [ "$(field kept_bytes)" = 0 ] &&
+        [ "$(field zero-bytes)" = 524288 ] && [ "$(field kept-bytes)" = 0 ] &&
             [ "$(stat -c %s child.vmdk)" = $((size - 524288)) ] || fail "child: $(cat json)"
     else
-        [ "$(field zero_bytes)" = 0 ] && [ "$(field kept_bytes)" = 524288 ] &&
+        [ "$(field zero-bytes)" = 0 ] && [ "$(field kept-bytes)" = 524288 ] &&
             [ "$(stat -c %s child.vmdk)" = "$size" ] || fail "child: $(cat json)"
         [ $((512 * $(stat -c %b child.vmdk))) -le $((size - 524288)) ] || fail 'child: no holes'
     fi
@@ -162,7 +162,7 @@ qemu-img create -q -f vmdk -F vmdk -b base.vmdk over.vmdk
 qemu-io -f vmdk -c 'write -q -P 9 64k 64k' over.vmdk
 qemu-img convert -f vmdk -O raw over.vmdk vmdk.raw
 compact_it base.vmdk
-[ "$(field zero_bytes)" = $((1 << 20)) ] || fail "base: $(cat json)"
+[ "$(field zero-bytes)" = $((1 << 20)) ] || fail "base: $(cat json)"
 like over.vmdk vmdk
 "$TOOL" info --chain over.vmdk > log
 [ "$(grep -c ' ok$' log)" = 2 ] || fail "the chain: $(cat log)"

@@ -228,11 +228,11 @@ result (const struct apply *a)
   json_string (&j, "target", a->target_name);
   json_u64 (&j, "size", a->deltas.chain->size);
   json_u64 (&j, "links", a->deltas.chain->nr_links);
-  json_u64 (&j, "data_bytes", a->plan.data_bytes);
-  json_u64 (&j, "data_runs", a->plan.data_runs);
-  json_u64 (&j, "zero_bytes", a->plan.zero_bytes);
-  json_u64 (&j, "zero_runs", a->plan.zero_runs);
-  json_u64 (&j, "new_space", a->new_space);
+  json_u64 (&j, "data-bytes", a->plan.data_bytes);
+  json_u64 (&j, "data-runs", a->plan.data_runs);
+  json_u64 (&j, "zero-bytes", a->plan.zero_bytes);
+  json_u64 (&j, "zero-runs", a->plan.zero_runs);
+  json_u64 (&j, "new-space", a->new_space);
   json_bool (&j, "written", !a->dry_run);
   json_bool (&j, "verified", a->verify && !a->dry_run);
   if (a->undo)
@@ -302,18 +302,6 @@ const struct verb verb_apply = {
   .run = run,
 };
 
-static bool
-parse_threads (const char *s, unsigned *threads)
-{
-  char *end;
-  const unsigned long n = strtoul (s, &end, 10);
-
-  if (*end != '\0' || end == s || n < 1 || n > VD_APPLY_MAX_THREADS)
-    return false;
-  *threads = (unsigned) n;
-  return true;
-}
-
 static int
 run (int argc, char **argv)
 {
@@ -322,10 +310,10 @@ run (int argc, char **argv)
     .how = { .follow_option = "--no-follow" },
     .threads = VD_APPLY_THREADS,
   };
-  bool progress_given = false;
-  int c;
+  int c, r = STATUS_OK;
 
-  while ((c = next_option (&verb_apply, argc, argv, &a.opts)) != -1) {
+  while (r == STATUS_OK &&
+         (c = next_option (&verb_apply, argc, argv, &a.opts)) != -1) {
     switch (c) {
     case OPT_BASE: a.base = optarg; break;
     case OPT_UNDO:
@@ -340,23 +328,20 @@ run (int argc, char **argv)
     case OPT_TRUST_DATA: a.trust_data = true; break;
     case OPT_NO_FOLLOW: a.how.no_follow = true; break;
     case OPT_PROGRESS:
-      progress_given = true;
-      if (!progress_parse (optarg ? optarg : "bar", &a.progress))
-        return tool_usage (&verb_apply, "--progress=%s: allowed are json and "
-                           "bar", optarg);
+      r = option_progress (&verb_apply, optarg, &a.progress);
       break;
     case OPT_THREADS:
-      if (!parse_threads (optarg, &a.threads))
-        return tool_usage (&verb_apply, "--threads=%s: allowed is 1 to %u",
-                           optarg, VD_APPLY_MAX_THREADS);
+      r = option_number (&verb_apply, "threads", optarg, 1,
+                         VD_APPLY_MAX_THREADS, &a.threads);
       break;
     }
   }
+  if (r != STATUS_OK)
+    return r;
   if (argc - optind < 2)
     return tool_usage (&verb_apply, "give at least one DELTA, and the TARGET "
                        "last");
-  if (!progress_given && !a.quiet && !a.json)
-    progress_parse (NULL, &a.progress);
+  progress_choose (&a.progress, a.quiet || a.json);
 
   a.target_name = argv[argc - 1];
   return run_apply (&a, &argv[optind], (size_t) (argc - 1 - optind));

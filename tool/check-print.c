@@ -191,8 +191,8 @@ json_report (struct json *j, const struct vd_check_report *r)
   for (i = 0; i < r->nr_kept; ++i)
     json_finding (j, &r->kept[i]);
   json_end (j);
-  json_u64 (j, "lost_bytes", r->lost_bytes);
-  json_bool (j, "lost_complete", !r->more_lost);
+  json_u64 (j, "lost-bytes", r->lost_bytes);
+  json_bool (j, "lost-complete", !r->more_lost);
   json_begin_array (j, "lost");
   for (i = 0; i < r->nr_lost; ++i) {
     json_begin_object (j, NULL);
@@ -223,8 +223,8 @@ check_json (struct json *j, const struct checked *c)
     json_u64 (j, "size", link->capacity);
     json_u64 (j, "tables", c->reports[i].tables);
     json_u64 (j, "grains", c->reports[i].grains);
-    json_u64 (j, "zero_grains", c->reports[i].zero_grains);
-    json_u64 (j, "compressed_grains", c->reports[i].compressed_grains);
+    json_u64 (j, "zero-grains", c->reports[i].zero_grains);
+    json_u64 (j, "compressed-grains", c->reports[i].compressed_grains);
     json_report (j, &c->reports[i]);
     json_end (j);
   }

@@ -166,19 +166,19 @@ tell_json (const struct compact *c)
   json_begin_object (&j, NULL);
   json_string (&j, "file", c->file);
   json_string_or_null (&j, "output", c->output);
-  json_u64 (&j, "looked_bytes", r->looked);
-  json_u64 (&j, "zero_bytes", r->zeros);
-  json_u64 (&j, "kept_bytes", r->kept);
-  json_u64 (&j, "unused_bytes", r->unused);
-  json_u64 (&j, "moved_bytes", r->moved);
-  json_u64 (&j, "stuck_bytes", r->stuck);
-  json_u64 (&j, "size_before", r->size_before);
-  json_u64 (&j, "size_after", r->size_after);
-  json_u64 (&j, "allocated_before", r->allocated_before);
+  json_u64 (&j, "looked-bytes", r->looked);
+  json_u64 (&j, "zero-bytes", r->zeros);
+  json_u64 (&j, "kept-bytes", r->kept);
+  json_u64 (&j, "unused-bytes", r->unused);
+  json_u64 (&j, "moved-bytes", r->moved);
+  json_u64 (&j, "stuck-bytes", r->stuck);
+  json_u64 (&j, "size-before", r->size_before);
+  json_u64 (&j, "size-after", r->size_after);
+  json_u64 (&j, "allocated-before", r->allocated_before);
   if (c->dry_run)
-    json_null (&j, "allocated_after");
+    json_null (&j, "allocated-after");
   else
-    json_u64 (&j, "allocated_after", r->allocated_after);
+    json_u64 (&j, "allocated-after", r->allocated_after);
   json_bool (&j, "changed", r->changed);
   json_bool (&j, "written", r->changed && !c->dry_run);
   json_end (&j);
@@ -261,7 +261,6 @@ static int
 run (int argc, char **argv)
 {
   struct compact c = { .opts = { .prefix = "--" } };
-  bool progress_given = false;
   struct vd_err err;
   int o;
 
@@ -276,17 +275,14 @@ run (int argc, char **argv)
     case OPT_QUIET: c.quiet = true; break;
     case OPT_JSON: c.json = true; break;
     case OPT_PROGRESS:
-      progress_given = true;
-      if (!progress_parse (optarg ? optarg : "bar", &c.mode))
-        return tool_usage (&verb_compact, "--progress=%s: allowed are json "
-                           "and bar", optarg);
+      if (option_progress (&verb_compact, optarg, &c.mode) != STATUS_OK)
+        return STATUS_USAGE;
       break;
     }
   }
   if (argc - optind != 1)
     return tool_usage (&verb_compact, "give one FILE");
-  if (!progress_given && !c.quiet && !c.json)
-    progress_parse (NULL, &c.mode);
+  progress_choose (&c.mode, c.quiet || c.json);
   c.file = argv[optind];
   if (work (&c, &err) == -1)
     return tool_fail (&err);

@@ -91,8 +91,6 @@ parse_cid (const char *s, uint32_t *cid)
 static int
 parse_option (struct create *c, int o)
 {
-  char *end;
-
   switch (o) {
   case OPT_FROM: c->from = optarg; break;
   case OPT_TO: c->to = optarg; break;
@@ -116,16 +114,10 @@ parse_option (struct create *c, int o)
     break;
   case OPT_BASE_DESCRIPTOR: c->base_descriptor = optarg; break;
   case OPT_THREADS:
-    c->w.threads = (unsigned) strtoul (optarg, &end, 10);
-    if (*end || c->w.threads < 1 || c->w.threads > MAX_THREADS)
-      return tool_usage (&verb_create, "--threads is %s; allowed are 1 to %u",
-                         optarg, MAX_THREADS);
-    break;
+    return option_number (&verb_create, "threads", optarg, 1, MAX_THREADS,
+                          &c->w.threads);
   case OPT_PROGRESS:
-    if (!progress_parse (optarg ? optarg : "bar", &c->mode))
-      return tool_usage (&verb_create, "--progress is %s; allowed are bar and "
-                         "json", optarg);
-    break;
+    return option_progress (&verb_create, optarg, &c->mode);
   case OPT_QUIET: c->quiet = true; break;
   case OPT_JSON: c->json = true; break;
   case OPT_FORCE: c->w.replace = true; break;
@@ -313,7 +305,6 @@ run (int argc, char **argv)
   struct vd_err err;
   int o, status;
 
-  progress_parse (NULL, &c.mode);
   while ((o = next_option (&verb_create, argc, argv, &opts)) != -1) {
     status = parse_option (&c, o);
     if (status != STATUS_OK)
@@ -326,8 +317,7 @@ run (int argc, char **argv)
   status = check_options (&c);
   if (status != STATUS_OK)
     return status;
-  if (c.quiet && c.mode == PROGRESS_BAR)
-    c.mode = PROGRESS_NONE;
+  progress_choose (&c.mode, c.quiet || c.json);
 
   if (source_open (&c.base, c.from, c.w.threads, &opts, &err) == -1 ||
       source_open (&c.new, c.to, c.w.threads, &opts, &err) == -1 ||

@@ -24,16 +24,6 @@ hex32 (struct json *j, const char *key, bool known, uint32_t value)
   json_string (j, key, text);
 }
 
-/* A size that is known only if the map could be read. */
-static void
-size (struct json *j, const char *key, bool known, uint64_t value)
-{
-  if (known)
-    json_u64 (j, key, value);
-  else
-    json_null (j, key);
-}
-
 static void
 put_uuids (struct json *j, const struct facts *f)
 {
@@ -76,8 +66,8 @@ put_image (struct json *j, const struct vd_image *image)
   json_u64 (j, "grain-size", image->grain_size);
   json_bool (j, "compressed", image->compressed);
   json_bool (j, "unclean", image->unclean);
-  size (j, "file-size", image->file != NULL,
-        image->file ? image->file->size : 0);
+  json_u64_or_null (j, "file-size", image->file != NULL,
+                    image->file ? image->file->size : 0);
 }
 
 /* Extents as the descriptor lists them; a bare extent has one. */
@@ -141,20 +131,20 @@ put_link (struct json *j, const struct facts *f)
                        : f->damage.code != VD_OK ? f->damage.msg : NULL);
   json_string_or_null (j, "format", facts_format (f));
   json_string (j, "role", roles[link->role]);
-  size (j, "descriptor-version", d != NULL, d ? d->version : 0);
+  json_u64_or_null (j, "descriptor-version", d != NULL, d ? d->version : 0);
   json_string_or_null (j, "create-type", facts_key (f, "createtype"));
   json_u64 (j, "virtual-size", link->capacity);
-  size (j, "grain-size", f->loaded,
-        f->loaded ? vd_link_max_grain (link) : 0);
-  size (j, "data", f->walked,
-        f->bytes[KIND_DATA] + f->bytes[KIND_COMPRESSED]);
-  size (j, "compressed", f->walked, f->bytes[KIND_COMPRESSED]);
-  size (j, "zero", f->walked, f->bytes[KIND_ZERO]);
-  size (j, "unallocated", f->walked, f->bytes[KIND_BASE]);
-  size (j, "damaged", f->walked, f->bytes[KIND_DAMAGED]);
-  size (j, "files", f->loaded, f->nr_files);
-  size (j, "file-size", f->loaded, f->files_size);
-  size (j, "disk-usage", f->loaded, f->files_usage);
+  json_u64_or_null (j, "grain-size", f->loaded,
+                    f->loaded ? vd_link_max_grain (link) : 0);
+  json_u64_or_null (j, "data", f->walked,
+                    f->bytes[KIND_DATA] + f->bytes[KIND_COMPRESSED]);
+  json_u64_or_null (j, "compressed", f->walked, f->bytes[KIND_COMPRESSED]);
+  json_u64_or_null (j, "zero", f->walked, f->bytes[KIND_ZERO]);
+  json_u64_or_null (j, "unallocated", f->walked, f->bytes[KIND_BASE]);
+  json_u64_or_null (j, "damaged", f->walked, f->bytes[KIND_DAMAGED]);
+  json_u64_or_null (j, "files", f->loaded, f->nr_files);
+  json_u64_or_null (j, "file-size", f->loaded, f->files_size);
+  json_u64_or_null (j, "disk-usage", f->loaded, f->files_usage);
   json_bool (j, "unclean", f->unclean);
   hex32 (j, "cid", d && d->has_cid, d ? d->cid : 0);
   hex32 (j, "parent-cid", d && d->has_parent_cid, d ? d->parent_cid : 0);

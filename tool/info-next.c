@@ -9,14 +9,6 @@
 
 #include "info.h"
 
-static void
-command (FILE *fp, const char *before, const char *file, const char *after)
-{
-  fprintf (fp, "    %s", before);
-  out_shell (fp, file);
-  fprintf (fp, "%s\n", after);
-}
-
 /* Is everything down to the base there?  In a report without --chain only
  * the first link was looked at; so look.
  */
@@ -36,14 +28,14 @@ next_incomplete (FILE *fp, const struct facts *f)
   case VD_NOT_FOUND:
     fputs ("Next: copy the missing file beside this one, or say where it is:\n",
            fp);
-    command (fp, "vmdkdelta info --parent-path=DIR ", f->path, "");
+    out_command (fp, "vmdkdelta info --parent-path=DIR ", f->path, "");
     break;
   case VD_TRUNCATED:
     fputs ("Next: copy the files again, and compare their sizes.\n", fp);
     break;
   case VD_DENIED:
     fputs ("Next: if you trust this image and want to follow the name:\n", fp);
-    command (fp, "vmdkdelta info --unconfined ", f->path, "");
+    out_command (fp, "vmdkdelta info --unconfined ", f->path, "");
     break;
   default:
     break;
@@ -66,8 +58,8 @@ next_delta (FILE *fp, const struct facts *f, const char *after)
 {
   fprintf (fp, "%s to lay it over a base (a raw disk) that you have:\n",
            after);
-  command (fp, "nbdkit --filter=vmdkdelta file BASE delta=", f->path, "");
-  command (fp, "vmdkdelta apply ", f->path, " BASE");
+  out_command (fp, "nbdkit --filter=vmdkdelta file BASE delta=", f->path, "");
+  out_command (fp, "vmdkdelta apply ", f->path, " BASE");
 }
 
 void
@@ -82,7 +74,7 @@ text_next (FILE *fp, const struct report *r)
   }
   if (f->bytes[KIND_DAMAGED] > 0) {
     fputs ("Next, to see all of the damage:\n", fp);
-    command (fp, "vmdkdelta check ", f->path, "");
+    out_command (fp, "vmdkdelta check ", f->path, "");
     return;
   }
   if (f->member->link->role == VD_ROLE_BARE) {
@@ -93,14 +85,14 @@ text_next (FILE *fp, const struct report *r)
   case PARENT_MISFIT:
     fputs ("Next: find the parent that fits, or, if you know that this one is "
            "right:\n", fp);
-    command (fp, "nbdkit vmdk ignore-cid=true file=", f->path, "");
+    out_command (fp, "nbdkit vmdk ignore-cid=true file=", f->path, "");
     return;
   case PARENT_MISSING:
   case PARENT_UNKNOWN:
     fputs ("Next: say where its parent is:\n", fp);
-    command (fp, f->parent_state == PARENT_MISSING
-             ? "vmdkdelta info --chain --parent-path=DIR "
-             : "vmdkdelta info --chain --parent=FILE ", f->path, "");
+    out_command (fp, f->parent_state == PARENT_MISSING
+                 ? "vmdkdelta info --chain --parent-path=DIR "
+                 : "vmdkdelta info --chain --parent=FILE ", f->path, "");
     next_delta (fp, f, "Or,");
     return;
   case PARENT_BROKEN:
@@ -110,15 +102,15 @@ text_next (FILE *fp, const struct report *r)
   }
   if (!is_chain_complete (r, &err)) {
     fputs ("Next: the chain is not complete further down; see:\n", fp);
-    command (fp, "vmdkdelta info --chain ", f->path, "");
+    out_command (fp, "vmdkdelta info --chain ", f->path, "");
     return;
   }
   fputs ("Next, to read this disk as the virtual machine saw it:\n", fp);
   if (is_one_flat_file (f))
-    command (fp, "nbdkit file ", f->member->link->pieces[0].image->file->name,
-             "");
+    out_command (fp, "nbdkit file ",
+                 f->member->link->pieces[0].image->file->name, "");
   else {
-    command (fp, "nbdkit vmdk file=", f->path, "");
-    command (fp, "nbdcopy -- [ nbdkit vmdk file=", f->path, " ] out.raw");
+    out_command (fp, "nbdkit vmdk file=", f->path, "");
+    out_command (fp, "nbdcopy -- [ nbdkit vmdk file=", f->path, " ] out.raw");
   }
 }

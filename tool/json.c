@@ -187,3 +187,12 @@ json_string_or_null (struct json *j, const char *key, const char *value)
   else
     json_null (j, key);
 }
+
+void
+json_u64_or_null (struct json *j, const char *key, bool known, uint64_t value)
+{
+  if (known)
+    json_u64 (j, key, value);
+  else
+    json_null (j, key);
+}

@@ -45,4 +45,8 @@ extern void json_null (struct json *j, const char *key);
 extern void json_string_or_null (struct json *j, const char *key,
                                  const char *value);
 
+/* The number, or null for one that is not known. */
+extern void json_u64_or_null (struct json *j, const char *key, bool known,
+                              uint64_t value);
+
 #endif /* VMDKDELTA_JSON_H */

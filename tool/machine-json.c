@@ -17,16 +17,6 @@ put_uuid (struct json *j, const char *key, const uint8_t *uuid)
   json_string_or_null (j, key, uuid ? vd_uuid_text (text, uuid) : NULL);
 }
 
-/* A size that is known only if the map could be read. */
-static void
-size (struct json *j, const char *key, bool known, uint64_t value)
-{
-  if (known)
-    json_u64 (j, key, value);
-  else
-    json_null (j, key);
-}
-
 /* What is attached in a state. */
 static void
 put_attached (struct json *j, const struct vd_vbox_state *state)
@@ -70,16 +60,16 @@ put_medium (struct json *j, const struct machine *m,
   json_string (j, "state", !f->member ? "unreadable"
                : f->has_facts ? facts_state (g) : "found");
   json_string_or_null (j, "reason", why ? why->msg : NULL);
-  size (j, "virtual-size", f->member != NULL,
-        f->member ? f->member->link->capacity : 0);
+  json_u64_or_null (j, "virtual-size", f->member != NULL,
+                    f->member ? f->member->link->capacity : 0);
   if (f->has_facts) {
-    size (j, "data", g->walked,
-          g->bytes[KIND_DATA] + g->bytes[KIND_COMPRESSED]);
-    size (j, "zero", g->walked, g->bytes[KIND_ZERO]);
-    size (j, "unallocated", g->walked, g->bytes[KIND_BASE]);
-    size (j, "damaged", g->walked, g->bytes[KIND_DAMAGED]);
-    size (j, "file-size", g->loaded, g->files_size);
-    size (j, "disk-usage", g->loaded, g->files_usage);
+    json_u64_or_null (j, "data", g->walked,
+                      g->bytes[KIND_DATA] + g->bytes[KIND_COMPRESSED]);
+    json_u64_or_null (j, "zero", g->walked, g->bytes[KIND_ZERO]);
+    json_u64_or_null (j, "unallocated", g->walked, g->bytes[KIND_BASE]);
+    json_u64_or_null (j, "damaged", g->walked, g->bytes[KIND_DAMAGED]);
+    json_u64_or_null (j, "file-size", g->loaded, g->files_size);
+    json_u64_or_null (j, "disk-usage", g->loaded, g->files_usage);
   }
   json_end (j);
 }

@@ -314,14 +314,6 @@ uri_name (const char *name)
 }
 
 static void
-command (FILE *fp, const char *before, const char *file, const char *after)
-{
-  fprintf (fp, "    %s", before);
-  out_shell (fp, file);
-  fprintf (fp, "%s\n", after);
-}
-
-static void
 put_copy (FILE *fp, const struct vd_vbox_view *v)
 {
   char *name = uri_name (v->name);
@@ -340,7 +332,7 @@ put_next (FILE *fp, const struct machine *m)
 
   if (is_missing (m)) {
     fputs ("Next: copy the missing files there, or say where they are:\n", fp);
-    command (fp, "vmdkdelta info --parent-path=DIR ", m->path, "");
+    out_command (fp, "vmdkdelta info --parent-path=DIR ", m->path, "");
     return;
   }
   if (!machine_complete (m) || m->views.n == 0)
@@ -351,13 +343,13 @@ put_next (FILE *fp, const struct machine *m)
       old = &m->views.view[i];
   if (one) {
     fputs ("Next, to read its disk as it is now:\n", fp);
-    command (fp, "nbdcopy -- [ nbdkit vmdk file=", m->path, " ] out.raw");
+    out_command (fp, "nbdcopy -- [ nbdkit vmdk file=", m->path, " ] out.raw");
     if (!old)
       return;
   }
   fputs (one ? "Or, as it was in a snapshot:\n"
          : "Next, to read one of these, by the name of its export:\n", fp);
-  command (fp, "nbdkit vmdk file=", m->path, "");
+  out_command (fp, "nbdkit vmdk file=", m->path, "");
   fputs ("    nbdinfo --list nbd://localhost\n", fp);
   if (!one)
     put_copy (fp, &m->views.view[0]);
@@ -365,7 +357,7 @@ put_next (FILE *fp, const struct machine *m)
     return;
   put_copy (fp, old);
   fputs ("Or, to merge its snapshots, first see what would be done:\n", fp);
-  command (fp, "vmdkdelta merge --dry-run ", m->path, "");
+  out_command (fp, "vmdkdelta merge --dry-run ", m->path, "");
 }
 
 void

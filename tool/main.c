@@ -162,6 +162,21 @@ next_option (const struct verb *verb, int argc, char **argv,
   }
 }
 
+int
+option_number (const struct verb *verb, const char *name, const char *value,
+               unsigned min, unsigned max, unsigned *n)
+{
+  char *end;
+  const unsigned long v = strtoul (value, &end, 10);
+
+  /* strtoul takes blanks and signs too. */
+  if (*value < '0' || *value > '9' || *end != '\0' || v < min || v > max)
+    return tool_usage (verb, "--%s=%s: allowed is %u to %u", name, value, min,
+                       max);
+  *n = (unsigned) v;
+  return STATUS_OK;
+}
+
 static int
 unknown_verb (const char *name)
 {

@@ -144,10 +144,10 @@ json_disk (struct json *j, const struct vd_merge_disk *d)
   for (i = 0; i < d->nr; ++i)
     json_string (j, NULL, d->chain->links[d->first + i]->path);
   json_end (j);
-  json_u64 (j, "data_bytes", d->numbers.data_bytes);
-  json_u64 (j, "zero_bytes", d->numbers.zero_bytes);
-  json_u64 (j, "one_by_one_bytes", d->numbers.one_by_one);
-  json_u64 (j, "new_blocks", d->numbers.new_blocks);
+  json_u64 (j, "data-bytes", d->numbers.data_bytes);
+  json_u64 (j, "zero-bytes", d->numbers.zero_bytes);
+  json_u64 (j, "one-by-one-bytes", d->numbers.one_by_one);
+  json_u64 (j, "new-blocks", d->numbers.new_blocks);
   json_u64 (j, "growth", d->numbers.growth);
   json_u64 (j, "space", d->numbers.space);
   json_u64 (j, "freed", d->numbers.freed);
@@ -281,18 +281,6 @@ merge (struct ask *a)
   return status;
 }
 
-static bool
-parse_number (const char *s, unsigned max, unsigned *n)
-{
-  char *end;
-  const unsigned long v = strtoul (s, &end, 10);
-
-  if (*s < '0' || *s > '9' || *end != '\0' || v > max)
-    return false;
-  *n = (unsigned) v;
-  return true;
-}
-
 static int run (int argc, char **argv);
 
 const struct verb verb_merge = {
@@ -332,33 +320,22 @@ const struct verb verb_merge = {
 };
 
 static int
-set_number (const char *name, const char *value, unsigned min, unsigned max,
-            unsigned *n)
-{
-  if (parse_number (value, max, n) && *n >= min)
-    return STATUS_OK;
-  return tool_usage (&verb_merge, "--%s=%s: allowed is %u to %u", name, value,
-                     min, max);
-}
-
-static int
 run (int argc, char **argv)
 {
   struct ask a = { .opts = { .prefix = "--" } };
-  bool progress_given = false;
   int c, r = STATUS_OK;
 
   while (r == STATUS_OK &&
          (c = next_option (&verb_merge, argc, argv, &a.opts)) != -1) {
     switch (c) {
     case OPT_SKIP:
-      r = set_number ("skip", optarg, 0, VD_MAX_LINKS, &a.how.skip);
+      r = option_number (&verb_merge, "skip", optarg, 0, VD_MAX_LINKS, &a.how.skip);
       break;
     case OPT_COUNT:
-      r = set_number ("count", optarg, 1, VD_MAX_LINKS, &a.how.count);
+      r = option_number (&verb_merge, "count", optarg, 1, VD_MAX_LINKS, &a.how.count);
       break;
     case OPT_THREADS:
-      r = set_number ("threads", optarg, 1, VD_APPLY_MAX_THREADS,
+      r = option_number (&verb_merge, "threads", optarg, 1, VD_APPLY_MAX_THREADS,
                       &a.how.threads);
       break;
     case OPT_DISCARD_CURRENT: a.how.discard_current = true; break;
@@ -375,10 +352,7 @@ run (int argc, char **argv)
     case OPT_QUIET: a.quiet = true; break;
     case OPT_JSON: a.json = true; break;
     case OPT_PROGRESS:
-      progress_given = true;
-      if (!progress_parse (optarg ? optarg : "bar", &a.progress))
-        return tool_usage (&verb_merge, "--progress=%s: allowed are json and "
-                           "bar", optarg);
+      r = option_progress (&verb_merge, optarg, &a.progress);
       break;
     }
   }
@@ -387,8 +361,7 @@ run (int argc, char **argv)
   if (argc - optind != 1)
     return tool_usage (&verb_merge, "give one TOP, the newest file of a "
                        "chain, or one MACHINE.vbox");
-  if (!progress_given && !a.quiet && !a.json)
-    progress_parse (NULL, &a.progress);
+  progress_choose (&a.progress, a.quiet || a.json);
   a.name = argv[optind];
   return merge (&a);
 }

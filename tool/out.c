@@ -240,3 +240,11 @@ base_name (const char *path)
 
   return slash ? slash + 1 : path;
 }
+
+void
+out_command (FILE *fp, const char *before, const char *file, const char *after)
+{
+  fprintf (fp, "    %s", before);
+  out_shell (fp, file);
+  fprintf (fp, "%s\n", after);
+}

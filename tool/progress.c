@@ -51,18 +51,24 @@ seconds_since (const struct timespec *start)
     (double) (now.tv_nsec - start->tv_nsec) / 1e9;
 }
 
-bool
-progress_parse (const char *value, enum progress_mode *mode)
+int
+option_progress (const struct verb *verb, const char *value,
+                 enum progress_mode *mode)
 {
-  if (!value)
-    *mode = isatty (STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_NONE;
+  if (!value || strcmp (value, "bar") == 0)
+    *mode = PROGRESS_BAR;
   else if (strcmp (value, "json") == 0)
     *mode = PROGRESS_JSON;
-  else if (strcmp (value, "bar") == 0)
-    *mode = PROGRESS_BAR;
   else
-    return false;
-  return true;
+    return tool_usage (verb, "--progress=%s: allowed are json and bar", value);
+  return STATUS_OK;
+}
+
+void
+progress_choose (enum progress_mode *mode, bool silent)
+{
+  if (*mode == PROGRESS_AUTO)
+    *mode = !silent && isatty (STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_NONE;
 }
 
 void

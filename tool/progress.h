@@ -12,7 +12,12 @@
 #include <stdint.h>
 #include <time.h>
 
-enum progress_mode { PROGRESS_NONE, PROGRESS_BAR, PROGRESS_JSON };
+enum progress_mode {
+  PROGRESS_AUTO,                /* nothing was asked for */
+  PROGRESS_NONE,
+  PROGRESS_BAR,
+  PROGRESS_JSON,
+};
 
 struct progress {
   enum progress_mode mode;
@@ -22,10 +27,15 @@ struct progress {
   bool shown;
 };
 
-/* "json", "bar", or NULL (a bar if stderr is a terminal).  False for anything
- * else.
+/* The value of a verb's --progress: "json", "bar" or NULL (a bar).  Returns
+ * STATUS_OK, or STATUS_USAGE after a message.
  */
-extern bool progress_parse (const char *value, enum progress_mode *mode);
+struct verb;
+extern int option_progress (const struct verb *verb, const char *value,
+                            enum progress_mode *mode);
+
+/* If nothing was asked for: a bar, if stderr is a terminal and not silent. */
+extern void progress_choose (enum progress_mode *mode, bool silent);
 
 extern void progress_begin (struct progress *p, enum progress_mode mode,
                             const char *what, uint64_t total);

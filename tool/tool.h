@@ -107,6 +107,13 @@ enum {
 extern int next_option (const struct verb *verb, int argc, char **argv,
                         struct vd_opts *opts);
 
+/* The value of an option that is a decimal number from min to max.  Returns
+ * STATUS_OK, or STATUS_USAGE after a message.
+ */
+extern int option_number (const struct verb *verb, const char *name,
+                          const char *value, unsigned min, unsigned max,
+                          unsigned *n);
+
 /* ---- Messages (out.c) --------------------------------------------------- */
 
 /* "vmdkdelta: ..." on stderr, escaped.  Returns STATUS_ERROR. */
@@ -145,6 +152,10 @@ extern void out_text (FILE *fp, const char *text);
 
 /* Print a file name as one word of a shell command, quoted if need be. */
 extern void out_shell (FILE *fp, const char *name);
+
+/* Print an indented line with a command on a file. */
+extern void out_command (FILE *fp, const char *before, const char *file,
+                         const char *after);
 
 /* "10.5 GiB (11274289152 bytes)", "512 bytes".  Returns buf. */
 #define HUMAN_SIZE_MAX 64
