@@ -120,6 +120,7 @@ extern uint64_t cr_errors;      /* honest ones, that were met */
 bool cr_draw (uint64_t seed, const char *dir);
 void cr_path (char path[CR_PATH], const char *name);
 bool cr_exists (const char *path);
+bool cr_same_file (const char *path, const uint8_t *want, size_t size);
 
 enum cr_answer { CR_ERROR, CR_RIGHT, CR_WRONG };
 /* Read the disk `path` with all that is below it. */

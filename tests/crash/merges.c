@@ -16,6 +16,12 @@ static char target[CR_PATH], merged[CR_PATH], journal[CR_PATH + 32];
 static uint8_t *want;           /* of the target, merged */
 static bool stays;              /* the newest link does */
 
+/* Files of the links that are merged, and of those below the target: nobody
+ * writes to any of them, and only the former may go.
+ */
+static const struct tr_file *merged_file[TR_FILES], *below_file[TR_FILES];
+static size_t n_merged, n_below;
+
 static bool
 say_err (const char *what, const char *path, const struct vd_err *err)
 {
@@ -30,6 +36,73 @@ name_journal (void)
 
   snprintf (journal, sizeof journal, "%.*s/.%s.vmdkdelta-merge",
             (int) (slash - given), given, slash + 1);
+}
+
+static void
+note_files (const struct vd_link *link, const struct tr_file **list, size_t *n)
+{
+  for (size_t i = 0; i <= link->nr_pieces; i++) {
+    const char *path = link->path, *name;
+    const struct tr_file *f;
+
+    if (i < link->nr_pieces) {
+      if (!link->pieces[i].image->file)
+        continue;
+      path = link->pieces[i].image->file->name;
+    }
+    name = strrchr (path, '/') + 1;
+    f = tr_find_file (cr_case, name);
+    if (!f)
+      abort ();
+    if (i == 0 || strcmp (name, strrchr (link->path, '/') + 1) != 0)
+      list[(*n)++] = f;
+  }
+}
+
+static void
+note_all_files (const struct vd_merge_disk *d)
+{
+  const size_t target_at = d->first + d->nr;
+
+  n_merged = n_below = 0;
+  for (size_t i = d->discard ? 0 : d->first; i < target_at; i++)
+    note_files (d->chain->links[i], merged_file, &n_merged);
+  for (size_t i = target_at + 1; i < d->chain->nr_links; i++)
+    note_files (d->chain->links[i], below_file, &n_below);
+}
+
+/* What is there of them is as it was. */
+static bool
+as_before (const struct tr_file *const *list, size_t n, bool may_be_gone)
+{
+  char path[CR_PATH];
+
+  for (size_t i = 0; i < n; i++) {
+    cr_path (path, list[i]->name);
+    if (!cr_exists (path) && may_be_gone)
+      continue;
+    if (!cr_same_file (path, list[i]->good, list[i]->good_size)) {
+      printf ("  %s was changed\n", path);
+      return false;
+    }
+  }
+  return true;
+}
+
+/* When all was done. */
+static bool
+merged_gone (void)
+{
+  char path[CR_PATH];
+
+  for (size_t i = 0; i < n_merged; i++) {
+    cr_path (path, merged_file[i]->name);
+    if (cr_exists (path)) {
+      printf ("  %s is still there\n", path);
+      return false;
+    }
+  }
+  return true;
 }
 
 /* A machine with the links of the chain, each but the last in a snapshot. */
@@ -152,6 +225,7 @@ prepare (uint64_t seed, const char *dir, bool machine)
     snprintf (target, sizeof target, "%s", d->target->path);
     snprintf (merged, sizeof merged, "%s", d->chain->links[d->first]->path);
     stays = d->first > 0 && !d->discard;
+    note_all_files (d);
     model = cr_case->model;
     model.n = cr_case->n_links - d->first;
     want = mk_alloc (cr_case->size, 1);
@@ -181,7 +255,8 @@ merge_state (void)
   const uint64_t size = cr_case->size;
   struct vd_err err = { .code = VD_OK }, err2 = { .code = VD_OK };
 
-  if (!machine_right ())
+  if (!machine_right () || !as_before (merged_file, n_merged, !how.keep) ||
+      !as_before (below_file, n_below, false))
     return false;
   if (cr_exists (cr_newest) &&
       (cr_ask (cr_newest, &plain, cr_case->want, size, &err) == CR_WRONG ||
@@ -234,12 +309,41 @@ target_right (bool quiet)
     (!quiet && say_err ("the target is not right", target, &err));
 }
 
+static void
+count_warning (void *opaque, enum vd_level level, const char *msg)
+{
+  (void) msg;
+  *(unsigned *) opaque += level == VD_WARN;
+}
+
+/* What was kept says that it does not fit any more: an error, or, of a VDI, a
+ * warning.
+ */
+static bool
+kept_right (void)
+{
+  unsigned warnings = 0;
+  const struct vd_opts listen = {
+    .log = { .fn = count_warning, .opaque = &warnings },
+  };
+  struct vd_err err = { .msg = "it can be opened" };
+
+  if (!as_before (merged_file, n_merged, false))
+    return false;
+  if (cr_ask (merged, &listen, want, cr_case->size, &err) == CR_ERROR
+      ? err.code == VD_MISMATCH : warnings > 0)
+    return true;
+  return say_err ("was kept", merged, &err);
+}
+
 static bool
 merge_right (void)
 {
   struct vd_err err;
 
-  if (!machine_right () || !target_right (false))
+  if (!machine_right () || !target_right (false) ||
+      !as_before (below_file, n_below, false) ||
+      !(how.keep ? kept_right () : merged_gone ()))
     return false;
   if (cr_exists (journal))
     return say_err ("still there", journal, &(struct vd_err) { .code = 0 });
@@ -248,6 +352,16 @@ merge_right (void)
   return !stays || cr_ask (cr_newest, &plain, cr_case->want, cr_case->size,
                            &err) == CR_RIGHT ||
     say_err ("the newest is not right", cr_newest, &err);
+}
+
+/* With --keep, and all done but the last that is told: what was kept does not
+ * fit any more, or is no part of the chain or the machine.
+ */
+static bool
+done_already (const struct vd_err *err)
+{
+  return (err->code == VD_MISMATCH || err->code == VD_USAGE) &&
+    !cr_exists (journal) && target_right (true);
 }
 
 static int
@@ -263,7 +377,7 @@ merge_run (struct vd_err *err)
     return 0;
   m = vd_merge_open (given, &how, &plain, err);
   if (!m)
-    return how.keep && target_right (true) ? 0 : -1; /* the same */
+    return how.keep && done_already (err) ? 0 : -1;
   r = vd_merge_run (m, NULL, NULL, err) == 0 ?
     vd_merge_commit (m, false, NULL, NULL, err) : -1;
   vd_merge_free (m);

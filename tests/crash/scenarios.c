@@ -76,16 +76,18 @@ cr_ask (const char *path, const struct vd_opts *opts, const uint8_t *want,
 }
 
 /* The files that the work only reads, or a file with other bytes. */
-static bool
-same_file (const char *path, const uint8_t *want, size_t size)
+bool
+cr_same_file (const char *path, const uint8_t *want, size_t size)
 {
   struct vd_err err;
   struct vd_file *f = vd_file_open (path, &err);
-  const bool same = f && f->size == size && size <= sizeof buf &&
-    vd_file_pread (f, buf, size, 0, &err) == 0 &&
-    memcmp (buf, want, size) == 0;
+  uint8_t *have = mk_alloc (size + 1, 1);
+  const bool same = f && f->size == size &&
+    vd_file_pread (f, have, size, 0, &err) == 0 &&
+    memcmp (have, want, size) == 0;
 
   vd_file_close (f);
+  free (have);
   return same;
 }
 
@@ -327,7 +329,7 @@ apply_right (void)
   const bool ok = !undo[0] || (file && undone (file));
 
   vd_file_close (file);
-  return ok && (same_file (target, cr_case->want, cr_case->size) ||
+  return ok && (cr_same_file (target, cr_case->want, cr_case->size) ||
                 say ("the target is wrong"));
 }
 
@@ -385,7 +387,7 @@ compact_state (void)
   struct vd_err err;
 
   if (how_compact == RAW)
-    return same_file (target, cr_case->file[cr_case->base].good,
+    return cr_same_file (target, cr_case->file[cr_case->base].good,
                       cr_case->size) || say ("the file has other bytes");
   if (cr_ask (cr_newest, &plain, cr_case->want, cr_case->size,
               &err) == CR_WRONG)
