@@ -1,10 +1,11 @@
 #!/bin/bash
-# Install what building, testing and the demo need.  Usage: scripts/deps.sh [--ci]
+# Install what building, testing and the demo need.  Usage: scripts/deps.sh [--tests | --ci]
 #
 # This is the one list of our dependencies.  A line is what to look for, the
 # Debian and Ubuntu package, and the Fedora and RHEL package.  We look for the
 # thing and not for the package, so that an nbdkit built from source counts too.
-# --ci adds what only continuous integration needs.
+# --tests adds what tests are skipped without: NBD clients, servers for bases, strace;
+# --ci these, and all that only continuous integration needs.
 set -eu
 
 dependencies () {
@@ -33,21 +34,22 @@ cmd nm              binutils           binutils
 lib libasan.so      gcc                libasan
 lib libubsan.so     gcc                libubsan
 LIST
-    if [ "$ci" ]; then
-        echo 'cmd clang           clang              clang'
-        echo 'cmd git             git                git'
+    if [ "$more" ]; then
         echo 'cmd strace          strace             strace'
-        # make fuzz, lint, memcheck; coverage needs gcov, which gcc has
-        echo 'crt libclang_rt.fuzzer libclang-rt-dev compiler-rt'
-        echo 'cmd clang-tidy      clang-tidy         clang-tools-extra'
-        echo 'cmd cppcheck        cppcheck           cppcheck'
-        echo 'cmd valgrind        valgrind           valgrind'
-        # Clients, and servers for bases.
         echo 'cmd fio             fio                fio'
         echo 'cmd nbdsh           python3-libnbd     python3-libnbd'
         echo 'cmd nbdfuse         libnbd-bin         nbdfuse'
         echo 'cmd fusermount3     fuse3              fuse3'
         echo 'cmd sshd            openssh-server     openssh-server'
+    fi
+    if [ "$ci" ]; then
+        echo 'cmd clang           clang              clang'
+        echo 'cmd git             git                git'
+        # make fuzz, lint, memcheck; coverage needs gcov, which gcc has
+        echo 'crt libclang_rt.fuzzer libclang-rt-dev compiler-rt'
+        echo 'cmd clang-tidy      clang-tidy         clang-tools-extra'
+        echo 'cmd cppcheck        cppcheck           cppcheck'
+        echo 'cmd valgrind        valgrind           valgrind'
         # A virtual machine; scripts/vm-kernel.sh gets its kernel.
         echo 'cmd qemu-system-x86_64 qemu-system-x86 qemu-system-x86-core'
         echo 'cmd busybox         busybox-static     busybox'
@@ -84,11 +86,12 @@ missing () {
     done
 }
 
-ci=
+ci= more=
 for arg; do
     case $arg in
-        --ci) ci=1 ;;
-        *) echo "usage: $0 [--ci]" >&2; exit 2 ;;
+        --tests) more=1 ;;
+        --ci) ci=1 more=1 ;;
+        *) echo "usage: $0 [--tests | --ci]" >&2; exit 2 ;;
     esac
 done
 manager=

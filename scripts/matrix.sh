@@ -44,10 +44,10 @@ version () {
 dependencies () {  # SUITE
     root_new build "$1" || return
     root_source build
-    # What debian/control asks for, and in the longer run our own list too.
+    # What debian/control asks for, and in the longer run our own list too, with clients.
     root_in build apt-get -q -y --no-install-recommends build-dep /src > "$work/apt.log" 2>&1 ||
         { tail -n 20 "$work/apt.log"; return 1; }
-    [ "$lean" ] || root_in build /src/scripts/deps.sh || return
+    [ "$lean" ] || root_in build /src/scripts/deps.sh --tests || return
     version "$1"
 }
 
@@ -86,6 +86,8 @@ installed () {  # SUITE VERSION
     root_apt clean libnbd-bin man-db
     root_in clean sh -c 'apt-get -q -y --no-install-recommends install /debs/*.deb' || return
     root_in clean /t/installed.sh "$2" || return
+    # The examples, and the pages that they refer to.
+    root_in clean sh -ec 'cd /usr/share/doc/vmdkdelta; test -x examples/migrate-live.sh; test -s docs/migrate.md' || return
     # Everything is removed again.
     root_in clean apt-get -q -y purge vmdkdelta nbdkit-filter-vmdkdelta nbdkit-plugin-vmdk || return
     ! root_in clean find / -xdev \( -path /debs -o -path /var/cache/man \) -prune -o -name '*vmdk*' -print | grep . || return

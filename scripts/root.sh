@@ -29,7 +29,7 @@ _sources () {
         'Created-By: Packages' 'Component: main' | sort -u
 }
 
-_umount () { umount "$work/$1/dev/pts" "$work/$1/proc" 2>/dev/null || :; }
+_umount () { umount "$work/$1/dev/pts" "$work/$1/sys" "$work/$1/proc" 2>/dev/null || :; }
 
 _finish () {
     local status=$? dir
@@ -90,9 +90,14 @@ root_new () {
     cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 
     mount -t proc proc "$root/proc"
+    mount -t sysfs -o ro sysfs "$root/sys"
     mkdir -p "$root/dev/pts"
     mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts "$root/dev/pts"
     ln -sf pts/ptmx "$root/dev/ptmx"
+    # Devices that tests use, where the host has them.
+    for file in /dev/fuse /dev/loop-control /dev/loop[0-9]; do
+        [ ! -e "$file" ] || cp -a "$file" "$root/dev/"
+    done
     root_in "$1" apt-get -q update > "$work/apt.log" 2>&1 ||
         { tail -n 20 "$work/apt.log" >&2; die 'apt-get update failed'; }
 }

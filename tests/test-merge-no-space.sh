@@ -4,9 +4,9 @@
 . "$top_srcdir/tests/lib.sh"
 need tool qemu-img qemu-io unshare
 
-# Again, where anybody may mount a file system.
-if [ ! "${IN_NAMESPACE:-}" ]; then
-    unshare -rm true 2> err || skip "no name space for mounts can be made: $(cat err)"
+# Again, where anybody may mount a file system.  In a changed root there are no such name
+# spaces; then root mounts it here.
+if [ ! "${IN_NAMESPACE:-}" ] && unshare -rm true 2> err; then
     status=0
     IN_NAMESPACE=1 unshare -rm bash "$top_srcdir/tests/test-merge-no-space.sh" || status=$?
     exit $status

@@ -30,4 +30,11 @@ for page in docs/*.pod; do
     grep -q "man1/$page\.1\$" debian/*.install || complain "no Debian package has the page $page"
     grep -q "man1/$page\.1\*\$" rpm/*.spec || complain "no RPM package has the page $page"
 done
+# The pages and the examples are packaged as directories, so that none is forgotten.
+for file in NEWS.md README.md SECURITY.md docs; do
+    grep -qx "$file" debian/vmdkdelta.docs || complain "debian/vmdkdelta.docs lacks $file"
+    grep -Eq "^%doc (.* )?$file( |\$)" rpm/*.spec || complain "the spec: no %doc has $file"
+done
+grep -qx 'examples/\*' debian/vmdkdelta.examples || complain 'debian/vmdkdelta.examples lacks examples/*'
+grep -Eq '^%doc (.* )?examples( |$)' rpm/*.spec || complain 'the spec: no %doc has examples'
 [ $bad -eq 0 ] || fail 'the packages are not up to date, see above'

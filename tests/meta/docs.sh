@@ -1,0 +1,60 @@
+#!/bin/bash
+# docs/README.md has every page with one line; links lead somewhere; what
+# docs/architecture.md says of the parts of lib/ is complete, and nothing in it is gone.
+. "$top_srcdir/tests/lib.sh"
+need perl
+cd "$top_srcdir"
+bad=0
+complain () { echo "$*"; bad=1; }
+
+for page in docs/*.md docs/*.pod NEWS.md SECURITY.md CONTRIBUTING.md; do
+    name=${page#docs/}
+    [ "$name" != README.md ] || continue
+    [ "$page" = "$name" ] && name=../$name
+    [ "$(grep -c "^| \[.*\]($name) | ..*" docs/README.md)" = 1 ] ||
+        complain "docs/README.md needs one line for $page"
+done
+grep -q '(docs/README\.md)' README.md || complain 'README.md has no link to docs/README.md'
+
+# The anchors of a page, as its headings make them.
+anchors () {
+    sed -n 's/^##* *//p' "$1" | tr '[:upper:]' '[:lower:]' | sed 's/[^a-z0-9 _-]//g; s/ /-/g'
+}
+
+while IFS='|' read -r page to; do
+    case $to in http:*|https:*|mailto:*) continue ;; esac
+    file=${to%%#*} anchor=
+    [[ $to != *#* ]] || anchor=${to#*#}
+    [ "$file" ] && file=$(dirname "$page")/$file || file=$page
+    [ -e "$file" ] || { complain "$page links to $to, which is not there"; continue; }
+    [ -z "$anchor" ] || anchors "$file" | grep -qx -- "$anchor" || complain "$page links to $to: no such heading"
+done < <(perl -ne 'while (/\]\(([^()\s]+)\)/g) { print "$ARGV|$1\n" }' -- *.md docs/*.md tests/data/README.md)
+
+# Files that a text names exist.
+while IFS='|' read -r page file; do
+    # shellcheck disable=SC2086  # a pattern
+    ls -d $file > /dev/null 2>&1 || complain "$page names $file, which is not there"
+done < <(perl -ne 'next if $ARGV eq "CONTRIBUTING.md" && m,lib/toy,; s,bench/results/DATE\S*,,g;
+    while (/`((?:tests|lib|scripts|examples|fuzz|bench|tool|docs)\/[A-Za-z0-9_.\/*-]+)`/g) { print "$ARGV|$1\n" }' \
+    -- *.md docs/*.md)
+# shellcheck disable=SC2016
+while IFS='|' read -r page test; do
+    compgen -G "tests/$test*.sh" > /dev/null || [ -e "tests/unit/$test.c" ] ||
+        complain "$page names the test $test, which is not there"
+done < <(perl -ne 'while (/\b((?:test|long)-[a-z]+(?:-[a-z]+)*\*?)(?=[^a-z*-])/g) { print "$ARGV|$1\n" }' \
+    -- docs/*.md README.md SECURITY.md | sort -u)
+
+# The rooms: the names in the first column of its tables are the modules of lib/, each the
+# part of a file's name before the first "-" (merge-plan.c belongs to merge), or all of it.
+sed -n '/^## Rooms/,/^Four faces/p' docs/architecture.md | perl -ne \
+    '$c = /^\|/ ? (split /\|/)[1] : /^And/ .. /^$/ ? $_ : ""; print "$1\n" while $c =~ /`([a-z-]+)`/g' | sort > "$T/told"
+while read -r name; do
+    compgen -G "lib/$name.[ch]" > /dev/null || complain "docs/architecture.md tells of lib/$name, which is not there"
+done < "$T/told"
+for file in lib/*.[ch]; do
+    name=${file##*/} name=${name%.*}
+    # read-base and read-pieces are of reader, write-sparse is of writer.
+    grep -Eqx "$name|${name%%-*}e?r?" "$T/told" || complain "docs/architecture.md does not tell of $file"
+done
+
+[ $bad -eq 0 ] || fail 'the pages are not up to date, see above'
