@@ -263,9 +263,12 @@ $(TOOL): $(call objects,tool) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(XML_LIBS) $(DEFLATE_LIBS)
 
+# Callbacks of the modules, with tests/unit/server.c in place of nbdkit.
+$(B)/tests/unit/test-filter-callbacks: $(call objects,filter) $(call objects,common)
+$(B)/tests/unit/test-plugin-callbacks: $(call objects,plugin) $(call objects,common)
 $(UNITS): %: %.o $(UNIT_HELP) $(LIB) $(MAKER)
 	$(call say,LINK)
-	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(CMOCKA_LIBS) $(XML_LIBS) $(DEFLATE_LIBS)
+	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CMOCKA_LIBS) $(XML_LIBS) $(DEFLATE_LIBS)
 
 $(MKIMAGE): $(B)/tests/mkimage.o $(MAKER)
 $(DRIVERS): $(B)/tests/%: $(B)/tests/drive/%.o $(MAKER)

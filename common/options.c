@@ -98,6 +98,7 @@ options_free (struct option *options, size_t n)
   struct option *o;
 
   for (o = options; o < options + n; ++o) {
+    o->seen = false;
     if (o->type == OPTION_PATH) {
       free (* (char **) o->ptr);
       * (char **) o->ptr = NULL;

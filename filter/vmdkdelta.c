@@ -68,6 +68,7 @@ vmdkdelta_unload (void)
   config_free ();
   free (export_name);
   export_name = NULL;
+  base_size = -1;
 }
 
 static int
@@ -250,6 +251,17 @@ check_base_size (int64_t size)
   return 0;
 }
 
+#define MAX_PREFERRED (UINT32_C (32) << 20)
+
+/* The server checks what a plugin says of its blocks, but not what a filter
+ * below us says.
+ */
+static bool
+is_minimum (uint32_t n)
+{
+  return n > 0 && n <= 65536 && (n & (n - 1)) == 0;
+}
+
 /* The server wants every can_* of the layer below to be asked before what
  * depends on it is called.
  */
@@ -271,7 +283,7 @@ vmdkdelta_prepare (nbdkit_next *next, void *handle, int readonly)
   base_init (&h->base, next, (uint64_t) size, can_extents);
   h->vd_base = (struct vd_base) {
     .file = &h->base.file,
-    .align = minimum > 1 && (minimum & (minimum - 1)) == 0 ? minimum : 1,
+    .align = is_minimum (minimum) ? minimum : 1,
   };
   return 0;
 }
@@ -328,23 +340,32 @@ vmdkdelta_is_rotational (nbdkit_next *next, void *handle)
   return next->is_rotational (next);
 }
 
+/* The base's, but for the preferred size, which is at least that of the
+ * grains.  Clients refuse a server that says what is not lawful: powers of
+ * two, in order; so where the base does, it is not listened to.
+ */
 static int
 vmdkdelta_block_size (nbdkit_next *next, void *handle, uint32_t *minimum,
                       uint32_t *preferred, uint32_t *maximum)
 {
   const uint32_t grain = serve_preferred_block (deltas.chain);
+  uint32_t below;
 
   (void) handle;
   if (next->block_size (next, minimum, preferred, maximum) == -1)
     return -1;
-  if (*minimum == 0)
+  if (!is_minimum (*minimum))
     *minimum = 1;
-  if (*maximum == 0)
+  if (*maximum < 512 || *maximum < *minimum)
     *maximum = UINT32_MAX;
-  if (*preferred < grain)
-    *preferred = grain;
-  if (*preferred > *maximum)
-    *preferred = *maximum;
+  if (*maximum != UINT32_MAX)
+    *maximum -= *maximum % *minimum;
+  below = *preferred;
+  *preferred = grain > *minimum ? grain : *minimum;
+  while (*preferred < below && *preferred < MAX_PREFERRED)
+    *preferred *= 2;
+  while (*preferred > *maximum)
+    *preferred /= 2;
   return 0;
 }
 

@@ -35,7 +35,12 @@
 
 /* Files and names, as they are on a disk without power. */
 struct cr_fs {
-  struct { uint8_t *data; size_t size; } inode[CR_INODES];
+  struct {
+    uint8_t *data;
+    size_t size;
+    uint64_t hash;              /* of both, not 0 */
+    bool borrowed;              /* of the files that these were made from */
+  } inode[CR_INODES];
   struct { char path[CR_PATH]; int inode; } name[CR_NAMES];
   size_t n_names;
 };
@@ -80,16 +85,18 @@ size_t cr_inodes (void);
 void cr_forget (size_t n);
 /* Make the directory be what fs says. */
 void cr_restore (const struct cr_fs *fs);
+/* The hash of a file that was not written to since then; 0: look yourself. */
+uint64_t cr_known (const char *path);
 
 /* ---- states.c ---- */
 
 /* The power fails after `cut` steps of the log; of what is not flushed each
- * piece is there with this probability.
+ * piece is there with this probability.  What no step has changed is borrowed.
  */
 void cr_power_off (const struct cr_fs *from, const struct cr_log *log,
                    size_t cut, unsigned permille, struct mk_rng *rng,
                    struct cr_fs *to);
-uint64_t cr_hash_inode (const struct cr_fs *fs, int i);
+uint64_t cr_hash_bytes (const uint8_t *data, size_t size);
 uint64_t cr_hash (const struct cr_fs *fs);
 void cr_fs_free (struct cr_fs *fs);
 

@@ -21,6 +21,7 @@ static bool stays;              /* the newest link does */
  */
 static const struct tr_file *merged_file[TR_FILES], *below_file[TR_FILES];
 static size_t n_merged, n_below;
+static uint64_t merged_hash[TR_FILES], below_hash[TR_FILES];
 
 static bool
 say_err (const char *what, const char *path, const struct vd_err *err)
@@ -60,6 +61,13 @@ note_files (const struct vd_link *link, const struct tr_file **list, size_t *n)
 }
 
 static void
+hash_files (const struct tr_file *const *list, size_t n, uint64_t *hash)
+{
+  for (size_t i = 0; i < n; i++)
+    hash[i] = cr_hash_bytes (list[i]->good, list[i]->good_size);
+}
+
+static void
 note_all_files (const struct vd_merge_disk *d)
 {
   const size_t target_at = d->first + d->nr;
@@ -69,11 +77,14 @@ note_all_files (const struct vd_merge_disk *d)
     note_files (d->chain->links[i], merged_file, &n_merged);
   for (size_t i = target_at + 1; i < d->chain->nr_links; i++)
     note_files (d->chain->links[i], below_file, &n_below);
+  hash_files (merged_file, n_merged, merged_hash);
+  hash_files (below_file, n_below, below_hash);
 }
 
 /* What is there of them is as it was. */
 static bool
-as_before (const struct tr_file *const *list, size_t n, bool may_be_gone)
+as_before (const struct tr_file *const *list, const uint64_t *hash, size_t n,
+           bool may_be_gone)
 {
   char path[CR_PATH];
 
@@ -81,7 +92,8 @@ as_before (const struct tr_file *const *list, size_t n, bool may_be_gone)
     cr_path (path, list[i]->name);
     if (!cr_exists (path) && may_be_gone)
       continue;
-    if (!cr_same_file (path, list[i]->good, list[i]->good_size)) {
+    if (cr_known (path) != hash[i] &&
+        !cr_same_file (path, list[i]->good, list[i]->good_size)) {
       printf ("  %s was changed\n", path);
       return false;
     }
@@ -255,8 +267,9 @@ merge_state (void)
   const uint64_t size = cr_case->size;
   struct vd_err err = { .code = VD_OK }, err2 = { .code = VD_OK };
 
-  if (!machine_right () || !as_before (merged_file, n_merged, !how.keep) ||
-      !as_before (below_file, n_below, false))
+  if (!machine_right () ||
+      !as_before (merged_file, merged_hash, n_merged, !how.keep) ||
+      !as_before (below_file, below_hash, n_below, false))
     return false;
   if (cr_exists (cr_newest) &&
       (cr_ask (cr_newest, &plain, cr_case->want, size, &err) == CR_WRONG ||
@@ -328,7 +341,7 @@ kept_right (void)
   };
   struct vd_err err = { .msg = "it can be opened" };
 
-  if (!as_before (merged_file, n_merged, false))
+  if (!as_before (merged_file, merged_hash, n_merged, false))
     return false;
   if (cr_ask (merged, &listen, want, cr_case->size, &err) == CR_ERROR
       ? err.code == VD_MISMATCH : warnings > 0)
@@ -342,7 +355,7 @@ merge_right (void)
   struct vd_err err;
 
   if (!machine_right () || !target_right (false) ||
-      !as_before (below_file, n_below, false) ||
+      !as_before (below_file, below_hash, n_below, false) ||
       !(how.keep ? kept_right () : merged_gone ()))
     return false;
   if (cr_exists (journal))

@@ -407,6 +407,8 @@ read_inode (struct cr_fs *fs, int i)
   fs->inode[i].data = mk_alloc (fs->inode[i].size + 1, 1);
   if (pread (fd, fs->inode[i].data, fs->inode[i].size, 0) != st.st_size)
     die (name);
+  fs->inode[i].hash = cr_hash_bytes (fs->inode[i].data, fs->inode[i].size);
+  on_disk[i] = fs->inode[i].hash;
   close (fd);
 }
 
@@ -475,7 +477,7 @@ clear (const char *dir)
 static void
 write_inode (const struct cr_fs *fs, int i)
 {
-  const uint64_t hash = cr_hash_inode (fs, i);
+  const uint64_t hash = fs->inode[i].hash;
   const struct timespec times[2] = { mtime[i], mtime[i] };
   char name[CR_PATH + 32];
   int fd;
@@ -513,4 +515,12 @@ cr_restore (const struct cr_fs *fs)
     if (__real_link (name, fs->name[k].path) == -1 && errno != ENOENT)
       die (fs->name[k].path);
   }
+}
+
+uint64_t
+cr_known (const char *path)
+{
+  const int i = inode_at (path);
+
+  return i >= 0 ? on_disk[i] : 0;
 }

@@ -55,6 +55,21 @@ resize (struct cr_fs *fs, int i, size_t size)
 }
 
 static void
+own (struct cr_fs *fs, int i)
+{
+  const size_t n = fs->inode[i].size;
+  uint8_t *data;
+
+  if (!fs->inode[i].borrowed)
+    return;
+  data = mk_alloc (n + 1, 1);
+  if (n > 0)
+    memcpy (data, fs->inode[i].data, n);
+  fs->inode[i].data = data;
+  fs->inode[i].borrowed = false;
+}
+
+static void
 write_sectors (struct cr_fs *fs, const struct cr_op *op, bool all,
                unsigned permille, struct mk_rng *rng)
 {
@@ -108,14 +123,13 @@ cr_power_off (const struct cr_fs *from, const struct cr_log *log, size_t cut,
               unsigned permille, struct mk_rng *rng, struct cr_fs *to)
 {
   bool *flushed = mk_alloc (cut + 1, 1);
-  const size_t n = cr_inodes ();
 
   *to = *from;
-  for (size_t i = 0; i < n; i++) {
-    to->inode[i].data = mk_alloc (from->inode[i].size + 1, 1);
-    if (from->inode[i].data)
-      memcpy (to->inode[i].data, from->inode[i].data, from->inode[i].size);
-  }
+  for (size_t i = 0; i < CR_INODES; i++)
+    to->inode[i].borrowed = true;
+  for (size_t i = 0; i < cut; i++)
+    if (log->op[i].kind == CR_WRITE || log->op[i].kind == CR_CUT)
+      own (to, log->op[i].inode);
   find_flushed (log, cut, flushed);
   for (size_t i = 0; i < cut; i++) {
     const struct cr_op *op = &log->op[i];
@@ -144,15 +158,17 @@ cr_power_off (const struct cr_fs *from, const struct cr_log *log, size_t cut,
     }
   }
   free (flushed);
+  for (size_t i = 0; i < CR_INODES; i++)
+    if (!to->inode[i].borrowed || to->inode[i].hash == 0)
+      to->inode[i].hash = cr_hash_bytes (to->inode[i].data,
+                                         to->inode[i].size);
 }
 
 uint64_t
-cr_hash_inode (const struct cr_fs *fs, int i)
+cr_hash_bytes (const uint8_t *data, size_t size)
 {
-  const uint64_t n = fs->inode[i].size;
-
-  return 1 | mk_hash (mk_hash (n, libdeflate_crc32 (0, fs->inode[i].data, n)),
-                      libdeflate_adler32 (1, fs->inode[i].data, n));
+  return 1 | mk_hash (mk_hash (size, libdeflate_crc32 (0, data, size)),
+                      libdeflate_adler32 (1, data, size));
 }
 
 uint64_t
@@ -166,7 +182,7 @@ cr_hash (const struct cr_fs *fs)
                                    strlen (fs->name[k].path));
 
     if (i != CR_DIR)
-      h = mk_hash (h, cr_hash_inode (fs, i));
+      h = mk_hash (h, fs->inode[i].hash);
     all += h;                   /* in any order */
   }
   return all;
@@ -176,6 +192,7 @@ void
 cr_fs_free (struct cr_fs *fs)
 {
   for (size_t i = 0; i < CR_INODES; i++)
-    free (fs->inode[i].data);
+    if (!fs->inode[i].borrowed)
+      free (fs->inode[i].data);
   *fs = (struct cr_fs) { .n_names = 0 };
 }
