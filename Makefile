@@ -282,7 +282,9 @@ WRAPPED := malloc calloc realloc strdup strndup asprintf open_memstream pthread_
   unlink opendir realpath lseek64 open64 openat64 syscall
 $(FAULTS): private WRAP = $(WRAPPED:%=-Wl,--wrap=%)
 $(FAULTS): private XML = $(XML_LIBS)
-$(FAULTS): $(call objects,tests/faults) $(B)/tests/trial/images.o $(B)/tests/trial/vdi.o $(MAKER) $(LIB)
+$(FAULTS): $(call objects,tests/faults) $(patsubst %,$(B)/tests/crash/%.o,scenarios merges states) \
+  $(B)/tests/trial/images.o $(B)/tests/trial/vdi.o $(B)/fuzz/tool-main.o $(filter-out $(B)/tool/main.o,$(call objects,tool)) \
+  $(MAKER) $(LIB)
 # The same with tests/crash/record.c.
 RECORDED := pwrite64 fallocate64 ftruncate64 copy_file_range fsync rename renameat2 link unlink unlinkat \
   mkdir rmdir open64 vd_check_no_writer vd_check_unlocked

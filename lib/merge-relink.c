@@ -194,11 +194,16 @@ vd_merge_hint (const char *child, const char *parent, struct vd_err *err)
   const char *slash = strrchr (child, '/');
   CLEANUP_FREE char *dir
     = slash ? strndup (child, (size_t) (slash - child) + 1) : strdup (".");
-  CLEANUP_FREE char *c = dir ? real_path (dir, err) : NULL, *p = NULL;
+  CLEANUP_FREE char *c = NULL, *p = NULL;
   char *hint = NULL;
   size_t cn, pn;
   int r;
 
+  if (!dir) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  c = real_path (dir, err);
   p = c ? real_path (parent, err) : NULL;
   if (!p)
     return NULL;

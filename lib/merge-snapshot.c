@@ -58,7 +58,7 @@ static char *
 free_name (const char *dir, const char *top, struct vd_err *err)
 {
   CLEANUP_FREE char *stem = strdup (top);
-  char *dot, *path;
+  char *dot;
   unsigned n;
   size_t len;
 
@@ -74,17 +74,18 @@ free_name (const char *dir, const char *top, struct vd_err *err)
       strspn (stem + len - 6, "0123456789") == 6)
     stem[len - 7] = '\0';
   for (n = 1; n < 1000000; ++n) {
-    CLEANUP_FREE char *delta = NULL;
+    CLEANUP_FREE char *path = NULL, *delta = NULL;
 
-    path = NULL;
-    if (asprintf (&path, "%s/%s-%06u.vmdk", dir, stem, n) == -1 ||
-        asprintf (&delta, "%s/%s-%06u-delta.vmdk", dir, stem, n) == -1) {
+    if (asprintf (&path, "%s/%s-%06u.vmdk", dir, stem, n) == -1)
+      path = NULL;
+    if (asprintf (&delta, "%s/%s-%06u-delta.vmdk", dir, stem, n) == -1)
+      delta = NULL;
+    if (!path || !delta) {
       vd_fail_nomem (err);
       return NULL;
     }
     if (access (path, F_OK) == -1 && access (delta, F_OK) == -1)
-      return path;
-    free (path);
+      return VD_TAKE (path);
   }
   vd_fail (err, VD_USAGE, "%s: no name is free for a new child", dir);
   return NULL;

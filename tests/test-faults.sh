@@ -1,6 +1,7 @@
 #!/bin/bash
 # Reads, writes, flushes and allocations fail, some of them here, all with "make faults"
-# (tests/faults/faults.h): each time there is a clean error and nothing is lost.
+# (tests/faults/faults.h): each time there is a clean error and nothing is lost.  In the
+# library, and in the command.
 . "$top_srcdir/tests/lib.sh"
 
 faults=$builddir/tests/faults/faults
@@ -18,6 +19,10 @@ run () {
 run read 12 5
 run create 3 1
 run apply 6 5
-run compact 12 5
+run undo 2 7
+run compact 6 5
+run copy 3 5
 run merge 3 11
+run machine 3 11
+run tool 7 11
 [ -z "$(ls -A "$dir" | grep -v '^out$' || :)" ] || fail "left behind: $(ls -A "$dir")"

@@ -56,6 +56,21 @@ struct scenario {
 
 extern const struct scenario scenarios[];
 
+/* What they share. */
+extern struct tr_case *fl_case;
+bool fl_draw (uint64_t seed, const char *dir);
+void fl_finish (void);
+void fl_path (char path[160], const char *name);
+/* The files that are only read are as they were made. */
+bool fl_untouched (void);
+/* Once more, and now nothing fails. */
+bool fl_again (int (*run) (struct vd_err *err));
+
+/* ---- tool.c: the command itself, in a process of its own ---- */
+bool tool_prepare (uint64_t seed, const char *dir);
+int tool_run (struct vd_err *err);
+bool tool_check (bool failed);
+
 /* Read the disk `path`, or that of the case, and compare.  Prints. */
 bool same_disk (const char *path, const uint8_t *want, uint64_t size);
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,12 +22,17 @@ const char *const fault_name[FAULTS] = {
 
 static atomic_int armed = -1;   /* enum fault, or -1 */
 static atomic_uint_fast64_t left;       /* calls up to the one that fails */
-static atomic_bool fired;
+static atomic_bool *fired;       /* of this process or one that it makes */
 
 void
 fault_begin (enum fault fault, uint64_t n)
 {
-  atomic_store (&fired, false);
+  if (!fired)
+    fired = mmap (NULL, sizeof *fired, PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (fired == MAP_FAILED)
+    abort ();
+  atomic_store (fired, false);
   atomic_store (&left, n);
   atomic_store (&armed, (int) fault);
 }
@@ -35,7 +41,7 @@ bool
 fault_end (void)
 {
   atomic_store (&armed, -1);
-  return atomic_load (&fired);
+  return atomic_load (fired);
 }
 
 uint64_t
@@ -63,6 +69,13 @@ fault_descriptors (void)
   return n;
 }
 
+/* For a debugger: break here to see the call that fails. */
+static void __attribute__ ((__noinline__))
+fault_here (void)
+{
+  atomic_store (fired, true);
+}
+
 /* Shall this call fail?  Some go on failing. */
 static bool
 now (enum fault fault, bool stays)
@@ -75,7 +88,7 @@ now (enum fault fault, bool stays)
   while (was > 0 && !atomic_compare_exchange_weak (&left, &was, was - 1))
     ;
   if (was == 1)
-    atomic_store (&fired, true);
+    fault_here ();
   return was == 1 || (was == 0 && stays);
 }
 

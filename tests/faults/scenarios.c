@@ -9,20 +9,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../crash/crash.h"
 #include "bytes.h"
 #include "faults.h"
 #include "plan.h"
 
 /* ---- What they share --------------------------------------------------- */
 
-static struct tr_case *c;
+struct tr_case *fl_case;
 static char newest[160], target[160];
 static uint8_t buf[8 << 20];    /* no scenario has a larger disk */
 
-static void
-path_of (char path[160], const char *name)
+void
+fl_path (char path[160], const char *name)
 {
-  snprintf (path, 160, "%s/%s", c->dir, name);
+  snprintf (path, 160, "%s/%s", fl_case->dir, name);
 }
 
 static int
@@ -33,29 +34,29 @@ remove_one (const char *path, const struct stat *st, int type,
   return remove (path);
 }
 
-static void
-finish (void)
+void
+fl_finish (void)
 {
-  char dir[sizeof c->dir];
+  char dir[sizeof fl_case->dir];
 
-  memcpy (dir, c->dir, sizeof dir);
-  tr_free (c);
+  memcpy (dir, fl_case->dir, sizeof dir);
+  tr_free (fl_case);
   nftw (dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-  c = NULL;
+  fl_case = NULL;
 }
 
-static bool
-draw (uint64_t seed, const char *dir)
+bool
+fl_draw (uint64_t seed, const char *dir)
 {
-  c = tr_draw (seed, dir, false);
+  fl_case = tr_draw (seed, dir, false);
   /* What is open for writing counts as in use. */
-  for (size_t i = 0; i < c->n_files; i++) {
-    close (c->file[i].fd);
-    c->file[i].fd = openat (c->dir_fd, c->file[i].name,
+  for (size_t i = 0; i < fl_case->n_files; i++) {
+    close (fl_case->file[i].fd);
+    fl_case->file[i].fd = openat (fl_case->dir_fd, fl_case->file[i].name,
                             O_RDONLY | O_CLOEXEC);
   }
-  path_of (newest, c->file[c->newest].name);
-  return c->size <= sizeof buf;
+  fl_path (newest, fl_case->file[fl_case->newest].name);
+  return fl_case->size <= sizeof buf;
 }
 
 /* The chain of a case, or of a path. */
@@ -89,7 +90,7 @@ open_disk (struct opened *o, const char *path, bool filter,
   if (filter) {
     char base[160];
 
-    path_of (base, "vm-flat.vmdk");
+    fl_path (base, "vm-flat.vmdk");
     if (vd_deltas_open (&o->deltas, &path, 1, &how, &opts, err) == -1 ||
         !(o->base.file = vd_file_open (base, err)))
       return -1;
@@ -127,11 +128,11 @@ same_disk (const char *path, const uint8_t *want, uint64_t size)
 }
 
 /* The files that are only read are as they were made. */
-static bool
-untouched (void)
+bool
+fl_untouched (void)
 {
-  for (size_t i = 0; i < c->n_files; i++) {
-    const struct tr_file *f = &c->file[i];
+  for (size_t i = 0; i < fl_case->n_files; i++) {
+    const struct tr_file *f = &fl_case->file[i];
     struct stat st;
 
     if (fstat (f->fd, &st) == -1 || (size_t) st.st_size != f->good_size ||
@@ -145,8 +146,8 @@ untouched (void)
 }
 
 /* Once more, and now nothing fails. */
-static bool
-again (int (*run) (struct vd_err *err))
+bool
+fl_again (int (*run) (struct vd_err *err))
 {
   struct vd_err err;
 
@@ -171,7 +172,7 @@ look (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
   (void) err;
   if (type & VD_READS_ZERO)
     for (uint64_t i = 0; i < length && !p->wrong; i++)
-      p->wrong = c->want[p->at + i] != 0;
+      p->wrong = fl_case->want[p->at + i] != 0;
   p->at += length;
   return 0;
 }
@@ -207,18 +208,18 @@ read_run (struct vd_err *err)
   int r = -1;
 
   read_wrong = false;
-  memset (buf, 0xa5, c->size);
-  if (open_disk (&o, newest, c->filter, err) == -1)
+  memset (buf, 0xa5, fl_case->size);
+  if (open_disk (&o, newest, fl_case->filter, err) == -1)
     goto out;
   chain = vd_reader_get_chain (o.reader);
-  if (vd_read (o.reader, &o.base, buf, (size_t) c->size, 0, err) == -1)
+  if (vd_read (o.reader, &o.base, buf, (size_t) fl_case->size, 0, err) == -1)
     goto out;
-  read_wrong = memcmp (buf, c->want, c->size) != 0;
-  while (p.at < c->size)
-    if (vd_status (o.reader, &o.base, p.at, c->size - p.at, false, look, &p,
+  read_wrong = memcmp (buf, fl_case->want, fl_case->size) != 0;
+  while (p.at < fl_case->size)
+    if (vd_status (o.reader, &o.base, p.at, fl_case->size - p.at, false, look, &p,
                    err) == -1)
       goto out;
-  read_wrong = read_wrong || p.wrong || p.at != c->size;
+  read_wrong = read_wrong || p.wrong || p.at != fl_case->size;
   r = check_disk (chain, err);
  out:
   close_disk (&o);
@@ -231,7 +232,7 @@ read_check (bool failed)
   (void) failed;
   if (read_wrong)
     printf ("  wrong bytes\n");
-  return !read_wrong && untouched ();
+  return !read_wrong && fl_untouched ();
 }
 
 /* ---- create ------------------------------------------------------------ */
@@ -245,14 +246,14 @@ create_prepare (uint64_t seed, const char *dir)
 {
   struct mk_content content = { .seed = seed };
 
-  if (!draw (seed, dir))
+  if (!fl_draw (seed, dir))
     return false;
   create_format = (enum vd_writer_format) (seed % 3);
   mk_content_fill (&content, created, sizeof created, 0);
   for (size_t i = 0; i < 16; i++)
     if (i % 3 != 0)
       memset (created + i * 65536, 0, 65536);
-  path_of (target, "new.vmdk");
+  fl_path (target, "new.vmdk");
   return true;
 }
 
@@ -312,7 +313,7 @@ create_check (bool failed)
     printf ("  it failed, but the file is there\n");
     return false;
   }
-  return again (create_run) && create_right ();
+  return fl_again (create_run) && create_right ();
 }
 
 /* ---- apply ------------------------------------------------------------- */
@@ -320,14 +321,14 @@ create_check (bool failed)
 static bool
 apply_prepare (uint64_t seed, const char *dir)
 {
-  if (!draw (seed, dir))
+  if (!fl_draw (seed, dir))
     return false;
-  if (!c->filter) {
-    finish ();
+  if (!fl_case->filter) {
+    fl_finish ();
     return false;
   }
-  path_of (target, "target.raw");
-  return mk_write_file (target, c->file[c->base].good, c->size) == 0;
+  fl_path (target, "target.raw");
+  return mk_write_file (target, fl_case->file[fl_case->base].good, fl_case->size) == 0;
 }
 
 static int
@@ -354,15 +355,15 @@ apply_check (bool failed)
   int fd;
   bool same;
 
-  if (failed && !again (apply_run))
+  if (failed && !fl_again (apply_run))
     return false;
   fd = open (target, O_RDONLY | O_CLOEXEC);
-  same = pread (fd, buf, c->size + 1, 0) == (ssize_t) c->size &&
-    memcmp (buf, c->want, c->size) == 0;
+  same = pread (fd, buf, fl_case->size + 1, 0) == (ssize_t) fl_case->size &&
+    memcmp (buf, fl_case->want, fl_case->size) == 0;
   close (fd);
   if (!same)
     printf ("  the target is wrong\n");
-  return same && untouched ();
+  return same && fl_untouched ();
 }
 
 /* ---- compact ----------------------------------------------------------- */
@@ -385,88 +386,114 @@ compact_prepare (uint64_t seed, const char *dir)
   struct vd_compact_result result;
   struct vd_err err;
 
-  if (!draw (seed, dir))
+  if (!fl_draw (seed, dir))
     return false;
-  if (!c->filter && c->n_links > 0 &&
+  if (!fl_case->filter && fl_case->n_links > 0 &&
       vd_compact_in_place (newest, &opts, &dry, &result, &err) == 0 &&
       result.changed)
     return true;
-  finish ();
+  fl_finish ();
   return false;
 }
 
 static bool
 compact_check (bool failed)
 {
-  return same_disk (newest, c->want, c->size) &&
-    (!failed || (again (compact_run) &&
-                 same_disk (newest, c->want, c->size)));
+  return same_disk (newest, fl_case->want, fl_case->size) &&
+    (!failed || (fl_again (compact_run) &&
+                 same_disk (newest, fl_case->want, fl_case->size)));
 }
 
-/* ---- merge ------------------------------------------------------------- */
+/* ---- What tests/crash has: merge, machine, undo, copy ------------------- */
+
+/* It is linked in, with its way of telling whether all is right. */
+static const struct cr_scenario *work;
+
+uint64_t
+cr_known (const char *path)
+{
+  (void) path;
+  return 0;                     /* nobody looked */
+}
+
+static void crash_finish (void);
+
+static bool
+crash_prepare (const struct cr_scenario *s, uint64_t seed, const char *dir)
+{
+  char top[64];
+
+  work = s;
+  snprintf (top, sizeof top, "%s/faults.XXXXXX", dir);
+  if (!mkdtemp (top)) {
+    perror (top);
+    exit (2);
+  }
+  if (s->prepare (seed, top))
+    return true;
+  crash_finish ();
+  rmdir (top);
+  return false;
+}
+
+static void
+crash_finish (void)
+{
+  char top[sizeof cr_case->dir];
+
+  memcpy (top, cr_case->dir, sizeof top);
+  tr_free (cr_case);
+  cr_case = NULL;
+  nftw (top, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+  *strrchr (top, '/') = '\0';
+  rmdir (top);
+}
 
 static int
-merge_run (struct vd_err *err)
+crash_run (struct vd_err *err)
 {
-  static const struct vd_opts opts;
-  static const struct vd_merge_opts how = { .threads = 2 };
-  struct vd_merge *m;
-  int r = vd_merge_resume (newest, &opts, NULL, NULL, err);
+  return work->run (err);
+}
 
-  if (r != 0)
-    return r == 1 ? 0 : -1;
-  m = vd_merge_open (newest, &how, &opts, err);
-  if (!m)
-    return -1;
-  r = vd_merge_run (m, NULL, NULL, err) == 0 ?
-    vd_merge_commit (m, false, NULL, NULL, err) : -1;
-  vd_merge_free (m);
-  return r;
+static bool
+crash_check (bool failed)
+{
+  return work->state () && (!failed || fl_again (crash_run)) && work->right ();
 }
 
 static bool
 merge_prepare (uint64_t seed, const char *dir)
 {
-  static const struct vd_opts opts;
-  static const struct vd_merge_opts how = { .threads = 2 };
-  struct vd_merge *m;
-  struct vd_err err;
-
-  if (!draw (seed, dir))
-    return false;
-  m = c->filter ? NULL : vd_merge_open (newest, &how, &opts, &err);
-  if (!m) {
-    finish ();
-    return false;
-  }
-  snprintf (target, sizeof target, "%s", m->disk[0].target->path);
-  vd_merge_free (m);
-  return true;
+  return crash_prepare (&cr_merge, seed, dir);
 }
 
 static bool
-merge_check (bool failed)
+machine_prepare (uint64_t seed, const char *dir)
 {
-  /* Complete it, unless all was done but the last that is told. */
-  if (failed && access (newest, F_OK) == 0 && !again (merge_run))
-    return false;
-  if (failed && access (newest, F_OK) != 0) {
-    static const struct vd_opts opts;
-    struct vd_err err;
+  return crash_prepare (&cr_machine, seed, dir);
+}
 
-    if (vd_merge_resume (newest, &opts, NULL, NULL, &err) == -1) {
-      printf ("  %s\n", err.msg);
-      return false;
-    }
-  }
-  return same_disk (target, c->want, c->size);
+static bool
+undo_prepare (uint64_t seed, const char *dir)
+{
+  return crash_prepare (&cr_scenarios[1], seed * 3, dir);
+}
+
+static bool
+copy_prepare (uint64_t seed, const char *dir)
+{
+  return crash_prepare (&cr_scenarios[2], seed * 20, dir);
 }
 
 const struct scenario scenarios[] = {
-  { "read", false, draw, read_run, read_check, finish },
-  { "create", true, create_prepare, create_run, create_check, finish },
-  { "apply", true, apply_prepare, apply_run, apply_check, finish },
-  { "compact", true, compact_prepare, compact_run, compact_check, finish },
-  { "merge", true, merge_prepare, merge_run, merge_check, finish },
+  { "read", false, fl_draw, read_run, read_check, fl_finish },
+  { "create", true, create_prepare, create_run, create_check, fl_finish },
+  { "apply", true, apply_prepare, apply_run, apply_check, fl_finish },
+  { "undo", true, undo_prepare, crash_run, crash_check, crash_finish },
+  { "compact", true, compact_prepare, compact_run, compact_check, fl_finish },
+  { "copy", true, copy_prepare, crash_run, crash_check, crash_finish },
+  { "merge", true, merge_prepare, crash_run, crash_check, crash_finish },
+  { "machine", true, machine_prepare, crash_run, crash_check, crash_finish },
+  { "tool", true, tool_prepare, tool_run, tool_check, fl_finish },
   { NULL, false, NULL, NULL, NULL, NULL },
 };
