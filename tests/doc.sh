@@ -101,6 +101,18 @@ machine () {
 END
 }
 
+# merge_files: vm/vm.vbox, and its disks, which lie where "dir=vm" does not look.
+merge_files () (
+    . "$top_srcdir/tests/machine.sh"
+    . "$top_srcdir/tests/merge.sh"
+    letters () { head -c 65536 /dev/zero | tr '\0' "$1"; }
+    mkdir vm/vbox vm/Snapshots
+    image vm/vbox/disk0.vdi 00000000-0000-4000-8000-00000000000a 0 A
+    image vm/Snapshots/one.vdi 00000000-0000-4000-8000-00000000000b 00000000-0000-4000-8000-00000000000a B
+    image vm/Snapshots/two.vdi 00000000-0000-4000-8000-00000000000c 00000000-0000-4000-8000-00000000000b C
+    make_machine vm/vm.vbox 3 vbox/disk0.vdi Snapshots/one.vdi Snapshots/two.vdi
+)
+
 # make_files: everything that the examples name, in the current directory; and
 # NAME.expected, what must come out, read by QEMU.
 make_files () {
@@ -135,6 +147,9 @@ make_files () {
     cp machine.vdi disk0.vdi
     machine "$(vdi_uuid disk0.vdi)" > machine.vbox
 
+    # What "vmdkdelta merge" is given: a machine with two snapshots, a letter in each.
+    merge_files
+
     qemu-img convert -f vmdk -O raw x.vmdk x.expected
     qemu-img convert -f vmdk -O raw disk-000001.vmdk 1.expected
     qemu-img convert -f vmdk -O raw disk-000002.vmdk 2.expected
@@ -152,7 +167,10 @@ make_files () {
     ! command -v xz >/dev/null || xz -k --block-size=4MiB base.img
     start file base.img
     ln -s "$sock" base.sock
-    sha256sum -- *.vmdk vm/*.vmdk clone/*.vmdk base.img > sums
+    sha256sum -- *.vmdk vm/*.vmdk vm/vm.vbox vm/*/*.vdi clone/*.vmdk base.img > sums
+    mkdir original
+    cp -p -- *.vmdk base.img machine.vdi original/
+    cp -Rp vm original/
 }
 
 # ---- As if it were installed ---------------------------------------------------
@@ -177,6 +195,26 @@ END
     chmod +x bin/nbdkit
     ln -s "$TOOL" bin/vmdkdelta
     PATH=$T/bin:$PATH
+}
+
+# original: what an example changed is made as it was.
+original () {
+    rm -rf vm
+    cp -Rp original/. .
+}
+
+# merged EXAMPLE: what "vmdkdelta merge" was to do is done; of --dry-run, nothing.
+merged () {
+    case $1 in
+        *--dry-run*) grep -q 'nothing was written' log && sha256sum --quiet -c sums ;;
+        *--skip=1*vm.vbox*) served vm/vm.vbox C && served vm/vbox/disk0.vdi B && [ ! -e vm/Snapshots/one.vdi ] ;;
+        *vm.vbox*) served vm/vm.vbox C && [ ! -e vm/Snapshots/two.vdi ] ;;
+        *disk-000002.vmdk*) cmp vm/disk-flat.vmdk 2.expected && [ ! -e vm/disk-000002.vmdk ] ;;
+        *) false ;;
+    esac
+}
+served () {  # FILE LETTER
+    nbdkit "$PLUGIN" "$1" --run 'nbdcopy "$uri" -' | tr -d "$2" | cmp - /dev/null
 }
 
 # ---- Running them --------------------------------------------------------------
@@ -224,6 +262,8 @@ run_examples () {
                 [ "$served" ] || fail "there is no server for: $example"
                 command=$(sed -E "s#nbd://localhost(/([^ ]*))?#'nbd+unix:///\\2?socket=$sock'#g" <<< "$command")
             fi
+            # Here the base has other children, in vm it has not.
+            case $example in *'vmdkdelta merge '*disk-000002.vmdk) command="cd vm && $command" ;; esac
             # With all files of a directory, some are no disks.
             case $example in *'*.vmdk'*) most=1 ;; *) most=0 ;; esac
             status=0

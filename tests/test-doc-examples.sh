@@ -1,6 +1,6 @@
 #!/bin/bash
-# The examples in README.md and in the manual pages of filter and plugin work as they
-# are written: what they make must be the disk that QEMU reads from the same files.
+# The examples in README.md, in the manual pages of filter and plugin, and in pages that no
+# other test runs, work as they are written: what they make must be the disk that QEMU reads from the same files.
 . "$top_srcdir/tests/lib.sh"
 . "$top_srcdir/tests/doc.sh"
 
@@ -45,12 +45,13 @@ check () {
         'vmdkdelta apply back.vmdk '*) same base.img base.expected ;;
         'vmdkdelta apply '*) same base.img x.expected ;;
         'vmdkdelta create '*) [ -s change.vmdk ] ;;
+        'vmdkdelta merge '*) merged "$1" && original ;;
         *) [ "$made" ] || fail 'it made nothing that this test knows' ;;
     esac
 }
 # "apply" changes base.img, until the last of its three lines takes that back.
 keeps () { [[ $1 = 'vmdkdelta apply --undo='* ]]; }
 
-run_examples "$top_srcdir"/README.md "$top_srcdir"/docs/nbdkit-*.pod
+run_examples "$top_srcdir"/README.md "$top_srcdir"/docs/{nbdkit-*.pod,vboxmerge.md,troubleshooting.md}
 [ $ran -ge 40 ] || fail "only $ran examples were found and run"
 echo "$ran examples run"

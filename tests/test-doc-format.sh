@@ -50,6 +50,9 @@ toy x.toy 2 0 1
 "$tool" info x.toy > info
 grep -q TOY info || { cat info; fail 'info does not know it'; }
 { part x.toy 131072 65536; part base.img 65536 65536; part x.toy 65536 18928; } > want
+"$tool" map --no-parents x.toy > map
+[ "$(grep -c 'x\.toy' map)" = 2 ] || { cat map; fail 'map shows something else'; }
+"$tool" check x.toy > check || { cat check; fail 'check does not take it'; }
 "$tool" apply --quiet x.toy base.img
 same base.img want
 

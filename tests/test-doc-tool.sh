@@ -18,7 +18,8 @@ qemu-io -f vmdk -c 'write -q -P 1 1M 64k' old.vmdk
 qemu-img create -q -f vmdk -F vmdk -b old.vmdk new.vmdk
 qemu-io -f vmdk -c 'write -q -P 2 3M 64k' new.vmdk
 cp disk-000002.vmdk disk-000003.vmdk
-sha256sum -- *.vmdk base.img > sums
+sha256sum -- *.vmdk base.img machine.vdi vm/vm.vbox vm/*/*.vdi > sums
+cp -p -- *.vmdk original/
 
 # not_run EXAMPLE: what needs something that this directory does not have.
 not_run () {
@@ -31,16 +32,18 @@ not_run () {
     done
     return 1
 }
-check () { :; }
-# What "apply" and "create" wrote is made as it was.
-mkdir original
-cp -p -- *.vmdk base.img original/
+check () {
+    case $1 in 'vmdkdelta merge '*) merged "$1" ;; esac
+}
+# What they wrote is made as it was.
 keeps () {
-    case $1 in *'vmdkdelta apply '*|*'vmdkdelta create '*|*'vmdkdelta compact '*) cp -p original/* . ;; esac
+    case $1 in *'vmdkdelta apply '*|*'vmdkdelta create '*|*'vmdkdelta compact '*|*'vmdkdelta merge '*) original ;; esac
     sha256sum --quiet -c sums
 }
 
-for verb in '' info map check create apply compact; do
+verbs=$("$TOOL" --verbs)
+[[ $verbs = *merge* ]] || fail "which verbs are there? $verbs"
+for verb in '' $verbs; do
     # shellcheck disable=SC2086
     "$TOOL" $verb --help > "help${verb:+-$verb}"
 done

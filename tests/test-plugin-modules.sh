@@ -33,13 +33,12 @@ sees A d.vmdk cache-size=1M ignore-cid=false allow-dirty=false unconfined=false
 
 # The functions that nbdkit 1.32 exports.
 cat > known <<'END'
-absolute_path add_export add_extent debug disconnect error exports_count exports_free exports_new
-export_name extents_aligned extents_count extents_free extents_full extents_new get_export get_extent
-is_tls nanosleep parse_bool parse_delay parse_int parse_int16_t parse_int32_t parse_int64_t parse_int8_t
-parse_probability parse_size parse_uint16_t parse_uint32_t parse_uint64_t parse_uint8_t parse_unsigned
-peer_gid peer_name peer_pid peer_security_context peer_tls_dn peer_tls_issuer_dn peer_uid printf_intern
-read_password realpath set_error shutdown stdio_safe strdup_intern strndup_intern use_default_export
-vdebug verror vprintf_intern
+absolute_path add_export add_extent debug error exports_count exports_free exports_new export_name
+extents_aligned extents_count extents_free extents_full extents_new get_export get_extent is_tls
+nanosleep parse_bool parse_int parse_int16_t parse_int32_t parse_int64_t parse_int8_t parse_size
+parse_uint16_t parse_uint32_t parse_uint64_t parse_uint8_t parse_unsigned peer_gid peer_name
+peer_pid peer_uid printf_intern read_password realpath set_error shutdown stdio_safe strdup_intern
+strndup_intern use_default_export vdebug verror vprintf_intern
 END
 tr ' ' '\n' < known | sed s/^/nbdkit_/ | sort > known-names
 nm -D --undefined-only "$PLUGIN" | awk '{ print $2 }' | grep '^nbdkit_' | sort > used

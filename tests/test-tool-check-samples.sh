@@ -21,7 +21,7 @@ for archive in "$data"/*.tar.xz; do
             # extents and pieces alone
             *-delta.vmdk|*-sesparse.vmdk|*-s[0-9][0-9][0-9].vmdk) chain= ;;
             # the parent is not among the files
-            found-esxi-sesparse/*|found-myvar-shortcid/*) chain= ;;
+            found-esxi-sesparse/*|found-myvar-*) chain= ;;
         esac
         # VDDK gives the pieces of a split child an empty descriptor.
         case $name/${file##*/} in fc-vddk-*/*-s[0-9][0-9][0-9].vmdk) continue ;; esac

@@ -44,6 +44,13 @@ while IFS='|' read -r page test; do
 done < <(perl -ne 'while (/\b((?:test|long)-[a-z]+(?:-[a-z]+)*\*?)(?=[^a-z*-])/g) { print "$ARGV|$1\n" }' \
     -- docs/*.md README.md SECURITY.md | sort -u)
 
+# Functions, where the text says that they are.
+while IFS='|' read -r function file; do
+    grep -q "^$function (" "$file" || complain "docs/architecture.md says that $function is in $file"
+done < <(perl -0777 -ne 'while (/`(\w+_\w+)`,?\s+\(`([a-z]+\/[a-z.-]+)`\)|\(`(\w+_\w+)`,\s+`([a-z]+\/[a-z.-]+)`\)/g) {
+    print $1 ? "$1|$2\n" : "$3|$4\n" }' docs/architecture.md | tee "$T/functions")
+[ "$(wc -l < "$T/functions")" -ge 10 ] || complain 'docs/architecture.md names no functions?'
+
 # The rooms: the names in the first column of its tables are the modules of lib/, each the
 # part of a file's name before the first "-" (merge-plan.c belongs to merge), or all of it.
 sed -n '/^## Rooms/,/^Four faces/p' docs/architecture.md | perl -ne \
