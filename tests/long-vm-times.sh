@@ -32,6 +32,7 @@ printf 'disk %s MiB, of that allocated %s MiB, delta %s MiB\n' \
 row 'seconds from "delta arrived" to' 'QEMU runs' 'guest up' 'local disk'
 
 live () {  # BASE NAME
+    rm -f live.log  # that of the run before says that the guest runs
     begin
     "$top_srcdir/examples/migrate-live.sh" "$1" change.vmdk local.raw -- "${qemu_args[@]}" 7>&- 8>&- > live.log 2>&1 &
     script=$!
