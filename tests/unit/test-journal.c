@@ -1,0 +1,715 @@
+/* Several files changed as one: journals of merges (merge-journal.h).  What
+ * is not whole, not ours or leads elsewhere is refused; each step is done
+ * only where its file is as before or behind it, and can be done again.
+ */
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libdeflate.h>
+#include <sys/stat.h>
+
+#include "merge-journal.h"
+#include "unit.h"
+
+#define FIRST "vmdkdelta-merge 1\n"
+#define JOURNAL ".top.vmdk.vmdkdelta-merge"
+
+static const struct vd_opts none;
+static struct vd_journal j;
+
+/* ---- Texts of journals --------------------------------------------------- */
+
+static void
+put_text (const void *text, size_t n)
+{
+  u_write (JOURNAL, text, n);
+  assert_int_equal (chmod (JOURNAL, 0600), 0);
+}
+
+/* With the sum that fits it. */
+static void
+put_steps (const char *steps)
+{
+  char *text = NULL;
+  size_t n = strlen (FIRST) + strlen (steps);
+
+  assert_true (asprintf (&text, FIRST "%send %08" PRIx32 "\n", steps,
+                         (uint32_t) 0) > 0);
+  sprintf (text + n, "end %08" PRIx32 "\n", libdeflate_crc32 (0, text, n));
+  put_text (text, strlen (text));
+  free (text);
+}
+
+static int
+load_with (const struct vd_opts *opts, struct vd_err *err)
+{
+  int r;
+
+  vd_journal_free (&j);
+  assert_int_equal (vd_journal_init (&j, "top.vmdk", err), 0);
+  r = vd_journal_load (&j, opts, err);
+  assert_in_set ((uintmax_t) (r + 1), ((uintmax_t[]) { 0, 1, 2 }), 3);
+  return r;
+}
+
+static int
+load (struct vd_err *err)
+{
+  return load_with (&none, err);
+}
+
+static void
+end (void)
+{
+  vd_journal_free (&j);
+}
+
+/* "61" for "a": names and data are in hexadecimal.  X, Y are these. */
+#define A "61"
+#define B "62"
+
+TEST (none_is_no_error)
+{
+  struct vd_err err;
+
+  assert_int_equal (load (&err), 0);
+  end ();
+}
+
+TEST (each_kind_of_step_is_read)
+{
+  struct vd_err err;
+
+  assert_int_equal (mkdir (".x", 0700), 0);
+  put_steps ("write " A " 512 0102 0304\n"
+             "replace " B " 6f6c64 - 1\n"
+             "rename " A " 2e782f62\n"
+             "remove " B " 5 6 7\n");
+  if (load (&err) != 1)
+    fail_msg ("%s", err.msg);
+  assert_int_equal (j.n, 4);
+  assert_int_equal (j.step[0].kind, VD_STEP_WRITE);
+  assert_int_equal (j.step[0].offset, 512);
+  assert_int_equal (j.step[0].new_len, 2);
+  assert_memory_equal (j.step[0].old_data, "\1\2", 2);
+  assert_memory_equal (j.step[0].new_data, "\3\4", 2);
+  assert_text (j.step[0].path, "/a");
+  assert_int_equal (j.step[1].kind, VD_STEP_REPLACE);
+  assert_int_equal (j.step[1].old_len, 3);
+  assert_int_equal (j.step[1].new_len, 0);
+  assert_true (j.step[1].prev);
+  assert_int_equal (j.step[2].kind, VD_STEP_RENAME);
+  assert_text (j.step[2].from, "/.x/b");
+  assert_int_equal (j.step[3].kind, VD_STEP_REMOVE);
+  assert_int_equal (j.step[3].size, 5);
+  assert_int_equal (j.step[3].ino, 6);
+  assert_int_equal (j.step[3].mtime, 7);
+  end ();
+}
+
+/* Whatever is wrong in it: all of it is refused, with one piece of advice. */
+TEST (a_field_that_makes_no_sense_refuses_the_journal)
+{
+  static const char *const bad[] = {
+    "\nwrite " A " 0 01 02",            /* no newline at the end */
+    "write\n", "write  0 01 02\n", "write - 0 01 02\n",
+    "write 6 0 01 02\n", "write 6g 0 01 02\n", "write 6A 0 01 02\n",
+    "write 6100 0 01 02\n",             /* a NUL in a name */
+    "write " A "\n", "write " A " x 01 02\n", "write " A " -1 01 02\n",
+    "write " A " 0x1 01 02\n", "write " A " 0\n", "write " A " 0 01\n",
+    "write " A " 0 01 0203\n",          /* old and new of one length */
+    "write " A " 0 - -\n",              /* and not nothing */
+    "write " A " 0 0 0\n", "write " A " 0 zz 01\n", "write " A " 0 01 zz\n",
+    "replace " A "\n", "replace " A " 01\n", "replace " A " 01 02\n",
+    "replace " A " 01 02 x\n", "replace " A " x 02 1\n",
+    "replace " A " 01 0x 1\n",
+    "rename " A "\n", "rename " A " -\n", "rename " A " 6\n",
+    "remove " A "\n", "remove " A " 1\n", "remove " A " 1 2\n",
+    "remove " A " x 2 3\n", "remove " A " 1 x 3\n", "remove " A " 1 2 x\n",
+    "remove " A " 1 2 3x\n",
+    "erase " A " 1 2 3\n", "WRITE " A " 0 01 02\n", " " A " 1 2 3\n",
+  };
+  struct vd_err err;
+
+  u_write_text ("a", "as it was");
+  for (size_t i = 0; i < ARRAY_SIZE (bad); i++) {
+    put_steps (bad[i]);
+    if (i > 0)                  /* the first is right but for its end */
+      assert_int_equal (load (&err), -1);
+    if (i > 0)
+      assert_err (&err, VD_CORRUPT, JOURNAL, "remove it");
+    /* also behind a good one */
+    put_steps ("remove " B " 1 2 3\n");
+    assert_int_equal (load (&err), 1);
+  }
+  end ();
+}
+
+/* Each byte of it counts. */
+TEST (any_change_refuses_the_journal)
+{
+  uint8_t *text;
+  struct stat st;
+  struct vd_err err;
+  size_t n;
+  FILE *fp;
+
+  put_steps ("write " A " 0 01 02\nremove " B " 1 2 3\n");
+  assert_int_equal (stat (JOURNAL, &st), 0);
+  n = (size_t) st.st_size;
+  text = malloc (n + 1);
+  fp = fopen (JOURNAL, "r");
+  assert_non_null (fp);
+  assert_int_equal (fread (text, 1, n, fp), n);
+  fclose (fp);
+  for (size_t i = 0; i < n; i++)
+    for (unsigned bit = 0; bit < 8; bit++) {
+      text[i] ^= (uint8_t) (1u << bit);
+      put_text (text, n);
+      assert_int_equal (load (&err), -1);
+      assert_int_equal (err.code, VD_CORRUPT);
+      text[i] ^= (uint8_t) (1u << bit);
+    }
+  for (size_t i = 0; i < n; i++) {
+    put_text (text, i);
+    assert_int_equal (load (&err), -1);
+    assert_int_equal (err.code, VD_CORRUPT);
+  }
+  text[n] = '\n';
+  put_text (text, n + 1);
+  assert_int_equal (load (&err), -1);
+  put_text (text, n);
+  assert_int_equal (load (&err), 1);
+  free (text);
+  end ();
+}
+
+TEST (a_journal_of_an_absurd_size_is_not_read)
+{
+  struct vd_err err;
+
+  put_steps ("remove " B " 1 2 3\n");
+  assert_int_equal (truncate (JOURNAL, (off_t) (GIB + 1)), 0);
+  assert_int_equal (load (&err), -1);
+  assert_err (&err, VD_CORRUPT, JOURNAL);
+  end ();
+}
+
+/* Who can put a file beside images must not get ours removed. */
+TEST (a_journal_of_somebody_else_is_refused)
+{
+  struct vd_err err;
+
+  put_steps ("remove " B " 1 2 3\n");
+  assert_int_equal (chmod (JOURNAL, 0620), 0);
+  assert_int_equal (load (&err), -1);
+  assert_err (&err, VD_DENIED, "nobody else can write");
+  assert_int_equal (chmod (JOURNAL, 0602), 0);
+  assert_int_equal (load (&err), -1);
+  assert_int_equal (chmod (JOURNAL, 0644), 0);
+  assert_int_equal (load (&err), 1);
+  if (chown (JOURNAL, 12345, (gid_t) -1) == 0) { /* root only */
+    assert_int_equal (load (&err), -1);
+    assert_int_equal (err.code, VD_DENIED);
+  }
+  assert_int_equal (rename (JOURNAL, "elsewhere"), 0);
+  assert_int_equal (symlink ("elsewhere", JOURNAL), 0);
+  assert_int_equal (load (&err), -1);
+  assert_int_equal (unlink (JOURNAL), 0);
+  assert_int_equal (mkdir (JOURNAL, 0700), 0);
+  assert_int_equal (load (&err), -1);
+  assert_int_equal (err.code, VD_DENIED);
+  assert_int_equal (rmdir (JOURNAL), 0);
+  assert_int_equal (mkfifo (JOURNAL, 0600), 0);
+  assert_int_equal (load (&err), -1);
+  assert_int_equal (err.code, VD_DENIED);
+  end ();
+}
+
+static void
+put_removal (const char *name)
+{
+  char steps[2000] = "remove ";
+
+  for (; *name; name++)
+    sprintf (steps + strlen (steps), "%02x", (unsigned char) *name);
+  strcat (steps, " 1 2 3\n");
+  put_steps (steps);
+}
+
+TEST (a_journal_leads_only_below_its_directory)
+{
+  static const char *const outside[] = {
+    "/etc/passwd", "../x", "sub/../../x", "out/x", "missing/x",
+    "../Snapshots/x",
+  };
+  const char *const dirs[] = { "/etc", NULL };
+  const struct vd_opts more = { .dirs = dirs, .nr_dirs = 1 };
+  const struct vd_opts any = { .unconfined = true };
+  struct vd_err err;
+
+  assert_int_equal (mkdir ("sub", 0700), 0);
+  assert_int_equal (symlink ("/etc", "out"), 0);
+  for (size_t i = 0; i < ARRAY_SIZE (outside); i++) {
+    put_removal (outside[i]);
+    assert_int_equal (load (&err), -1);
+    assert_err (&err, VD_DENIED, "outside of its directory");
+    assert_int_equal (load_with (&any, &err), 1);
+  }
+  put_removal ("sub/x");
+  assert_int_equal (load (&err), 1);
+  put_removal ("/etc/passwd");
+  assert_int_equal (load_with (&more, &err), 1);
+  put_steps ("rename " A " 2f6574632f78\n");    /* from /etc/x */
+  assert_int_equal (load (&err), -1);
+  assert_err (&err, VD_DENIED, "/etc/x");
+  end ();
+}
+
+/* VirtualBox has the base one directory up. */
+TEST (from_a_folder_of_snapshots_it_leads_one_up)
+{
+  struct vd_err err;
+
+  assert_int_equal (mkdir ("Snapshots", 0700), 0);
+  assert_int_equal (mkdir ("Snap", 0700), 0);
+  assert_int_equal (chdir ("Snapshots"), 0);
+  put_removal ("../x");
+  assert_int_equal (load (&err), 1);
+  put_removal ("../../x");
+  assert_int_equal (load (&err), -1);
+  assert_int_equal (chdir ("../Snap"), 0);
+  put_removal ("../x");
+  assert_int_equal (load (&err), -1);
+  assert_int_equal (chdir (".."), 0);
+  end ();
+}
+
+/* ---- Steps -------------------------------------------------------------- */
+
+static char *
+full (const char *name)
+{
+  char *cwd = getcwd (NULL, 0), *path = NULL;
+
+  assert_non_null (cwd);
+  assert_true (asprintf (&path, "%s/%s", cwd, name) > 0);
+  free (cwd);
+  return path;
+}
+
+static uint8_t *
+copy (const void *data, size_t n)
+{
+  uint8_t *p = malloc (n + 1);
+
+  memcpy (p, data, n);
+  return p;
+}
+
+static void
+begin (void)
+{
+  struct vd_err err;
+
+  vd_journal_free (&j);
+  assert_int_equal (vd_journal_init (&j, "top.vmdk", &err), 0);
+}
+
+static void
+add (struct vd_step s)
+{
+  struct vd_err err;
+
+  assert_int_equal (vd_journal_add (&j, &s, &err), 0);
+}
+
+#define OLD "OLDOLDOLD"
+#define NEW "NEWNEWNEW"
+
+static uint8_t old_sectors[1536], new_sectors[1536];
+
+static void
+add_write (void)
+{
+  memset (old_sectors, 'o', sizeof old_sectors);
+  memset (new_sectors, 'n', sizeof new_sectors);
+  add ((struct vd_step) {
+    .kind = VD_STEP_WRITE, .path = full ("w"), .offset = 512,
+    .old_data = copy (old_sectors, 1536), .old_len = 1536,
+    .new_data = copy (new_sectors, 1536), .new_len = 1536,
+  });
+}
+
+static void
+add_replace (bool prev)
+{
+  add ((struct vd_step) {
+    .kind = VD_STEP_REPLACE, .path = full ("r"), .prev = prev,
+    .old_data = copy (OLD, 9), .old_len = 9,
+    .new_data = copy (NEW, 9), .new_len = 9,
+  });
+}
+
+static void
+add_rename (void)
+{
+  add ((struct vd_step) {
+    .kind = VD_STEP_RENAME, .path = full ("m"), .from = full ("m.tmp"),
+  });
+}
+
+static void
+add_remove (void)
+{
+  struct vd_err err;
+
+  assert_int_equal (vd_journal_add_removal (&j, full ("d"), &err), 0);
+}
+
+/* All that the steps above are for, as it is before. */
+static void
+files (void)
+{
+  uint8_t w[4096];
+
+  memset (w, '.', sizeof w);
+  memset (w + 512, 'o', 1536);
+  u_write ("w", w, sizeof w);
+  u_write_text ("r", OLD);
+  u_write_text ("m.tmp", "moved");
+  u_write_text ("d", "to go");
+  unlink ("m");
+  unlink (JOURNAL);
+}
+
+static bool
+holds (const char *path, const char *text)
+{
+  char buf[100] = "";
+  FILE *fp = fopen (path, "r");
+
+  if (!fp)
+    return false;
+  buf[fread (buf, 1, sizeof buf - 1, fp)] = '\0';
+  fclose (fp);
+  return strcmp (buf, text) == 0;
+}
+
+static char
+byte_of_w (off_t at)
+{
+  const int fd = open ("w", O_RDONLY);
+  char c = 0;
+
+  assert_int_equal (pread (fd, &c, 1, at), 1);
+  close (fd);
+  return c;
+}
+
+static bool
+all_done (void)
+{
+  return byte_of_w (0) == '.' && byte_of_w (512) == 'n' &&
+    byte_of_w (2047) == 'n' && byte_of_w (2048) == '.' && holds ("r", NEW) &&
+    holds ("m", "moved") && access ("m.tmp", F_OK) == -1 &&
+    access ("d", F_OK) == -1 && access (JOURNAL, F_OK) == -1;
+}
+
+static bool
+nothing_done (void)
+{
+  return holds ("r", OLD) && access ("d", F_OK) == 0 &&
+    byte_of_w (2047) != 'n';
+}
+
+/* As a merge does: saved, and then perhaps only loaded again. */
+static void
+make (void)
+{
+  struct vd_err err;
+
+  files ();
+  begin ();
+  add_write ();
+  add_replace (true);
+  add_rename ();
+  add_remove ();
+  if (vd_journal_save (&j, &err) == -1 || load (&err) != 1)
+    fail_msg ("%s", err.msg);
+}
+
+TEST (all_steps_are_done_and_can_be_done_again)
+{
+  struct vd_err err;
+
+  make ();
+  assert_int_equal (vd_journal_check (&j, &err), 0);
+  assert_int_equal (vd_journal_check_unused (&j, &err), 0);
+  if (vd_journal_run (&j, &err) == -1)
+    fail_msg ("%s", err.msg);
+  assert_true (all_done ());
+  assert_true (holds ("r-prev", OLD));
+  assert_int_equal (vd_journal_run (&j, &err), 0);
+  assert_true (all_done ());
+  assert_true (holds ("r-prev", OLD));
+  end ();
+}
+
+/* Cut off anywhere, with a write torn in its sectors: run again. */
+TEST (half_done_it_is_completed)
+{
+  struct vd_err err;
+
+  for (unsigned torn = 0; torn < 8; torn++) {
+    const int fd = (make (), open ("w", O_WRONLY));
+
+    for (unsigned k = 0; k < 3; k++)
+      if (torn >> k & 1)
+        assert_int_equal (pwrite (fd, new_sectors, 512, 512 + 512 * k), 512);
+    close (fd);
+    if (torn & 1)
+      u_write_text ("r", NEW);
+    if (torn & 2)
+      assert_int_equal (rename ("m.tmp", "m"), 0);
+    if (torn & 4)
+      assert_int_equal (unlink ("d"), 0);
+    if (load (&err) != 1 || vd_journal_run (&j, &err) == -1)
+      fail_msg ("%s", err.msg);
+    assert_true (all_done ());
+  }
+  end ();
+}
+
+static void
+refused (enum vd_code code, const char *what, const char *why)
+{
+  struct vd_err err;
+
+  assert_int_equal (load (&err), 1);
+  assert_int_equal (vd_journal_run (&j, &err), -1);
+  assert_err (&err, code, what, why, "cannot be completed", JOURNAL);
+  assert_true (nothing_done ());
+  assert_int_equal (access (JOURNAL, F_OK), 0);
+}
+
+#define ELSE "changed by another program"
+
+TEST (what_somebody_else_changed_is_not_touched)
+{
+  int fd;
+
+  /* a byte that is neither old nor new */
+  make ();
+  fd = open ("w", O_WRONLY);
+  assert_int_equal (pwrite (fd, "x", 1, 1000), 1);
+  close (fd);
+  refused (VD_MISMATCH, "/w", ELSE);
+  /* half a sector */
+  make ();
+  fd = open ("w", O_WRONLY);
+  assert_int_equal (pwrite (fd, new_sectors, 256, 512), 256);
+  close (fd);
+  refused (VD_MISMATCH, "/w", ELSE);
+
+  make ();
+  assert_int_equal (truncate ("w", 1000), 0);
+  {
+    struct vd_err err;
+
+    assert_int_equal (load (&err), 1);
+    assert_int_equal (vd_journal_run (&j, &err), -1);
+    assert_err (&err, VD_TRUNCATED, "/w");
+  }
+
+  make ();
+  fd = open ("d", O_WRONLY | O_APPEND);
+  assert_int_equal (write (fd, "!", 1), 1);
+  close (fd);
+  refused (VD_MISMATCH, "/d", ELSE);
+  /* the same bytes, but written again */
+  make ();
+  assert_int_equal (rename ("d", "e"), 0);
+  u_write_text ("d", "to go");
+  refused (VD_MISMATCH, "/d", ELSE);
+  make ();
+  {
+    const struct timespec t[2] = { { 1, 0 }, { 1, 0 } };
+
+    assert_int_equal (utimensat (AT_FDCWD, "d", t, 0), 0);
+  }
+  refused (VD_MISMATCH, "/d", ELSE);
+  make ();
+  assert_int_equal (unlink ("d"), 0);
+  assert_int_equal (mkdir ("d", 0700), 0);
+  refused (VD_MISMATCH, "/d", ELSE);
+  assert_int_equal (rmdir ("d"), 0);
+  end ();
+}
+
+TEST (a_machine_file_that_was_saved_meanwhile_is_not_replaced)
+{
+  struct vd_err err;
+
+  make ();
+  u_write_text ("r", "something else");
+  assert_int_equal (load (&err), 1);
+  assert_int_equal (vd_journal_run (&j, &err), -1);
+  assert_err (&err, VD_MISMATCH, "/r", ELSE);
+  assert_true (holds ("r", "something else"));
+  assert_int_equal (access ("d", F_OK), 0);
+  assert_int_not_equal (byte_of_w (512), 'n');
+  assert_int_equal (unlink ("r"), 0);
+  assert_int_equal (vd_journal_run (&j, &err), -1);
+  assert_err (&err, VD_NOT_FOUND, "/r");
+  end ();
+}
+
+TEST (names_that_became_links_are_not_followed)
+{
+  make ();
+  assert_int_equal (rename ("w", "w2"), 0);
+  assert_int_equal (symlink ("w2", "w"), 0);
+  refused (VD_DENIED, "/w", "not a regular file");
+  assert_int_equal (unlink ("w"), 0);
+  make ();
+  assert_int_equal (rename ("r", "r2"), 0);
+  assert_int_equal (symlink ("r2", "r"), 0);
+  refused (VD_DENIED, "/r", "not a regular file");
+  assert_int_equal (unlink ("r"), 0);
+  make ();
+  assert_int_equal (rename ("d", "d2"), 0);
+  assert_int_equal (symlink ("d2", "d"), 0);
+  refused (VD_MISMATCH, "/d", ELSE);
+  end ();
+}
+
+TEST (a_new_file_replaces_nothing)
+{
+  make ();
+  u_write_text ("m", "somebody's");
+  refused (VD_USAGE, "/m", "move it away");
+  assert_true (holds ("m", "somebody's"));
+  make ();
+  assert_int_equal (unlink ("m.tmp"), 0);
+  refused (VD_NOT_FOUND, "/m.tmp", "No such file");
+  end ();
+}
+
+/* What stands in the way of a step leaves the journal, to run it again. */
+TEST (a_step_that_cannot_be_done_can_be_done_later)
+{
+  struct vd_err err;
+
+  unlink ("r-prev");
+  make ();
+  assert_int_equal (mkdir ("r-prev", 0700), 0);
+  assert_int_equal (vd_journal_run (&j, &err), -1);
+  assert_err (&err, VD_IO, "r-prev", "not complete, run it again");
+  assert_true (holds ("r", OLD));
+  assert_int_equal (access (JOURNAL, F_OK), 0);
+  assert_int_equal (access ("d", F_OK), 0);
+  assert_int_equal (rmdir ("r-prev"), 0);
+  assert_int_equal (load (&err), 1);
+  assert_int_equal (vd_journal_run (&j, &err), 0);
+  assert_true (all_done ());
+  end ();
+}
+
+/* What an earlier run left of them is in nobody's way. */
+TEST (leftovers_of_an_earlier_run_do_no_harm)
+{
+  struct vd_err err;
+
+  make ();
+  u_write_text ("r-prev", "older");
+  u_write_text ("r-prev.part", "half");
+  assert_int_equal (vd_journal_run (&j, &err), 0);
+  assert_true (all_done ());
+  assert_true (holds ("r-prev", OLD));
+  assert_int_equal (access ("r-prev.part", F_OK), -1);
+  end ();
+}
+
+TEST (only_regular_files_are_to_be_removed)
+{
+  struct vd_err err;
+
+  begin ();
+  assert_int_equal (mkdir ("sub", 0700), 0);
+  assert_int_equal (vd_journal_add_removal (&j, full ("sub"), &err), -1);
+  assert_err (&err, VD_USAGE, "sub", "not a regular file", "--keep");
+  assert_int_equal (symlink ("sub", "link"), 0);
+  assert_int_equal (vd_journal_add_removal (&j, full ("link"), &err), -1);
+  assert_int_equal (vd_journal_add_removal (&j, full ("gone"), &err), -1);
+  assert_int_equal (j.n, 0);
+  end ();
+}
+
+TEST (a_file_that_is_in_use_is_not_changed)
+{
+  struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+  struct vd_err err;
+  int fd;
+
+  make ();
+  fd = open ("w", O_RDWR);
+  assert_int_equal (fcntl (fd, F_OFD_SETLK, &l), 0);
+  assert_int_equal (vd_journal_check_unused (&j, &err), -1);
+  assert_err (&err, VD_DENIED, "/w");
+  close (fd);
+  assert_int_equal (vd_journal_check_unused (&j, &err), 0);
+  assert_int_equal (mkdir ("d.lck", 0700), 0);
+  assert_int_equal (vd_journal_check_unused (&j, &err), -1);
+  assert_err (&err, VD_DENIED, "d.lck");
+  assert_int_equal (rmdir ("d.lck"), 0);
+  assert_int_equal (unlink ("d"), 0);   /* gone already */
+  assert_int_equal (vd_journal_check_unused (&j, &err), 0);
+  end ();
+}
+
+TEST (a_journal_needs_its_directory)
+{
+  struct vd_err err;
+
+  vd_journal_free (&j);
+  assert_int_equal (vd_journal_init (&j, "gone/top.vmdk", &err), -1);
+  assert_err (&err, VD_NOT_FOUND, "gone");
+  vd_journal_free (&j);
+  assert_int_equal (vd_journal_init (&j, "/top.vmdk", &err), 0);
+  assert_text (j.path, ".top.vmdk.vmdkdelta-merge");
+  end ();
+  /* one that is there is not replaced by another */
+  make ();
+  assert_int_equal (vd_journal_save (&j, &err), -1);
+  assert_err (&err, VD_USAGE, JOURNAL, "exists");
+  end ();
+}
+
+int
+main (void)
+{
+  const struct CMUnitTest tests[] = {
+    tmpdir_test (none_is_no_error),
+    tmpdir_test (each_kind_of_step_is_read),
+    tmpdir_test (a_field_that_makes_no_sense_refuses_the_journal),
+    tmpdir_test (any_change_refuses_the_journal),
+    tmpdir_test (a_journal_of_an_absurd_size_is_not_read),
+    tmpdir_test (a_journal_of_somebody_else_is_refused),
+    tmpdir_test (a_journal_leads_only_below_its_directory),
+    tmpdir_test (from_a_folder_of_snapshots_it_leads_one_up),
+    tmpdir_test (all_steps_are_done_and_can_be_done_again),
+    tmpdir_test (half_done_it_is_completed),
+    tmpdir_test (what_somebody_else_changed_is_not_touched),
+    tmpdir_test (a_machine_file_that_was_saved_meanwhile_is_not_replaced),
+    tmpdir_test (names_that_became_links_are_not_followed),
+    tmpdir_test (a_new_file_replaces_nothing),
+    tmpdir_test (a_step_that_cannot_be_done_can_be_done_later),
+    tmpdir_test (leftovers_of_an_earlier_run_do_no_harm),
+    tmpdir_test (only_regular_files_are_to_be_removed),
+    tmpdir_test (a_file_that_is_in_use_is_not_changed),
+    tmpdir_test (a_journal_needs_its_directory),
+  };
+
+  return cmocka_run_group_tests (tests, NULL, NULL);
+}
