@@ -8,7 +8,7 @@ need filter mkimage nbdcopy nbdinfo nbdkit:plugin:eval
 
 simple
 export BASE=$T/base.raw
-read='dd if="$BASE" bs=512 skip=$(($4 / 512)) count=$(($3 / 512)) iflag=fullblock status=none'
+read='LD_PRELOAD= dd if="$BASE" bs=512 skip=$(($4 / 512)) count=$(($3 / 512)) iflag=fullblock status=none'
 size='echo 4194304'
 
 # over ARGS...: the filter over a base of shell scripts.

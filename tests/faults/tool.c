@@ -138,7 +138,7 @@ static void __attribute__ ((__noreturn__))
 child (void)
 {
   char *argv[MAX_ARGS + 1] = { NULL };
-  int fd;
+  int fd, end;
 
   for (int i = 0; i < nr_args; i++)
     argv[i] = arg[i];
@@ -151,7 +151,9 @@ child (void)
     _exit (99);
   close (fd);
   optind = 0;                   /* getopt begins anew */
-  exit (tool_main (nr_args, argv));
+  end = tool_main (nr_args, argv);
+  fault_end ();                 /* what ends a process is not the command's */
+  exit (end);
 }
 
 static size_t
@@ -177,7 +179,7 @@ last_line (void)
   if (n > 0 && text[n - 1] == '\n')
     text[--n] = '\0';
   line = strrchr (text, '\n');
-  snprintf (said, sizeof said, "%s", line ? line + 1 : text);
+  snprintf (said, sizeof said, "%.2000s", line ? line + 1 : text);
 }
 
 int
