@@ -281,6 +281,9 @@ vd_check_add (struct vd_checker *c, enum vd_check_kind kind, uint64_t place,
 
   /* In a badly damaged file most findings are only counted. */
   why.msg[0] = '\0';
+  if (c->opts->errors_only &&
+      vd_check_severity (kind, c->opts) != VD_SEV_ERROR)
+    return 0;
   if (!c->opts->fn && c->report->nr_kept_of[kind] >= max_kept (c->opts))
     return vd_check_add_err (c, kind, place, offset, length, &why, err);
 
