@@ -309,7 +309,7 @@ $(B)/fuzz/tool-verbs.o: tool/main.c $(B)/flags
 
 $(B)/fuzz/target-check: $(patsubst %,$(B)/%.o,fuzz/tool-main fuzz/tool-verbs tool/check tool/check-print tool/json \
   tool/open tool/out)
-$(B)/fuzz/target-check: WRAP = -Wl,--wrap=out_begin,--wrap=out_commit,--wrap=out_discard
+$(B)/fuzz/target-check: WRAP = -Wl,--wrap=out_begin,--wrap=out_commit,--wrap=out_discard,--wrap=vd_check_link,--wrap=vd_check_chain
 $(filter-out $(FUZZ_TEXT),$(FUZZERS)): $(if $(LIBFUZZER),$(B)/fuzz/mutate.o)
 $(FUZZERS): %: %.o $(FUZZ_HELP) $(LIB)
 	$(call say,LINK)

@@ -7,6 +7,7 @@
  * fuzz.h and pack.h.
  */
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,9 @@ start_clock (void)
   const struct itimerval t = { { 1, 0 }, { 1, 0 } };
   const struct sigaction a = { .sa_handler = tick, .sa_flags = SA_RESTART };
 
+  /* Pages that go back and forth take longer than what is done in them. */
+  mallopt (M_MMAP_THRESHOLD, 1 << 20);
+  mallopt (M_TRIM_THRESHOLD, 64 << 20);
   sigaction (SIGPROF, &a, NULL);
   setitimer (ITIMER_PROF, &t, NULL);
 }

@@ -6,11 +6,12 @@
 /* vmdkdelta check, from its arguments to what it prints.
  *
  * The verb runs as it is; the linker puts three functions (--wrap) in the
- * place of those that write a temporary file, and stderr is a stream that
- * keeps what is written.
+ * place of those that write a temporary file, and two that bound memory before
+ * the library's; stderr is a stream that keeps what is written.
  */
 
 #include <ctype.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,8 @@
 FILE *__wrap_out_begin (void);
 int __wrap_out_commit (FILE *fp);
 void __wrap_out_discard (FILE *fp);
+__typeof__ (vd_check_link) __wrap_vd_check_link, __real_vd_check_link;
+__typeof__ (vd_check_chain) __wrap_vd_check_chain, __real_vd_check_chain;
 
 static char *out;
 static size_t out_size;
@@ -30,7 +33,11 @@ static size_t said_size;
 FILE *
 __wrap_out_begin (void)
 {
-  return open_memstream (&out, &out_size);
+  FILE *fp = open_memstream (&out, &out_size);
+
+  if (fp)                       /* it is ours alone */
+    __fsetlocking (fp, FSETLOCKING_BYCALLER);
+  return fp;
 }
 
 int
@@ -57,6 +64,38 @@ keep_said (void *cookie, const char *text, size_t n)
     said_size += n;
   }
   return (ssize_t) n;
+}
+
+/* Bitmaps of many MiB are new for each input, and slow with sanitizers: most
+ * inputs have a small one, and several passes instead.
+ */
+static struct vd_check_opts
+with_memory (const struct vd_check_opts *opts)
+{
+  struct vd_check_opts o = *opts;
+
+  o.memory = fz_choose (11, 16) == 0 ? 0 : 32768;
+  return o;
+}
+
+int
+__wrap_vd_check_link (struct vd_link *link, const struct vd_check_opts *opts,
+                      struct vd_check_report *report, struct vd_err *err)
+{
+  const struct vd_check_opts o = with_memory (opts);
+
+  return __real_vd_check_link (link, &o, report, err);
+}
+
+int
+__wrap_vd_check_chain (const struct vd_chain *chain,
+                       const struct vd_check_opts *opts,
+                       struct vd_check_report *links,
+                       struct vd_check_report *whole, struct vd_err *err)
+{
+  const struct vd_check_opts o = with_memory (opts);
+
+  return __real_vd_check_chain (chain, &o, links, whole, err);
 }
 
 /* ---- JSON: what may be and what not ------------------------------------- */

@@ -59,29 +59,29 @@ is_active (uint32_t c)
 static void
 put_string (FILE *fp, const char *text)
 {
-  const unsigned char *s = (const unsigned char *) text;
+  const unsigned char *s = (const unsigned char *) text, *from = s;
   uint32_t c;
   size_t n;
 
   putc ('"', fp);
-  while (*s) {
-    n = decode_utf8 (s, &c);
-    if (n == 0) {
+  for (; *s; s += n > 0 ? n : 1, from = s) {
+    while (*s && (n = decode_utf8 (s, &c)) > 0 && c != '"' && c != '\\' &&
+           !is_active (c))
+      s += n;
+    if (s > from)
+      fwrite (from, 1, (size_t) (s - from), fp);
+    if (!*s)
+      break;
+    if (n == 0)
       fputs ("\xef\xbf\xbd", fp);
-      ++s;
-      continue;
-    }
-    if (c == '"' || c == '\\')
+    else if (c == '"' || c == '\\')
       fprintf (fp, "\\%c", (int) c);
     else if (c == '\n')
       fputs ("\\n", fp);
     else if (c == '\t')
       fputs ("\\t", fp);
-    else if (is_active (c))
-      fprintf (fp, "\\u%04" PRIx32, c);
     else
-      fwrite (s, 1, n, fp);
-    s += n;
+      fprintf (fp, "\\u%04" PRIx32, c);
   }
   putc ('"', fp);
 }
@@ -89,15 +89,10 @@ put_string (FILE *fp, const char *text)
 static void
 new_line (const struct json *j)
 {
-  unsigned i;
-
   if (j->one_line)
     putc (' ', j->fp);
-  else {
-    putc ('\n', j->fp);
-    for (i = 0; i < j->depth; ++i)
-      fputs ("  ", j->fp);
-  }
+  else
+    fprintf (j->fp, "\n%*s", (int) (2 * j->depth), "");
 }
 
 /* What stands in front of a value. */
