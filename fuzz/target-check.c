@@ -79,7 +79,8 @@ with_memory (const struct vd_check_opts *opts)
 }
 
 int
-__wrap_vd_check_link (struct vd_link *link, const struct vd_check_opts *opts,
+__wrap_vd_check_link (const struct vd_link *link,
+                      const struct vd_check_opts *opts,
                       struct vd_check_report *report, struct vd_err *err)
 {
   const struct vd_check_opts o = with_memory (opts);

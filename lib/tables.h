@@ -73,7 +73,8 @@ vd_raw_entry (const uint8_t *buf, size_t i, unsigned width)
 }
 
 /* Emit [offset, offset+length) of a grain whose first needed byte is at
- * `where`; what lies past the end of the file is damaged.
+ * `where`; what lies past the end of the file is damaged, and so is a sector
+ * that is cut there, whichever part of it is asked for.
  */
 VD_INLINE int
 vd_emit_data (const struct vd_image *image, const struct vd_out *out,
@@ -81,13 +82,20 @@ vd_emit_data (const struct vd_image *image, const struct vd_out *out,
               struct vd_err *err)
 {
   const uint64_t size = image->file->size;
-  uint64_t have;
+  uint64_t end, have;
   int r;
 
-  if (where <= size && length <= size - where)
+  if (where <= size && length + VD_SECTOR <= size - where)
     return vd_emit (out, VD_DATA, offset, length, where, err);
 
-  have = where < size ? vd_round_down (size - where, VD_SECTOR) : 0;
+  have = where < size ? size - where : 0;
+  end = vd_div_up (offset + length, VD_SECTOR) * VD_SECTOR;
+  end = vd_min (end, image->capacity);
+  if (end - offset <= have)
+    return vd_emit (out, VD_DATA, offset, length, where, err);
+
+  end = vd_round_down (offset + have, VD_SECTOR);
+  have = end > offset ? end - offset : 0;
   if (have > 0) {
     r = vd_emit (out, VD_DATA, offset, have, where, err);
     if (r != 0)

@@ -914,6 +914,38 @@ TEST (a_block_that_is_cut_is_read_as_far_as_it_is_there)
   u_free (&m);
 }
 
+/* The sector in which the file ends is damaged, also for those who ask only
+ * for a part of it that is there.  (Found by fuzzing.)
+ */
+TEST (a_cut_sector_is_damaged_in_all_its_parts)
+{
+  const uint64_t cut = 5 * BLOCK - 1024;
+  struct shape s = usual;
+  struct u_image m;
+  struct u_disk d;
+  uint64_t from, n;
+
+  s.cut = 1024 - 300;
+  build (&m, &s);
+  u_disk_open_one (&d, &m, NULL);
+  for (from = cut - 2; from < cut + 300; from += 57)
+    for (n = 1; n < 700; n += 49) {
+      const uint64_t data = from < cut ? vd_min (n, cut - from) : 0;
+      struct vd_runs runs = VD_RUNS_INIT (4);
+      struct vd_err err;
+
+      assert_int_equal (vd_chain_map (d.chain, from, n, &runs, &err), 0);
+      assert_int_equal (runs.n, (data > 0) + (data < n));
+      assert_int_equal (runs.run[runs.n - 1].kind,
+                        data < n ? VD_DAMAGED : VD_DATA);
+      assert_int_equal (runs.run[runs.n - 1].length,
+                        data < n ? n - data : n);
+      vd_runs_free (&runs);
+    }
+  u_disk_close (&d);
+  u_free (&m);
+}
+
 /* Nobody needs what lies behind the end of the disk. */
 TEST (the_last_block_may_end_with_the_disk)
 {
@@ -1067,6 +1099,7 @@ main (void)
     cmocka_unit_test (
       a_file_without_any_block_is_damaged_where_it_should_have_one),
     cmocka_unit_test (a_block_that_is_cut_is_read_as_far_as_it_is_there),
+    cmocka_unit_test (a_cut_sector_is_damaged_in_all_its_parts),
     cmocka_unit_test (the_last_block_may_end_with_the_disk),
     cmocka_unit_test (a_map_that_cannot_be_read_fails_and_recovers),
     tmpdir_test (large_disks_are_read),
