@@ -60,8 +60,8 @@ static void
 put_string (FILE *fp, const char *text)
 {
   const unsigned char *s = (const unsigned char *) text, *from = s;
-  uint32_t c;
-  size_t n;
+  uint32_t c = 0;
+  size_t n = 0;
 
   putc ('"', fp);
   for (; *s; s += n > 0 ? n : 1, from = s) {
