@@ -41,7 +41,7 @@ bool
 fault_end (void)
 {
   atomic_store (&armed, -1);
-  return atomic_load (fired);
+  return fired && atomic_load (fired);
 }
 
 uint64_t

@@ -19,7 +19,7 @@ int tool_main (int argc, char **argv);
 #define MAX_ARGS 12
 static char arg[MAX_ARGS][400];
 static int nr_args;
-static char newest[160], base[160], target[160], undo[160], out[160], errors[160];
+static char newest[160], base[160], target[160], undo[160], to[160], out[160], errors[160];
 static enum { INFO, MAP, CHECK, CREATE, APPLY, COMPACT, MERGE, WORKS } work;
 static char said[VD_ERR_MAX];
 static int status;              /* as wait tells it */
@@ -47,6 +47,7 @@ prepare (uint64_t seed)
   fl_path (base, "base.raw");
   fl_path (target, "target.raw");
   fl_path (undo, "undo.vmdk");
+  fl_path (to, "to.raw");
   fl_path (out, "stdout");
   fl_path (errors, "stderr");
   add ("vmdkdelta", "");
@@ -66,12 +67,12 @@ prepare (uint64_t seed)
     break;
   case CREATE:
     if (!fl_case->filter || !write_base (base) ||
-        mk_write_file (undo, fl_case->want, fl_case->size) == -1)
+        mk_write_file (to, fl_case->want, fl_case->size) == -1)
       return false;
     add ("create", "");
     add ("--quiet", "");
     add ("--from=", base);
-    add ("--to=", undo);
+    add ("--to=", to);
     fl_path (target, "new.vmdk");
     add (target, "");
     return true;
