@@ -31,8 +31,8 @@
 #define GRAINS_PER_REGION 4096u
 #define MIN_REGION (UINT64_C (2) << 20)
 
-/* In deep chains most of the work is the reading of tables that are nearly
- * empty.  Four of COWD lie behind each other, and are read in one go.
+/* In deep chains a region costs more for being one (a call, a read and a list
+ * for each layer) than for what is in it: there they are larger.
  */
 #define DEEP 8u
 #define MIN_DEEP_REGION (UINT64_C (8) << 20)
