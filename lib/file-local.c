@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ struct local_file {
   struct vd_file file;
   int fd;
   bool block;
+  atomic_bool cannot_peek;
 };
 
 /* pread and preadv returned r, which is not what was asked for.  Returns 0
@@ -93,6 +95,25 @@ local_preadv (struct vd_file *f, struct iovec *iov, int nr_iov, size_t n,
     }
   }
   return 0;
+}
+
+static bool
+local_peek (struct vd_file *f, struct iovec *iov, int nr_iov, size_t n,
+            uint64_t offset)
+{
+  struct local_file *l = (struct local_file *) f;
+  ssize_t r;
+
+  if (atomic_load_explicit (&l->cannot_peek, memory_order_relaxed))
+    return false;
+  r = preadv2 (l->fd, iov, nr_iov, (off_t) offset, RWF_NOWAIT);
+  if (r == (ssize_t) n)
+    return true;
+  /* Some file systems and old kernels do not know how not to wait. */
+  if (r == -1 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL))
+    atomic_store_explicit (&l->cannot_peek, true, memory_order_relaxed);
+  posix_fadvise (l->fd, (off_t) offset, (off_t) n, POSIX_FADV_WILLNEED);
+  return false;
 }
 
 static int
@@ -221,6 +242,7 @@ local_close (struct vd_file *f)
 static const struct vd_file_ops local_ops = {
   .pread = local_pread,
   .preadv = local_preadv,
+  .peek = local_peek,
   .extents = local_extents,
   .close = local_close,
 };
@@ -228,6 +250,7 @@ static const struct vd_file_ops local_ops = {
 static const struct vd_file_ops local_rw_ops = {
   .pread = local_pread,
   .preadv = local_preadv,
+  .peek = local_peek,
   .extents = local_extents,
   .close = local_close,
   .pwrite = local_pwrite,

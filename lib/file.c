@@ -45,6 +45,16 @@ vd_file_preadv (struct vd_file *f, struct iovec *iov, int nr_iov, size_t n,
   return f->ops->preadv (f, iov, nr_iov, n, offset, err);
 }
 
+bool
+vd_file_peek (struct vd_file *f, struct iovec *iov, int nr_iov, size_t n,
+              uint64_t offset)
+{
+  struct vd_err ignored;
+
+  return f->ops->peek && check_read (f, n, offset, &ignored) == 0 &&
+    f->ops->peek (f, iov, nr_iov, n, offset);
+}
+
 static int
 check_write (const struct vd_file *f, uint64_t n, uint64_t offset,
              struct vd_err *err)
@@ -249,9 +259,19 @@ memory_preadv (struct vd_file *f, struct iovec *iov, int nr_iov, size_t n,
   return 0;
 }
 
+/* These files are for tests, so some places pretend to be far away. */
+static bool
+memory_peek (struct vd_file *f, struct iovec *iov, int nr_iov, size_t n,
+             uint64_t offset)
+{
+  return offset / VD_SECTOR % 3 != 0 &&
+    memory_preadv (f, iov, nr_iov, n, offset, NULL) == 0;
+}
+
 static const struct vd_file_ops memory_ops = {
   .pread = memory_pread,
   .preadv = memory_preadv,
+  .peek = memory_peek,
   .close = memory_close,
 };
 

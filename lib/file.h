@@ -55,6 +55,14 @@ struct vd_file_ops {
   int (*preadv) (struct vd_file *f, struct iovec *iov, int nr_iov, size_t n,
                  uint64_t offset, struct vd_err *err);
 
+  /* The same, but only if it is all in memory and need not be waited for.
+   * If not: returns false, iov's places hold nothing useful, and the system
+   * was asked to fetch the range, so that several can be fetched at once
+   * before the first is waited for.  May be NULL.
+   */
+  bool (*peek) (struct vd_file *f, struct iovec *iov, int nr_iov, size_t n,
+                uint64_t offset);
+
   /* Say which parts of [offset, offset+length) are holes.  May be NULL
    * (everything is data) and may stop short of the end after at least one
    * piece.
@@ -143,6 +151,12 @@ extern int vd_file_pread (struct vd_file *f, void *buf, size_t n,
 /* The same into several places; only for files whose ops have preadv. */
 extern int vd_file_preadv (struct vd_file *f, struct iovec *iov, int nr_iov,
                            size_t n, uint64_t offset, struct vd_err *err);
+
+/* The same, but false, with something or nothing read, if it had to be waited
+ * for; see ops->peek.
+ */
+extern bool vd_file_peek (struct vd_file *f, struct iovec *iov, int nr_iov,
+                          size_t n, uint64_t offset);
 
 /* Write exactly n bytes.  Fails with VD_USAGE on a file that is only read. */
 extern int vd_file_pwrite (struct vd_file *f, const void *buf, size_t n,

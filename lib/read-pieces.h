@@ -16,6 +16,7 @@ struct vd_fetch_piece {
   uint32_t slot;
   uint32_t at;
   uint32_t length;
+  bool there;                   /* the group that begins here was read */
 };
 
 /* Zeroed to start with; n = 0 makes it empty and keeps the memory. */

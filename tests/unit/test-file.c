@@ -128,6 +128,29 @@ TEST (several_places_are_read)
   vd_file_close (f);
 }
 
+TEST (what_is_in_memory_is_there_at_once)
+{
+  struct vd_file *f = open_eight ();
+  char a[3] = "", b[2] = "";
+  struct iovec iov[2] = { { a, sizeof a }, { b, sizeof b } };
+  struct vd_err err;
+
+  /* Read once, it is in memory, if the file system can say so at all. */
+  assert_int_equal (vd_file_pread (f, a, 3, 0, &err), 0);
+  if (vd_file_peek (f, iov, 2, 5, 1)) {
+    assert_memory_equal (a, "123", 3);
+    assert_memory_equal (b, "45", 2);
+  }
+  assert_false (vd_file_peek (f, iov, 2, 5, 4));        /* past the end */
+
+  /* Part of it is not there: the ordinary read says why. */
+  assert_int_equal (truncate ("f", 4), 0);
+  assert_false (vd_file_peek (f, iov, 2, 5, 1));
+  assert_int_equal (vd_file_preadv (f, iov, 2, 5, 1, &err), -1);
+  assert_err (&err, VD_TRUNCATED, "f: short read at byte 4");
+  vd_file_close (f);
+}
+
 struct pieces { unsigned n, stop; uint64_t length; unsigned type; };
 
 static int
@@ -336,6 +359,7 @@ main (void)
     tmpdir_test (files_only_read_are_not_written),
     tmpdir_test (sizes_change),
     tmpdir_test (several_places_are_read),
+    tmpdir_test (what_is_in_memory_is_there_at_once),
     tmpdir_test (extents_cover_the_file),
     cmocka_unit_test (a_map_that_says_nothing_is_an_error),
     cmocka_unit_test (zeros_are_written_where_they_cannot_be_punched),
