@@ -361,7 +361,10 @@ TEST (grains_must_be_in_the_area_and_in_the_file)
 
   m.mem.size = u_grain (&m, 4096)->data + 1000;
   image = u_open_ok (&m);
-  assert_kind (image, 4096 * GRAIN + 999, VD_DATA);
+  assert_kind (image, 4096 * GRAIN + 511, VD_DATA);
+  /* Of the second sector some bytes are there. */
+  assert_damaged (image, 4096 * GRAIN + 512, VD_TRUNCATED, "grain 4096 ");
+  assert_damaged (image, 4096 * GRAIN + 999, VD_TRUNCATED, "grain 4096 ");
   assert_damaged (image, 4096 * GRAIN + 1000, VD_TRUNCATED, "grain 4096 ");
   vd_image_close (image);
   u_free (&m);
