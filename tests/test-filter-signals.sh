@@ -4,6 +4,9 @@
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy
 
+# nbdkit does not free a connection that is just being closed when it ends.
+export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
+
 simple
 for signal in TERM INT QUIT; do
     serve file base.raw delta=x.vmdk
