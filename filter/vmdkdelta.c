@@ -259,7 +259,7 @@ check_base_size (int64_t size)
 static bool
 is_minimum (uint32_t n)
 {
-  return n > 0 && n <= 65536 && (n & (n - 1)) == 0;
+  return n <= 65536 && vd_is_power_of_2 (n);
 }
 
 /* The server wants every can_* of the layer below to be asked before what

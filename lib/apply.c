@@ -138,53 +138,18 @@ run_job (struct job *job, struct vd_err *err)
   return 0;
 }
 
-/* What the target says of one stretch, kept: asking is slow in fragmented
- * files, and the answer is good for many small runs.
- */
-struct stretch {
-  uint64_t start, end;          /* nothing is known while they are equal */
-  unsigned type;
-};
-
-static int
-first_extent (void *opaque, uint64_t length, unsigned type,
-              struct vd_err *err)
-{
-  struct stretch *s = opaque;
-
-  (void) err;
-  s->end = s->start + length;
-  s->type = type;
-  return 1;
-}
-
-/* The type at offset, and in *to where it ends, at most at end. */
-static int
-stretch_at (struct vd_file *target, struct stretch *s, uint64_t offset,
-            uint64_t end, uint64_t *to, unsigned *type, struct vd_err *err)
-{
-  if (offset < s->start || offset >= s->end) {
-    s->start = s->end = offset;
-    if (vd_file_extents (target, offset, target->size - offset, first_extent,
-                         s, err) == -1)
-      return -1;
-  }
-  *to = vd_min (s->end, end);
-  *type = s->type;
-  return 0;
-}
-
 /* Do these bytes read as zeros already, as holes?  Writing them would only
  * take space.
  */
 static int
-is_hole (struct vd_file *target, struct stretch *s, uint64_t offset,
+is_hole (struct vd_file *target, struct vd_stretch *s, uint64_t offset,
          uint64_t end, bool *hole, struct vd_err *err)
 {
   unsigned type;
 
   for (*hole = true; *hole && offset < end; )
-    if (stretch_at (target, s, offset, end, &offset, &type, err) == -1)
+    if (vd_file_stretch (target, s, offset, end, &offset, &type,
+                         err) == -1)
       return -1;
     else
       *hole = (type & VD_READS_ZERO) != 0;
@@ -226,7 +191,7 @@ write_batch (const struct job *job, struct vd_runs *batch, uint8_t *buf,
              struct vd_err *err)
 {
   const uint64_t start = vd_batch_start (batch);
-  struct stretch known = { .start = 0 };
+  struct vd_stretch known = { .start = 0 };
   uint64_t from = start, to = start;
   size_t i;
 
@@ -304,7 +269,7 @@ verify_zeros (const struct job *job, uint64_t offset, uint64_t end,
               uint8_t *buf, struct vd_err *err)
 {
   uint8_t *have = buf + VD_BATCH_SIZE;
-  struct stretch known = { .start = 0 };
+  struct vd_stretch known = { .start = 0 };
   uint64_t n;
   bool hole;
 
@@ -425,7 +390,7 @@ vd_apply_plan (const struct vd_chain *chain, struct vd_apply_plan *plan,
 
 struct space {
   struct vd_file *target;
-  struct stretch known;
+  struct vd_stretch known;
   uint64_t block;
   uint64_t counted;             /* blocks below were counted, if needed */
   uint64_t *bytes;
@@ -441,8 +406,8 @@ space_of_run (void *opaque, const struct vd_run *run, struct vd_err *err)
   if (run->kind == VD_ZERO)
     return 0;
   for (offset = run->offset; offset < vd_run_end (run); offset = to) {
-    if (stretch_at (s->target, &s->known, offset, vd_run_end (run), &to,
-                    &type, err) == -1)
+    if (vd_file_stretch (s->target, &s->known, offset, vd_run_end (run), &to,
+                         &type, err) == -1)
       return -1;
     if (!(type & VD_HOLE))
       continue;

@@ -58,8 +58,7 @@ extern bool vd_is_zero (const void *buf, size_t n);
 struct vd_zero_scan {
   struct vd_file *file;
   uint8_t *buf;                 /* VD_ZERO_BUFFER, to be freed */
-  uint64_t from, to;            /* what was learned last */
-  bool hole;
+  struct vd_stretch known;
 };
 #define VD_ZERO_BUFFER ((size_t) 1 << 20)
 

@@ -31,38 +31,16 @@ vd_is_zero (const void *buf, size_t n)
   return n <= sizeof head || memcmp (p, p + sizeof head, n - sizeof head) == 0;
 }
 
-struct piece {
-  uint64_t length;
-  bool hole;
-};
-
-static int
-first_piece (void *opaque, uint64_t length, unsigned type,
-             struct vd_err *err)
-{
-  struct piece *p = opaque;
-
-  (void) err;
-  *p = (struct piece) { .length = length, .hole = type & VD_READS_ZERO };
-  return 1;
-}
-
 int
 vd_zero_scan_next (struct vd_zero_scan *z, uint64_t offset, uint64_t end,
                    uint64_t *next, bool *hole, struct vd_err *err)
 {
-  struct piece p = { .length = 0 };
+  unsigned type;
 
-  if (offset < z->from || offset >= z->to) {
-    if (vd_file_extents (z->file, offset, z->file->size - offset, first_piece,
-                         &p, err) == -1)
-      return -1;
-    z->from = offset;
-    z->to = offset + p.length;
-    z->hole = p.hole;
-  }
-  *next = vd_min (z->to, end);
-  *hole = z->hole;
+  if (vd_file_stretch (z->file, &z->known, offset, end, next, &type,
+                       err) == -1)
+    return -1;
+  *hole = type & VD_READS_ZERO;
   return 0;
 }
 

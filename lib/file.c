@@ -196,6 +196,34 @@ vd_file_extents (struct vd_file *f, uint64_t offset, uint64_t length,
 }
 
 static int
+first_extent (void *opaque, uint64_t length, unsigned type,
+              struct vd_err *err)
+{
+  struct vd_stretch *s = opaque;
+
+  (void) err;
+  s->end = s->start + length;
+  s->type = type;
+  return 1;
+}
+
+int
+vd_file_stretch (struct vd_file *f, struct vd_stretch *s, uint64_t offset,
+                 uint64_t end, uint64_t *to, unsigned *type,
+                 struct vd_err *err)
+{
+  if (offset < s->start || offset >= s->end) {
+    s->start = s->end = offset;
+    if (vd_file_extents (f, offset, f->size - offset, first_extent, s,
+                         err) == -1)
+      return -1;
+  }
+  *to = vd_min (s->end, end);
+  *type = s->type;
+  return 0;
+}
+
+static int
 count_hole (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
 {
   uint64_t *bytes = opaque;

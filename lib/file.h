@@ -187,6 +187,19 @@ extern int vd_file_extents (struct vd_file *f, uint64_t offset,
                             uint64_t length, vd_extent_fn fn, void *opaque,
                             struct vd_err *err);
 
+/* What a file says of one stretch, kept: asking is slow in fragmented files,
+ * and the answer is good for many small ranges.  Zeroed to start with.
+ */
+struct vd_stretch {
+  uint64_t start, end;          /* nothing is known while they are equal */
+  unsigned type;
+};
+
+/* The type at offset, and in *to where it ends, at most at end. */
+extern int vd_file_stretch (struct vd_file *f, struct vd_stretch *s,
+                            uint64_t offset, uint64_t end, uint64_t *to,
+                            unsigned *type, struct vd_err *err);
+
 /* How much of the range is holes? */
 extern int vd_file_holes (struct vd_file *f, uint64_t offset,
                           uint64_t length, uint64_t *bytes,

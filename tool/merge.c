@@ -329,14 +329,16 @@ run (int argc, char **argv)
          (c = next_option (&verb_merge, argc, argv, &a.opts)) != -1) {
     switch (c) {
     case OPT_SKIP:
-      r = option_number (&verb_merge, "skip", optarg, 0, VD_MAX_LINKS, &a.how.skip);
+      r = option_number (&verb_merge, "skip", optarg, 0, VD_MAX_LINKS,
+                         &a.how.skip);
       break;
     case OPT_COUNT:
-      r = option_number (&verb_merge, "count", optarg, 1, VD_MAX_LINKS, &a.how.count);
+      r = option_number (&verb_merge, "count", optarg, 1, VD_MAX_LINKS,
+                         &a.how.count);
       break;
     case OPT_THREADS:
-      r = option_number (&verb_merge, "threads", optarg, 1, VD_APPLY_MAX_THREADS,
-                      &a.how.threads);
+      r = option_number (&verb_merge, "threads", optarg, 1,
+                         VD_APPLY_MAX_THREADS, &a.how.threads);
       break;
     case OPT_DISCARD_CURRENT: a.how.discard_current = true; break;
     case OPT_YES: a.yes = true; break;

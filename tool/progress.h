@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <time.h>
 
+struct verb;
+
 enum progress_mode {
   PROGRESS_AUTO,                /* nothing was asked for */
   PROGRESS_NONE,
@@ -30,7 +32,6 @@ struct progress {
 /* The value of a verb's --progress: "json", "bar" or NULL (a bar).  Returns
  * STATUS_OK, or STATUS_USAGE after a message.
  */
-struct verb;
 extern int option_progress (const struct verb *verb, const char *value,
                             enum progress_mode *mode);
 
