@@ -7,7 +7,7 @@
 need filter qemu-img
 
 driver=$builddir/tests/random-images
-count=${RANDOM_COUNT:-$([ "${SANITIZE:-}" ] && echo 200 || echo 1000)}
+count=${RANDOM_COUNT:-$([ "${SANITIZE:-}" ] && echo 100 || echo 500)}
 start=${RANDOM_START:-1}
 
 # One range of seeds for each of two processes.

@@ -4,11 +4,11 @@
 # one that was there when the run was killed is not made anew.  The targets are
 # a file and a slow NBD export, so that many runs really end in the middle.
 #
-# KILLS is how often (default 200, with a sanitizer 80).
+# KILLS is how often (default 200, with a sanitizer 30).
 . "$top_srcdir/tests/lib.sh"
 need tool mkimage perl nbdkit:filter:delay
 
-kills=${KILLS:-$([ "${SANITIZE:-}" ] && echo 80 || echo 200)}
+kills=${KILLS:-$([ "${SANITIZE:-}" ] && echo 30 || echo 200)}
 
 cat > drive.pl <<'END'
 use strict; use warnings; use Digest::SHA; use Time::HiRes qw(usleep time);
