@@ -33,9 +33,8 @@ check_role (struct vd_link *link, bool allow_no_parent, const char *prefix,
                   link->descriptor ? " (parentCID=ffffffff)" : "", prefix);
 }
 
-/* "vm-000002.vmdk": products name snapshots like that, and never a base. */
-static bool
-is_snapshot_name (const char *hint)
+bool
+vd_is_snapshot_name (const char *hint)
 {
   const size_t n = strlen (hint);
   const char *p = hint + n - 12;
@@ -60,7 +59,7 @@ parent_missing (const struct vd_link *link, const struct vd_deltas_opts *how,
 
   if (err->code != VD_NOT_FOUND && err->code != VD_DENIED)
     return -1;
-  if (hint && is_snapshot_name (hint)) {
+  if (hint && vd_is_snapshot_name (hint)) {
     vd_err_prefix (err, "the parent of %s is a snapshot too, and it is "
                    "missing (if the base holds it already, see %s): ",
                    link->path, how->follow_option);

@@ -40,4 +40,9 @@ extern int vd_deltas_open (struct vd_deltas *d, const char *const *paths,
 
 extern void vd_deltas_close (struct vd_deltas *d);
 
+/* "vm-000002.vmdk": products name snapshots like that, and never a base.  So
+ * a parent of such a name cannot be replaced by a base.
+ */
+extern bool vd_is_snapshot_name (const char *hint);
+
 #endif /* VD_DELTAS_H */

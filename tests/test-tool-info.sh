@@ -90,6 +90,25 @@ expect_fail 'was made on content' "$TOOL" info --chain child.vmdk
 "$TOOL" info --chain --ignore-cid child.vmdk > out 2> err
 grep -q '^vmdkdelta: warning: ' err
 
+# Two snapshots, and no descriptor of their base: lay both over a raw one.  If the older
+# snapshot is missing, no base can take its place.
+mkdir two
+(cd two && for n in 1 2; do
+    "$MKIMAGE" make cowd disk-00000$n-delta.vmdk --capacity=3M --fill=25 --layer=$n --descriptor=disk-00000$n.vmdk \
+        --parent="$([ $n = 2 ] && echo disk-000001.vmdk || echo disk.vmdk)" --cid=0000000$n --parent-cid=0000000$((n - 1))
+done)
+"$TOOL" info two/disk-000002.vmdk > out
+grep -q 'vmdkdelta info --chain two/disk-000002.vmdk' out
+expect_fail 'base missing .*--parent-path' "$TOOL" info --chain two/disk-000002.vmdk
+grep -q '^    nbdkit --filter=vmdkdelta file BASE delta=two/disk-000002.vmdk' output
+truncate -s 3M base.raw
+"$TOOL" apply --dry-run two/disk-000002.vmdk base.raw > out
+rm two/disk-000001.vmdk
+"$TOOL" info two/disk-000002.vmdk > out
+grep -q '^Next: copy the missing snapshot' out
+! grep BASE out || fail 'it names a command that is refused'
+expect_fail 'is a snapshot too' "$TOOL" apply --dry-run two/disk-000002.vmdk base.raw
+
 # ---- Bare extents, missing extents --------------------------------------------------
 
 "$MKIMAGE" make cowd x-delta.vmdk --capacity=3M --fill=25 --descriptor=x.vmdk --parent=y.vmdk \

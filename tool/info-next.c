@@ -9,16 +9,6 @@
 
 #include "info.h"
 
-/* Is everything down to the base there?  In a report without --chain only
- * the first link was looked at; so look.
- */
-static bool
-is_chain_complete (const struct report *r, struct vd_err *err)
-{
-  /* A failure here is told as a fact; nothing else uses the chain. */
-  return vd_family_resolve (r->family, r->facts[0].member, err) == 0;
-}
-
 static void
 next_incomplete (FILE *fp, const struct facts *f)
 {
@@ -62,6 +52,39 @@ next_delta (FILE *fp, const struct facts *f, const char *after)
   out_command (fp, "vmdkdelta apply ", f->path, " BASE");
 }
 
+/* The parent of oldest, which is f or one of its ancestors, is not here.  A
+ * base can take its place, unless it is a snapshot too.
+ */
+static void
+next_parent (FILE *fp, const struct facts *f, const struct facts *oldest)
+{
+  const char *hint = vd_link_hint (oldest->member->link);
+  const bool snapshot = hint && vd_is_snapshot_name (hint);
+
+  fputs (snapshot ? "Next: copy the missing snapshot there, or say where it "
+         "is:\n" : "Next: say where the parent is:\n", fp);
+  out_command (fp, oldest->parent_state == PARENT_MISSING
+               ? "vmdkdelta info --chain --parent-path=DIR "
+               : "vmdkdelta info --chain --parent=FILE ", f->path, "");
+  if (!snapshot)
+    next_delta (fp, f, "Or,");
+}
+
+/* The parent is there, but further down something is wrong. */
+static void
+next_further_down (FILE *fp, const struct report *r)
+{
+  const struct facts *f = &r->facts[0], *oldest = &r->facts[r->n - 1];
+
+  if (oldest == f) {            /* without --chain it was not said */
+    fputs ("Next: the chain is not complete further down; see:\n", fp);
+    out_command (fp, "vmdkdelta info --chain ", f->path, "");
+  }
+  else if (oldest->parent_state == PARENT_MISSING ||
+           oldest->parent_state == PARENT_UNKNOWN)
+    next_parent (fp, f, oldest);
+}
+
 void
 text_next (FILE *fp, const struct report *r)
 {
@@ -89,20 +112,16 @@ text_next (FILE *fp, const struct report *r)
     return;
   case PARENT_MISSING:
   case PARENT_UNKNOWN:
-    fputs ("Next: say where its parent is:\n", fp);
-    out_command (fp, f->parent_state == PARENT_MISSING
-                 ? "vmdkdelta info --chain --parent-path=DIR "
-                 : "vmdkdelta info --chain --parent=FILE ", f->path, "");
-    next_delta (fp, f, "Or,");
+    next_parent (fp, f, f);
     return;
   case PARENT_BROKEN:
     return;
   default:
     break;
   }
-  if (!is_chain_complete (r, &err)) {
-    fputs ("Next: the chain is not complete further down; see:\n", fp);
-    out_command (fp, "vmdkdelta info --chain ", f->path, "");
+  /* In a report without --chain only the first link was looked at. */
+  if (vd_family_resolve (r->family, f->member, &err) == -1) {
+    next_further_down (fp, r);
     return;
   }
   fputs ("Next, to read this disk as the virtual machine saw it:\n", fp);

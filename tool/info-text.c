@@ -80,6 +80,9 @@ put_format (FILE *fp, const struct facts *f)
       if (image->fmt == &vd_format_sesparse)
         fprintf (fp, ", version %u.%u", image->version >> 4,
                  image->version & 15);
+      else if (image->fmt == &vd_format_vdi)
+        fprintf (fp, ", version %u.%u", image->version >> 16,
+                 image->version & 0xffff);
       else if (image->version > 0)
         fprintf (fp, ", version %u", image->version);
       fprintf (fp, "%s\n", image->compressed ? ", compressed" : "");

@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* vmdkdelta: look at, check, make, apply and compact VMDK disks and deltas.
+/* vmdkdelta: look at, check, make, apply, merge and compact VMDK disks
+ * and deltas.
  *
  * Here are the table of verbs, and what all of them do alike with their
  * options.
@@ -41,7 +42,8 @@ print_help (void)
 {
   size_t i;
 
-  printf ("vmdkdelta: look at, check, make, apply and compact VMDK disks\n"
+  printf ("vmdkdelta: look at, check, make, apply, merge and compact VMDK "
+          "disks and deltas\n"
           "\n"
           "Usage:\n"
           "  vmdkdelta VERB [OPTIONS] FILE...\n"
@@ -116,8 +118,10 @@ next_option (const struct verb *verb, int argc, char **argv,
 {
   int c;
 
-  if (opts)
+  if (opts) {
     opts->log.fn = tool_log;
+    opts->prefix = "--";
+  }
   for (;;) {
     c = getopt_long (argc, argv, verb->short_options, verb->long_options,
                      NULL);

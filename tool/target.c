@@ -61,7 +61,9 @@ check_raw (struct vd_file *file, struct vd_err *err)
   case VD_MAGIC_SPARSE:
     return vd_fail (err, VD_USAGE,
                     "%s is a sparse image (%s): only raw and flat targets can "
-                    "be written; convert it first", file->name, fmt->name);
+                    "be written.  If the deltas were made on it, vmdkdelta "
+                    "merge writes them into it; otherwise convert it first",
+                    file->name, fmt->name);
   case VD_MAGIC_UNFINISHED:
   case VD_MAGIC_QCOW:
     break;
