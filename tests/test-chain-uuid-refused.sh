@@ -3,7 +3,7 @@
 # UUID that disagree; and what is only a warning: a parent that was changed.
 . "$top_srcdir/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
-need filter nbdinfo
+need filter tool nbdinfo
 
 uuid () { printf '622a0911-bc78-4b7a-a6ec-%012d' "$1"; }
 image () { printf 'ddb.uuid.image="%s"' "$(uuid "$1")"; }
@@ -22,6 +22,8 @@ says "UUID {$(uuid 1)}, the parent of $T/s.vmdk, is carried by both $T/a.vmdk an
     '(a copy keeps the UUID): move one of them away'
 filter_refused file raw delta=s.vmdk
 says "UUID {$(uuid 1)}" "$T/a.vmdk and $T/copy.vmdk"
+"$TOOL" info s.vmdk > out
+! grep -- ignore-cid out || fail 'that would not help'
 # In a directory that is named, too; but one file found twice is one.
 mkdir dir
 mv copy.vmdk copy-flat.vmdk dir

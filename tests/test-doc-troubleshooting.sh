@@ -2,7 +2,7 @@
 # docs/troubleshooting.md explains messages that the program has: each part of a heading
 # in backquotes, between "..." and the letters N, M, X, Y that stand for values, is found
 # in a string of the source.  Headings that begin with the name of another program are
-# that program's messages.
+# that program's messages.  What the manual pages explain stands there too.
 . "$top_srcdir/tests/lib.sh"
 need perl
 
@@ -24,4 +24,15 @@ while read -r heading; do
     n=$((n + 1))
 done < <(sed -n 's/^### //p' "$page")
 [ $n -ge 25 ] || fail "only $n messages"
+
+sed -n 's/^### //p' "$page" > headings
+for pod in "$top_srcdir"/docs/nbdkit-*.pod; do
+    awk '/^=head1/ { on = ($2 == "ERRORS") } on' "$pod" | sed -n 's/^=item //p' > items
+    [ -s items ] || fail "no errors in $pod"
+    while read -r item; do
+        part=$(sed -e 's/^warning: //' -e 's/\.\.\.\|\<[MNXY]\>/\n/g' <<< "$item" | sed -e 's/^ *//' -e 's/ *$//' |
+            grep -m 1 -E '.{8}')
+        grep -qF -e "$part" headings || fail "docs/troubleshooting.md lacks \"$part\" of ${pod##*/}"
+    done < items
+done
 echo "$n messages"

@@ -106,6 +106,9 @@ text_next (FILE *fp, const struct report *r)
   }
   switch (f->parent_state) {
   case PARENT_MISFIT:
+    /* Two files with the parent's UUID: its message says all. */
+    if (!f->member->parent && !vd_link_hint (f->member->link))
+      return;
     fputs ("Next: find the parent that fits, or, if you know that this one is "
            "right:\n", fp);
     out_command (fp, "nbdkit vmdk ignore-cid=true file=", f->path, "");

@@ -64,4 +64,9 @@ for file in lib/*.[ch]; do
     grep -Eqx "$name|${name%%-*}e?r?" "$T/told" || complain "docs/architecture.md does not tell of $file"
 done
 
+# The header that is the library's manual tells of all that it includes.
+while read -r header; do
+    grep -Eq "^ \*.* $header( |\.|,|\$)" lib/vmdkdelta.h || complain "the comment in lib/vmdkdelta.h does not tell of $header"
+done < <(sed -n 's/^#include "\(.*\)"/\1/p' lib/vmdkdelta.h)
+
 [ $bad -eq 0 ] || fail 'the pages are not up to date, see above'
