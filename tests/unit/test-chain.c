@@ -356,11 +356,6 @@ TEST (below_a_base_nothing_is_asked)
     .map = mk_map_pattern (&p), .fill = mk_fill_content (&contents[0]),
     .descriptor = "CID=1\nparentCID=ffffffff\nRW 5000 SPARSE \"x\"\n",
   };
-  struct mk_piece piece = mk_piece_of (&spec);
-  struct mk_layer layer = { .pieces = &piece, .n = 1 };
-  struct mk_model model = {
-    .capacity = spec.capacity, .layers = &layer, .n = 1
-  };
   struct vd_runs runs = VD_RUNS_INIT (10000);
   uint8_t junk[512];
   struct u_image m;
@@ -374,7 +369,7 @@ TEST (below_a_base_nothing_is_asked)
   spy = u_spy (u_memory ("junk", junk, sizeof junk));
   u_disk_open_one (&d, &m, &spy->file);
   assert_true (d.chain->has_base);
-  u_compare (&d, &model, 0, 5000 * 512);
+  u_compare_spec (&d, &spec, 0, 5000 * 512);
   assert_int_equal (spy->preads, 0);
   assert_int_equal (vd_chain_map (d.chain, 0, 5000 * 512, &runs, &err), 0);
   for (i = 0; i < runs.n; ++i)

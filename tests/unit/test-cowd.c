@@ -158,22 +158,16 @@ TEST (all_geometries_read_as_the_model)
       .fill = mk_fill_content (&content), .last = MK_LAST_JUNK,
       .placement = i % 2 ? MK_SCATTERED : MK_REVERSED, .seed = i,
     };
-    struct mk_piece piece;
-    struct mk_layer layer = { .pieces = &piece, .n = 1 };
-    struct mk_model model = {
-      .capacity = spec.capacity, .layers = &layer, .n = 1
-    };
     struct u_image m;
     struct u_disk d;
 
     if (t[i].sectors < 10)
       pattern.fill = 1000;
-    piece = mk_piece_of (&spec);
     u_make (&m, &spec);
     u_disk_open_one (&d, &m, NULL);
     assert_int_equal (d.chain->size, spec.capacity);
-    u_compare (&d, &model, 0, spec.capacity);
-    u_compare (&d, &model, spec.capacity - 1, 1);
+    u_compare_spec (&d, &spec, 0, spec.capacity);
+    u_compare_spec (&d, &spec, spec.capacity - 1, 1);
     u_disk_close (&d);
     u_free (&m);
   }
@@ -186,18 +180,13 @@ TEST (the_directory_is_where_the_header_says)
     .map = mk_map_list (&some), .fill = mk_fill_content (&content),
     .gd_sector = 8,
   };
-  struct mk_piece piece = mk_piece_of (&spec);
-  struct mk_layer layer = { .pieces = &piece, .n = 1 };
-  struct mk_model model = {
-    .capacity = spec.capacity, .layers = &layer, .n = 1
-  };
   struct u_image m;
   struct u_disk d;
 
   u_make (&m, &spec);
   assert_int_equal (u_get (&m, MK_COWD_GDOFFSET, 4), 8);
   u_disk_open_one (&d, &m, NULL);
-  u_compare (&d, &model, 0, spec.capacity);
+  u_compare_spec (&d, &spec, 0, spec.capacity);
   u_disk_close (&d);
   u_free (&m);
 }
@@ -294,18 +283,13 @@ TEST (a_grain_that_is_partly_there_is_read_as_far)
     .format = MK_COWD, .capacity = 2 * 65536, .grain_size = 65536,
     .map = mk_map_pattern (&pattern), .fill = mk_fill_content (&content),
   };
-  struct mk_piece piece = mk_piece_of (&spec);
-  struct mk_layer layer = { .pieces = &piece, .n = 1 };
-  struct mk_model model = {
-    .capacity = spec.capacity, .layers = &layer, .n = 1
-  };
   struct u_image m;
   struct u_disk d;
 
   u_make (&m, &spec);
   m.mem.size -= 3 * 512 + 100;  /* 124 whole sectors stay */
   u_disk_open_one (&d, &m, NULL);
-  u_compare (&d, &model, 0, 65536 + 124 * 512);
+  u_compare_spec (&d, &spec, 0, 65536 + 124 * 512);
   assert_unreadable (&d, 65536 + 124 * 512, 1, VD_TRUNCATED, "m.vmdk",
                      "grain 1 ", "disk byte 65536", "truncated");
   assert_unreadable (&d, 65536, 65536, VD_TRUNCATED, "grain 1 ");

@@ -147,18 +147,13 @@ TEST (what_was_read_is_told)
 static void
 compare_all (const struct mk_spec *spec)
 {
-  struct mk_piece piece = mk_piece_of (spec);
-  struct mk_layer layer = { .pieces = &piece, .n = 1 };
-  struct mk_model model = {
-    .capacity = spec->capacity, .layers = &layer, .n = 1
-  };
   struct u_image m;
   struct u_disk d;
 
   u_make (&m, spec);
   u_disk_open_one (&d, &m, NULL);
-  u_compare (&d, &model, 0, spec->capacity);
-  u_compare (&d, &model, spec->capacity - 1, 1);
+  u_compare_spec (&d, spec, 0, spec->capacity);
+  u_compare_spec (&d, spec, spec->capacity - 1, 1);
   u_disk_close (&d);
   u_free (&m);
 }

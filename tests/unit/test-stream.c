@@ -36,20 +36,15 @@ make_some (struct u_image *m, enum mk_stream_style style)
 static void
 compare_all (const struct u_image *m, const struct mk_spec *spec)
 {
-  struct mk_piece piece = mk_piece_of (spec);
-  struct mk_layer layer = { .pieces = &piece, .n = 1 };
-  struct mk_model model = {
-    .capacity = spec->capacity, .layers = &layer, .n = 1
-  };
   struct u_disk d;
 
   u_disk_open_one (&d, m, NULL);
   assert_int_equal (d.chain->size, spec->capacity);
   assert_true (d.chain->slots[0].image->compressed);
-  u_compare (&d, &model, 0, spec->capacity);
+  u_compare_spec (&d, spec, 0, spec->capacity);
   if (spec->capacity > 1000)
-    u_compare (&d, &model, spec->capacity / 3, 777);
-  u_compare (&d, &model, spec->capacity - 1, 1);
+    u_compare_spec (&d, spec, spec->capacity / 3, 777);
+  u_compare_spec (&d, spec, spec->capacity - 1, 1);
   u_disk_close (&d);
 }
 

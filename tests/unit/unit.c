@@ -290,6 +290,19 @@ u_compare (struct u_disk *d, const struct mk_model *model, uint64_t offset,
   free (want);
 }
 
+void
+u_compare_spec (struct u_disk *d, const struct mk_spec *spec, uint64_t offset,
+                size_t n)
+{
+  struct mk_piece piece = mk_piece_of (spec);
+  struct mk_layer layer = { .pieces = &piece, .n = 1 };
+  struct mk_model model = {
+    .capacity = spec->capacity, .layers = &layer, .n = 1
+  };
+
+  u_compare (d, &model, offset, n);
+}
+
 static int
 spy_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
            struct vd_err *err)

@@ -140,6 +140,9 @@ extern void u_disk_close (struct u_disk *d);
 /* Reads and compares with what the model says. */
 extern void u_compare (struct u_disk *d, const struct mk_model *model,
                        uint64_t offset, size_t n);
+/* The same with n bytes from offset of what an image alone says. */
+extern void u_compare_spec (struct u_disk *d, const struct mk_spec *spec,
+                            uint64_t offset, size_t n);
 /* Reading fails like this. */
 #define assert_unreadable(d, offset, n, code, ...)                      \
   do {                                                                  \
