@@ -5,9 +5,9 @@
 #
 # VMDKDELTA_SAMPLES=DIR reads the archives of that directory instead.
 . "$top_srcdir/tests/lib.sh"
+. "$top_srcdir/tests/samples.sh"
 need filter plugin xz nbdcopy nbdinfo qemu-img
 
-data=${VMDKDELTA_SAMPLES:-$top_srcdir/tests/data}
 whole=$((64 << 20))     # larger disks are read where the map says data
 declare -A refusals=(   # what is said of those that must be refused
     [found-govmomi-ttylinux]='no valid footer'
@@ -16,42 +16,16 @@ declare -A refusals=(   # what is said of those that must be refused
 )
 read_ok=0 refused=0 levels=0
 
-# ---- meta.json, as far as it is needed ---------------------------------------
-
-# strings KEY: the elements of an array, one a line.
-strings () {
-    sed -n 's/.*"'"$1"'": *\[\([^]]*\)\].*/\1/p' <<< "$meta" |
-        grep -o '"[^"]*"\|null' | tr -d '"' || :
-}
-
-number () { sed -n 's/.*"'"$1"'": *\([0-9]*\).*/\1/p' <<< "$meta"; }
+# ---- meta.json ----------------------------------------------------------------
 
 # The digests of all levels, base first; none where they are not known.
 level_digests () {
-    if [[ $meta = *sha256_of_each_level_flattened* ]]; then
+    if grep -q sha256_of_each_level_flattened meta.json; then
         strings sha256_of_each_level_flattened
     else
-        grep -o '"sha256_flattened_here": *"[0-9a-f]*"' <<< "$meta" |
+        grep -o '"sha256_flattened_here": *"[0-9a-f]*"' meta.json |
             sed 's/.*"\([0-9a-f]*\)"$/\1/' || :
     fi
-}
-
-# ---- The base ----------------------------------------------------------------
-
-# flat_base DESCRIPTOR: if all its extents are flat, put them together as base.raw.
-flat_base () {
-    local sectors type name offset at=0
-    head -c 512 "$1" | grep -aq '^# Disk DescriptorFile' || return 1
-    ! grep -aEq '^(RW|RDONLY|NOACCESS) +[0-9]+ +(SPARSE|VMFSSPARSE|SESPARSE|ZERO)' "$1" || return 1
-    while read -r _ sectors type name offset; do
-        name=${name//\"/}
-        dd if="$name" of=base.raw bs=1M conv=notrunc,sparse status=none \
-            iflag=skip_bytes,count_bytes skip=$((${offset:-0} * 512)) \
-            count=$((sectors * 512)) oflag=seek_bytes seek=$((at * 512))
-        at=$((at + sectors))
-    done < <(tr -d '\r\0' < "$1" | grep -aE '^(RW|RDONLY) +[0-9]+ +(FLAT|VMFS) ')
-    [ $at -gt 0 ] || return 1
-    truncate -s $((at * 512)) base.raw
 }
 
 # ---- The plugin --------------------------------------------------------------
@@ -172,8 +146,7 @@ check_machine () {
 compare_mebibytes () {
     local i n digest
     declare -A expected=()
-    while read -r i digest; do expected[$i]=$digest; done < <(
-        grep -o '"[0-9]*": *"[0-9a-f]\{16\}"' expected.chunks.json | tr -d '":')
+    while read -r i digest; do expected[$i]=$digest; done < <(sample_mebibytes)
 
     nbdinfo --map "$uri" > map
     awk '$3 == 0 || $3 == 1 {
@@ -217,7 +190,6 @@ compare_level () {
 
 check_sample () {
     local chain digests size level args first=0 options=()
-    meta=$(tr -d '\n' < meta.json)
     mapfile -t chain < <(strings chain)
     if [ -e expected.tree.json ]; then
         check_tree
@@ -273,15 +245,6 @@ check_sample () {
     read_ok=$((read_ok + 1))
 }
 
-shopt -s nullglob
-for archive in "$data"/*.tar.xz; do
-    name=${archive##*/} name=${name%.tar.xz}
-    mkdir "$T/x"
-    tar -C "$T/x" -xf "$archive"
-    cd "$T/x/"*/
-    check_sample
-    cd "$T"
-    rm -rf "$T/x"
-done
+each_sample check_sample
 [ $((read_ok + refused)) -gt 0 ] || fail "no samples in $data"
 echo "$read_ok samples read ($levels readings), $refused refused"

@@ -5,34 +5,18 @@
 # VMDKDELTA_SAMPLES=DIR reads the archives of that directory instead.
 # APPLY_TO is what the deltas are applied to: file, loop or nbd.
 . "$top_srcdir/tests/lib.sh"
+. "$top_srcdir/tests/samples.sh"
 need tool xz qemu-img perl
 
-data=${VMDKDELTA_SAMPLES:-$top_srcdir/tests/data}
 to=${APPLY_TO:-file}
 applied=0 refused=0 alone=0
-
-strings () {
-    sed -n 's/.*"'"$1"'": *\[\([^]]*\)\].*/\1/p' <<< "$meta" |
-        grep -o '"[^"]*"\|null' | tr -d '"' || :
-}
 
 # ---- The raw base -------------------------------------------------------------
 
 # raw_base FILE: make base.raw of it.
 raw_base () {
-    local sectors name offset at=0 format
-    if head -c 512 "$1" | grep -aq '^# Disk DescriptorFile' &&
-        ! grep -aEq '^(RW|RDONLY|NOACCESS) +[0-9]+ +(SPARSE|VMFSSPARSE|SESPARSE|ZERO)' "$1"; then
-        while read -r _ sectors _ name offset; do
-            name=${name//\"/}
-            dd if="$name" of=base.raw bs=1M conv=notrunc,sparse status=none \
-                iflag=skip_bytes,count_bytes skip=$((${offset:-0} * 512)) \
-                count=$((sectors * 512)) oflag=seek_bytes seek=$((at * 512))
-            at=$((at + sectors))
-        done < <(tr -d '\r\0' < "$1" | grep -aE '^(RW|RDONLY) +[0-9]+ +(FLAT|VMFS) ')
-        [ $at -gt 0 ] || return 1
-        truncate -s $((at * 512)) base.raw
-    else
+    local format
+    if ! flat_base "$1"; then
         case $1 in *.vdi) format=vdi ;; *) format=vmdk ;; esac
         qemu-img convert -f $format -O raw "$1" base.raw
         # QEMU rounds up to a whole grain.
@@ -66,7 +50,7 @@ check_result () {
     else
         chunks target > have
         # A short last piece is listed there even if it is all zeros.
-        grep -o '"[0-9]*": *"[0-9a-f]\{16\}"' expected.chunks.json | tr -d '":' | sort -n > want
+        sample_mebibytes > want
         n=$(stat -c %s target)
         if [ $((n % 1048576)) -gt 0 ]; then
             zero=$(head -c $((n % 1048576)) /dev/zero | sha256sum)
@@ -108,11 +92,10 @@ fi
 
 check_sample () {
     local chain before size
-    meta=$(tr -d '\n' < meta.json)
     mapfile -t chain < <(strings chain)
     if [ ${#chain[@]} -lt 2 ]; then alone=$((alone + 1)); return; fi
-    size=$(sed -n 's/.*"virtual_size": *\([0-9]*\).*/\1/p' <<< "$meta")
-    raw_base "${chain[0]}" || fail "$name: no base"
+    size=$(number virtual_size)
+    raw_base "${chain[0]}"
     cp --sparse=always base.raw target
     before=$(sha256sum_sparse base.raw)
     open_target
@@ -139,15 +122,6 @@ sha256sum_sparse () {
     if [ "$(stat -c %s "$1")" -le $((64 << 20)) ]; then sha256 "$1"; else chunks "$1" | sha256sum; fi
 }
 
-shopt -s nullglob
-for archive in "$data"/*.tar.xz; do
-    name=${archive##*/} name=${name%.tar.xz}
-    mkdir "$T/x"
-    tar -C "$T/x" -xf "$archive"
-    cd "$T/x/"*/
-    check_sample
-    cd "$T"
-    rm -rf "$T/x"
-done
+each_sample check_sample
 echo "$to: $applied applied and taken back, $refused refused, $alone without a delta"
 [ $applied -gt 0 ] && [ $refused -gt 0 ] || fail "no samples in $data"

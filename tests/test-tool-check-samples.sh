@@ -1,19 +1,18 @@
 #!/bin/bash
 # Real images are clean, and their chains too, but for those known to be broken.
 . "$top_srcdir/tests/lib.sh"
+. "$top_srcdir/tests/samples.sh"
 need tool xz
 
-data=${VMDKDELTA_SAMPLES:-$top_srcdir/tests/data}
 clean=0
 shopt -s nullglob
-for archive in "$data"/*.tar.xz; do
-    name=${archive##*/} name=${name%.tar.xz}
-    mkdir x
-    tar -C x -xf "$archive"
-    for file in x/*/*.vmdk x/*/*.vdi; do
+
+check_sample () {
+    local file want chain status
+    for file in *.vmdk *.vdi; do
         case $file in *-flat.vmdk|*-f[0-9][0-9][0-9].vmdk) continue ;; esac
         want=0 chain=--chain
-        case $name/${file##*/} in
+        case $name/$file in
             vb-neg-modified-vdi/diff1.vdi) chain= ;;            # its parent was changed
             found-qemu-afl9/*) want=3 ;;                        # text-mode transfer
             found-govmomi-ttylinux/*) want=3 ;;                 # no footer
@@ -24,7 +23,7 @@ for archive in "$data"/*.tar.xz; do
             found-esxi-sesparse/*|found-myvar-*) chain= ;;
         esac
         # VDDK gives the pieces of a split child an empty descriptor.
-        case $name/${file##*/} in fc-vddk-*/*-s[0-9][0-9][0-9].vmdk) continue ;; esac
+        case $name/$file in fc-vddk-*/*-s[0-9][0-9][0-9].vmdk) continue ;; esac
         status=0
         "$TOOL" check $chain "$file" > out 2>&1 || status=$?
         [ $status -eq $want ] || { cat out; fail "$file: status $status, expected $want"; }
@@ -34,7 +33,8 @@ for archive in "$data"/*.tar.xz; do
         fi
         clean=$((clean + (want == 0)))
     done
-    rm -rf x
-done
+}
+
+each_sample check_sample
 [ $clean -gt 0 ] || fail "no samples in $data"
 echo "$clean files are clean"
