@@ -22,8 +22,7 @@ sed -i "/^  &vd_format_vdi,/a \\${lines[1]}" src/lib/image.c
 
 grep -q vd_format_toy src/lib/image.h || fail 'image.h has no line to add to'
 touch start
-what=tool/vmdkdelta
-[ -z "$SANITIZE" ] || what=build/$(basename "$builddir")/$what
+what=${TOOL#"$top_srcdir"/}
 # Not as a part of the make that runs the tests.
 unset MAKEFLAGS MFLAGS MAKELEVEL
 make -C src SANITIZE="$SANITIZE" VARIANT="$(basename "$builddir")" "$what" > make.log 2>&1 ||
