@@ -46,7 +46,8 @@ vd_random (void *buf, size_t n, struct vd_err *err)
 static int
 fail_exists (const char *path, struct vd_err *err)
 {
-  return vd_fail (err, VD_USAGE, "%s exists already", path);
+  return vd_fail (err, VD_USAGE, "%s exists already: give another name, "
+                  "or remove it", path);
 }
 
 int

@@ -103,7 +103,20 @@ expect_fail 'base missing .*--parent-path' "$TOOL" info --chain two/disk-000002.
 grep -q '^    nbdkit --filter=vmdkdelta file BASE delta=two/disk-000002.vmdk' output
 truncate -s 3M base.raw
 "$TOOL" apply --dry-run two/disk-000002.vmdk base.raw > out
-rm two/disk-000001.vmdk
+# The same if of the base there is the descriptor, without its data.
+descriptor='# Disk DescriptorFile\nversion=1\nCID=00000000\nparentCID=ffffffff\ncreateType="vmfs"\nRW 6144 VMFS "gone.vmdk"\n'
+printf "$descriptor" > two/disk.vmdk
+for chain in '' --chain; do
+    "$TOOL" info $chain two/disk-000002.vmdk > out || [ "$chain" ]
+    grep -q '^    nbdkit --filter=vmdkdelta file BASE delta=two/disk-000002.vmdk' out
+    ! grep 'nbdkit vmdk' out || fail 'it names a command that fails'
+done
+"$TOOL" apply --dry-run two/disk-000002.vmdk base.raw > out
+mv two/disk-000001-delta.vmdk .
+"$TOOL" info two/disk-000002.vmdk > out
+grep -q 'vmdkdelta info --chain two/disk-000002.vmdk' out
+expect_fail 'copy the missing file' "$TOOL" info --chain two/disk-000002.vmdk
+rm two/disk.vmdk two/disk-000001.vmdk
 "$TOOL" info two/disk-000002.vmdk > out
 grep -q '^Next: copy the missing snapshot' out
 ! grep BASE out || fail 'it names a command that is refused'

@@ -44,10 +44,9 @@ is_one_flat_file (const struct facts *f)
 }
 
 static void
-next_delta (FILE *fp, const struct facts *f, const char *after)
+next_delta (FILE *fp, const struct facts *f, const char *intro)
 {
-  fprintf (fp, "%s to lay it over a base (a raw disk) that you have:\n",
-           after);
+  fprintf (fp, "%s\n", intro);
   out_command (fp, "nbdkit --filter=vmdkdelta file BASE delta=", f->path, "");
   out_command (fp, "vmdkdelta apply ", f->path, " BASE");
 }
@@ -67,10 +66,10 @@ next_parent (FILE *fp, const struct facts *f, const struct facts *oldest)
                ? "vmdkdelta info --chain --parent-path=DIR "
                : "vmdkdelta info --chain --parent=FILE ", f->path, "");
   if (!snapshot)
-    next_delta (fp, f, "Or,");
+    next_delta (fp, f, "Or, to lay it over a base (a raw disk) that you have:");
 }
 
-/* The parent is there, but further down something is wrong. */
+/* The parent is there, but further down one is not. */
 static void
 next_further_down (FILE *fp, const struct report *r)
 {
@@ -85,10 +84,55 @@ next_further_down (FILE *fp, const struct report *r)
     next_parent (fp, f, oldest);
 }
 
+/* The next ancestor whose extents cannot be opened, or NULL. */
+static const struct vd_member *
+find_incomplete (const struct report *r, struct vd_err *err)
+{
+  struct vd_opts quiet = *r->family->opts;
+  const struct vd_member *m;
+  size_t i;
+
+  for (i = 1; i < r->n; ++i)
+    if (!r->facts[i].loaded) {
+      *err = r->facts[i].load_err;
+      return r->facts[i].member;
+    }
+  if (r->n > 1)
+    return NULL;
+  quiet.log.fn = NULL;          /* nobody asked about these */
+  for (m = r->facts[0].member->parent; m; m = m->parent)
+    if (vd_link_load (m->link, &quiet, err) == -1)
+      return m;
+  return NULL;
+}
+
+/* All descriptors are there, but not all data.  Of a base that is often so:
+ * its data has another name, or is elsewhere.
+ */
+static void
+next_no_data (FILE *fp, const struct report *r, const struct vd_member *m,
+              const struct vd_err *err)
+{
+  const struct facts *f = &r->facts[0];
+
+  if (!m->parent && err->code == VD_NOT_FOUND)
+    next_delta (fp, f, "Next, since of the base only the descriptor is here, "
+                "to lay it over the\nbase's data, a raw disk:");
+  else if (r->n == 1) {
+    fputs ("Next: not all data is there further down; see:\n", fp);
+    out_command (fp, "vmdkdelta info --chain ", f->path, "");
+  }
+  else if (err->code == VD_NOT_FOUND) {
+    fputs ("Next: copy the missing file there, or say where it is:\n", fp);
+    out_command (fp, "vmdkdelta info --chain --parent-path=DIR ", f->path, "");
+  }
+}
+
 void
 text_next (FILE *fp, const struct report *r)
 {
   const struct facts *f = &r->facts[0];
+  const struct vd_member *m;
   struct vd_err err;
 
   if (!facts_complete (f)) {
@@ -101,7 +145,8 @@ text_next (FILE *fp, const struct report *r)
     return;
   }
   if (f->member->link->role == VD_ROLE_BARE) {
-    next_delta (fp, f, "Next,");
+    next_delta (fp, f,
+                "Next, to lay it over a base (a raw disk) that you have:");
     return;
   }
   switch (f->parent_state) {
@@ -125,6 +170,11 @@ text_next (FILE *fp, const struct report *r)
   /* In a report without --chain only the first link was looked at. */
   if (vd_family_resolve (r->family, f->member, &err) == -1) {
     next_further_down (fp, r);
+    return;
+  }
+  m = find_incomplete (r, &err);
+  if (m) {
+    next_no_data (fp, r, m, &err);
     return;
   }
   fputs ("Next, to read this disk as the virtual machine saw it:\n", fp);
