@@ -141,25 +141,24 @@ vmdkdelta_get_ready (int thread_model)
 }
 
 /* One set of deltas belongs to one export.  Which one is decided by the
- * first client; "" is taken as that one.
+ * first client that opens one; "" is taken as that one.  Called before the
+ * layer below opens it, and again, with opened, behind that.
  */
 static int
-check_export (const char *name)
+check_export (const char *name, bool opened)
 {
   int r = 0;
 
   if (*name == '\0')
     return 0;
   pthread_mutex_lock (&lock);
-  if (!export_name)
-    export_name = strdup (name);
-  if (!export_name) {
-    nbdkit_error ("strdup: %m");
-    r = -1;
-  }
-  else if (strcmp (export_name, name) != 0) {
+  if (export_name && strcmp (export_name, name) != 0) {
     nbdkit_error ("export '%s' is refused: the deltas belong to one export, "
                   "and '%s' was opened first", name, export_name);
+    r = -1;
+  }
+  else if (opened && !export_name && !(export_name = strdup (name))) {
+    nbdkit_error ("strdup: %m");
     r = -1;
   }
   pthread_mutex_unlock (&lock);
@@ -174,7 +173,7 @@ vmdkdelta_open (nbdkit_next_open *next, nbdkit_context *nxdata,
 
   (void) readonly;
   (void) is_tls;
-  if (check_export (exportname) == -1)
+  if (check_export (exportname, false) == -1)
     return NULL;
   h = calloc (1, sizeof *h);
   if (!h) {
@@ -182,7 +181,8 @@ vmdkdelta_open (nbdkit_next_open *next, nbdkit_context *nxdata,
     return NULL;
   }
   /* Read-only, whatever the client asks: the base is never harmed. */
-  if (next (nxdata, 1, exportname) == -1) {
+  if (next (nxdata, 1, exportname) == -1 ||
+      check_export (exportname, true) == -1) {
     free (h);
     return NULL;
   }

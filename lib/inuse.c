@@ -12,8 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include <linux/loop.h>
+
+#include "cleanup.h"
 #include "inuse.h"
 
 char *
@@ -51,40 +55,83 @@ check_lck (const char *name, struct vd_err *err)
   return r;
 }
 
+static int
+fail_loop (const char *name, const char *loop, struct vd_err *err)
+{
+  return vd_fail (err, VD_DENIED,
+                  "%s is attached to the loop device /dev/%s: detach it, "
+                  "or apply to that device", name, loop);
+}
+
+/* The path that /sys tells: anybody may ask, but it is not always mounted in
+ * a container, and what the path leads to here may be another file.
+ */
+static bool
+loop_by_path (const char *loop, const struct stat *st)
+{
+  char path[512], line[4200];
+  struct stat backing;
+  bool r = false;
+  FILE *fp;
+
+  if (snprintf (path, sizeof path, "/sys/block/%s/loop/backing_file",
+                loop) >= (int) sizeof path)
+    return false;
+  fp = fopen (path, "r");
+  if (!fp)
+    return false;
+  if (fgets (line, sizeof line, fp)) {
+    line[strcspn (line, "\n")] = '\0';
+    r = stat (line, &backing) == 0 && backing.st_ino == st->st_ino &&
+      backing.st_dev == st->st_dev;
+  }
+  fclose (fp);
+  return r;
+}
+
+/* The device itself knows the file, not only a path; root may ask. */
+static bool
+loop_by_device (const char *loop, const struct stat *st)
+{
+  CLEANUP_FD int fd = -1;
+  struct loop_info64 info;
+  char path[300];
+
+  if (strncmp (loop, "loop", 4) != 0 || loop[4] < '0' || loop[4] > '9')
+    return false;
+  snprintf (path, sizeof path, "/dev/%s", loop);
+  fd = open (path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  return fd >= 0 && ioctl (fd, LOOP_GET_STATUS64, &info) == 0 &&
+    info.lo_inode == st->st_ino && info.lo_device == st->st_dev;
+}
+
+static int
+check_loops (const char *name, const char *where,
+             bool (*attached) (const char *, const struct stat *),
+             struct vd_err *err)
+{
+  const struct dirent *d;
+  struct stat st;
+  DIR *dir;
+  int r = 0;
+
+  if (stat (name, &st) == -1 || !S_ISREG (st.st_mode))
+    return 0;
+  dir = opendir (where);
+  while (dir && r == 0 && (d = readdir (dir)) != NULL)
+    if (attached (d->d_name, &st))
+      r = fail_loop (name, d->d_name, err);
+  if (dir)
+    closedir (dir);
+  return r;
+}
+
 /* Is it the backing file of a loop device, under whatever name? */
 static int
 check_loop (const char *name, struct vd_err *err)
 {
-  DIR *dir = opendir ("/sys/block");
-  char path[512], line[4200];
-  const struct dirent *d;
-  struct stat st, backing;
-  int r = 0;
-
-  if (stat (name, &st) == -1)
-    st.st_ino = 0;
-  while (dir && st.st_ino != 0 && r == 0 && (d = readdir (dir)) != NULL) {
-    FILE *fp;
-
-    if (snprintf (path, sizeof path, "/sys/block/%s/loop/backing_file",
-                  d->d_name) >= (int) sizeof path)
-      continue;
-    fp = fopen (path, "r");
-    if (!fp)
-      continue;
-    if (fgets (line, sizeof line, fp)) {
-      line[strcspn (line, "\n")] = '\0';
-      if (stat (line, &backing) == 0 && backing.st_ino == st.st_ino &&
-          backing.st_dev == st.st_dev)
-        r = vd_fail (err, VD_DENIED,
-                     "%s is attached to the loop device /dev/%s: detach it, "
-                     "or apply to that device", name, d->d_name);
-    }
-    fclose (fp);
-  }
-  if (dir)
-    closedir (dir);
-  return r;
+  return check_loops (name, "/sys/block", loop_by_path, err) == -1 ||
+    check_loops (name, "/dev", loop_by_device, err) == -1 ? -1 : 0;
 }
 
 int

@@ -5,6 +5,7 @@
 
 /* Carrying out a journal; see merge-journal.h. */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -272,6 +273,41 @@ vd_journal_check_unused (const struct vd_journal *j, struct vd_err *err)
   return 0;
 }
 
+/* What runs that were cut off left of the making of a file: NAME, a dot, eight
+ * digits, and ".part" (write-name.h).
+ */
+static void
+remove_parts (const char *path)
+{
+  const char *name = strrchr (path, '/') + 1;
+  CLEANUP_FREE char *above = strndup (path, (size_t) (name - path));
+  const size_t n = strlen (name);
+  DIR *dir = above ? opendir (above) : NULL;
+  const struct dirent *d;
+  struct stat st;
+
+  while (dir && (d = readdir (dir)) != NULL)
+    if (strncmp (d->d_name, name, n) == 0 && d->d_name[n] == '.' &&
+        strspn (d->d_name + n + 1, "0123456789abcdef") == 8 &&
+        strcmp (d->d_name + n + 9, ".part") == 0 &&
+        fstatat (dirfd (dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISREG (st.st_mode) && st.st_uid == geteuid ())
+      unlinkat (dirfd (dir), d->d_name, 0);
+  if (dir)
+    closedir (dir);
+}
+
+static void
+remove_leftovers (const struct vd_journal *j)
+{
+  size_t i;
+
+  remove_parts (j->path);
+  for (i = 0; i < j->n; ++i)
+    if (j->step[i].kind == VD_STEP_REPLACE)
+      remove_parts (j->step[i].path);
+}
+
 int
 vd_journal_run (const struct vd_journal *j, struct vd_err *err)
 {
@@ -287,6 +323,7 @@ vd_journal_run (const struct vd_journal *j, struct vd_err *err)
       vd_err_prefix (err, "the merge is not complete, run it again: ");
       return -1;
     }
+  remove_leftovers (j);
   if (unlink (j->path) == -1 && errno != ENOENT)
     return vd_fail_errno (err, errno, "cannot remove %s", j->path);
   return vd_flush_directory_of (j->path, err);

@@ -280,6 +280,38 @@ grow (struct vd_blocks *b, uint64_t length, struct vd_err *err)
   return vd_file_flush (b->file, err);
 }
 
+/* What grains hold behind the old end was never seen, and is not to show. */
+static int
+clear_behind (struct vd_blocks *b, struct vd_err *err)
+{
+  const uint64_t old = b->image->used, in = old % b->block_size;
+  uint64_t block, where;
+
+  for (block = old / b->block_size;
+       block < vd_div_up (b->length, b->block_size); ++block) {
+    const uint64_t t = block / b->per_table;
+    uint32_t *entry;
+
+    if (!b->table[t].entry && tables_load (b, t, err) == -1)
+      return -1;
+    entry = &b->table[t].entry[block % b->per_table];
+    where = *entry * VD_SECTOR;
+    if (block * b->block_size < old) {
+      if (*entry > 1 && !b->opts->dry && where + in < b->file->size &&
+          vd_file_zero (b->file, where + in,
+                        vd_min (b->block_size, b->file->size - where) - in,
+                        err) == -1)
+        return -1;
+    }
+    else if (*entry != 0) {
+      *entry = 0;
+      if (vd_blocks_dirty (b, t, err) == -1)
+        return -1;
+    }
+  }
+  return 0;
+}
+
 /* Where nothing is in use any more. */
 static int
 find_end (struct vd_blocks *b, struct vd_err *err)
@@ -342,7 +374,8 @@ vd_blocks_open_tables (struct vd_blocks *b, uint64_t length,
     return -1;
   b->nr_blocks = vd_div_up (vd_max (b->image->capacity, b->length),
                             b->block_size);
-  if (vd_blocks_make_tables (b, err) == -1)
+  if (vd_blocks_make_tables (b, err) == -1 ||
+      (b->length > b->image->used && clear_behind (b, err) == -1))
     return -1;
   return find_end (b, err);
 }

@@ -98,6 +98,28 @@ vdi_after (struct vd_blocks *b, struct vd_err *err)
   return 0;
 }
 
+/* The end of the last block is not in the disk, and can be anything. */
+static int
+clear_end (struct vd_blocks *b, struct vd_err *err)
+{
+  const struct vd_vdi_image *vdi = vd_vdi (b->image);
+  const uint64_t in = b->image->used % vdi->block_size;
+  struct vd_entry e;
+  uint8_t raw[4];
+
+  if (in == 0)
+    return 0;
+  if (vd_file_pread (b->image->file, raw, sizeof raw, vdi->map_offset +
+                     b->image->used / vdi->block_size * 4, err) == -1)
+    return -1;
+  e = vdi_state (b, vd_le32 (raw));
+  if (e.kind != VD_DATA || e.where + in >= b->file->size)
+    return 0;
+  return vd_file_zero (b->file, e.where + in,
+                       vd_min (vdi->block_size, b->file->size - e.where) - in,
+                       err);
+}
+
 /* Entries behind the map, if there is room before the data; they lie in
  * nobody's way until the header counts them.
  */
@@ -107,7 +129,8 @@ vdi_grow (struct vd_blocks *b, uint64_t length, struct vd_err *err)
   const struct vd_vdi_image *vdi = vd_vdi (b->image);
   const uint64_t need = vd_div_up (length, vdi->block_size);
   uint8_t header[VD_SECTOR];
-  uint64_t n = vdi->nr_blocks;
+  /* from the end of the disk on: of the map is not always the same */
+  uint64_t n = vd_div_up (b->image->used, vdi->block_size);
   uint8_t entries[PER_TABLE * 4];
 
   if (vdi->image.version >> 16 != 1)
@@ -128,6 +151,8 @@ vdi_grow (struct vd_blocks *b, uint64_t length, struct vd_err *err)
   if (b->opts->dry)
     return 0;
 
+  if (clear_end (b, err) == -1)
+    return -1;
   memset (entries, 0xff, sizeof entries);
   for (; n < need; n += PER_TABLE)
     if (vd_file_pwrite (b->file, entries,

@@ -263,13 +263,50 @@ first_place (const struct vd_image *image, uint64_t *where,
   return r;
 }
 
+/* Make a flat extent longer.  What lies behind it in the file was never seen,
+ * and can be anything: another extent, another partition.
+ */
+static int
+grow_flat (struct target *t, struct part *p, const struct vd_image *image,
+           struct vd_err *err)
+{
+  const uint64_t old = p->flat_start + image->used;
+  const uint64_t end = p->flat_start + p->length, size = p->target->size;
+  size_t i;
+
+  if (end == old)
+    return 0;
+  for (i = 0; i < t->link->nr_pieces; ++i) {
+    const struct vd_image *other = t->link->pieces[i].image;
+
+    if (other != image && other->file &&
+        vd_file_same (other->file, image->file))
+      return vd_fail (err, VD_UNSUPPORTED, "%s holds more than one extent of "
+                      "%s, so that the last cannot be made larger: " ADVICE,
+                      image->file->name, t->link->path);
+  }
+  /* A run that was cut off leaves it as long as it is to be. */
+  if (size > old && size != end)
+    return vd_fail (err, VD_UNSUPPORTED,
+                    "%s has %" PRIu64 " bytes, but its extent ends at byte %"
+                    PRIu64 ", and is to end at %" PRIu64 ": what lies behind "
+                    "it would show.  If that is nothing, cut it off (truncate "
+                    "--size=%" PRIu64 "); or " ADVICE, image->file->name,
+                    size, old, end, old);
+  if (end > size)
+    t->flat_growth = end - size;
+  if (t->opts.dry)
+    return 0;
+  return end > size ? vd_file_truncate (p->target, end, err)
+    : vd_file_zero (p->target, old, end - old, err);
+}
+
 static int
 open_part (struct target *t, const struct vd_piece *piece, bool last,
            struct vd_err *err)
 {
   struct part *p = &t->part[t->nr_parts];
   struct vd_image *image = piece->image;
-  uint64_t end;
 
   p->start = piece->start;
   p->length = last ? t->file.size - p->start : image->used;
@@ -286,13 +323,8 @@ open_part (struct target *t, const struct vd_piece *piece, bool last,
                                &t->opts, err);
     return p->blocks ? 0 : -1;
   }
-  if (first_place (image, &p->flat_start, err) == -1)
-    return -1;
-  end = p->flat_start + p->length;
-  if (p->length == image->used || end <= p->target->size)
-    return 0;
-  t->flat_growth = end - p->target->size;
-  return t->opts.dry ? 0 : vd_file_truncate (p->target, end, err);
+  return first_place (image, &p->flat_start, err) == -1 ? -1
+    : grow_flat (t, p, image, err);
 }
 
 struct vd_file *

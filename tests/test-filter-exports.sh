@@ -10,6 +10,8 @@ cp base.raw dir/one
 cp base.raw dir/two
 serve file dir=dir delta=x.vmdk 2>log
 name () { echo "nbd+unix:///$1?socket=$sock"; }
+# A client that asks for what is not there does not decide which one it is.
+expect_fail . nbdinfo --size "$(name none)"
 nbdcopy "$(name one)" out.raw
 same expected.raw out.raw
 expect_fail . nbdinfo --size "$(name two)"

@@ -1,11 +1,13 @@
 #!/bin/bash
 # A snapshot larger than its parent: the parent grows (flat, VDI, sparse VMDK), as far as
-# its tables have room; where they have not, and where it would shrink, nothing is written
-# and the message says what to do.
+# its tables have room; where they have not, where it would shrink, and where something lies
+# behind a flat one, nothing is written and the message says what to do.
 . "$top_srcdir/tests/lib.sh"
 . "$top_srcdir/tests/machine.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin nbdcopy qemu-img qemu-io
+
+letters () { head -c "${2:-65536}" /dev/zero | tr '\0' "$1"; }
 
 # grown TOP TARGET FORMAT SIZE: merged, TARGET has this size and reads as TOP did.
 grown () {
@@ -26,11 +28,11 @@ refused () {
     expect_fail "$1" "$TOOL" merge "$2"
     [ "$(sha256sum -- "${@:2}")" = "$sums" ] || fail 'something was written'
 }
-# vmdk DIR SUBFORMAT SIZE CHILD-SIZE
+# vmdk DIR SUBFORMAT SIZE CHILD-SIZE [QEMU-IO OPTION...]
 vmdk () {
     mkdir "$T/$1"; cd "$T/$1"
     qemu-img create -q -f vmdk -o subformat="$2" disk.vmdk "$3"
-    qemu-io -f vmdk -c 'write -P 1 0 700k' disk.vmdk > /dev/null
+    qemu-io -f vmdk -c 'write -P 1 0 700k' "${@:5}" disk.vmdk > /dev/null
     qemu-img create -q -f vmdk -b disk.vmdk -F vmdk top.vmdk "$4"
     qemu-io -f vmdk -c 'write -P 2 500k 300k' -c "write -P 3 $((${4%M} * 1024 - 50))k 40k" top.vmdk > /dev/null
 }
@@ -39,6 +41,22 @@ vmdk flat monolithicFlat 1M 3M
 grown top.vmdk disk.vmdk vmdk 3145728
 [ "$(stat -c %s disk-flat.vmdk)" = 3145728 ]
 grep -q '^RW 6144 FLAT' disk.vmdk || fail 'the descriptor has the old size'
+
+# What lies behind the disk in its file was never seen, and is not to show now.
+vmdk flat-more monolithicFlat 1M 3M
+letters X 1048576 >> disk-flat.vmdk
+refused 'disk-flat\.vmdk has 2097152 bytes, but its extent ends at byte 1048576, and is to end at 3145728: what lies behind it would show' \
+    top.vmdk disk.vmdk disk-flat.vmdk
+letters X 1048576 >> disk-flat.vmdk
+grown top.vmdk disk.vmdk vmdk 3145728
+
+vmdk flat-twice monolithicFlat 1M 3M
+sed -i 's/^RW 2048 FLAT.*/RW 1024 FLAT "disk-flat.vmdk" 1024\nRW 1024 FLAT "disk-flat.vmdk" 0/' disk.vmdk
+refused 'disk-flat\.vmdk holds more than one extent' top.vmdk disk.vmdk disk-flat.vmdk
+
+vmdk sparse-more monolithicSparse 3M 3M -c 'write -P 5 2000k 600k' -c 'write -P 6 960k 64k'
+sed -i 's/^RW 6144 SPARSE/RW 2047 SPARSE/' disk.vmdk
+grown top.vmdk disk.vmdk vmdk 3145728
 
 vmdk sparse monolithicSparse 1M 3M
 grown top.vmdk disk.vmdk vmdk 3145728
@@ -68,7 +86,6 @@ vdi () {
     truncate -s "$3" top.vdi
     head -c 65536 /dev/zero | tr '\0' B >> top.vdi
 }
-letters () { head -c 65536 /dev/zero | tr '\0' "$1"; }
 
 # (QEMU refuses VDI with blocks that are not of 1 MiB)
 vdi vdi 3 1024
@@ -77,6 +94,15 @@ want=$( { letters A; letters B; head -c 65536 /dev/zero; } | sha256sum)
 "$TOOL" merge --quiet top.vdi
 [ "$(digest disk.vdi)" = "$want" ] || fail 'the VDI did not grow as it should'
 "$TOOL" check disk.vdi
+
+# Its last block has more than the disk, and its map more than that.
+vdi vdi-more 3 1024
+file=disk.vdi
+put 0x170 "$(le32 65024)"
+want=$( { letters A 65024; head -c 512 /dev/zero; letters B; head -c 65536 /dev/zero; } | sha256sum)
+[ "$(digest top.vdi)" = "$want" ]
+"$TOOL" merge --quiet top.vdi
+[ "$(digest disk.vdi)" = "$want" ] || fail 'the end of the last block shows'
 
 vdi vdi-full 129 2048
 refused 'disk\.vdi: to hold 8454144 bytes it needs a map of 129 blocks, and there is room for 128 before its data\.  Make it larger first \(VBoxManage modifymedium --resize\), or export' \

@@ -39,7 +39,6 @@ kill_one () {
         "$TOOL" merge --quiet --skip=$2 --count=$3 "$T/x/${chain[-1]}" > "$T/again" 2>&1 ||
             { cat "$T/again"; fail "$1: killed at $call $when"; }
     fi
-    find "$T/x" -name '*.part' -delete
     check_result "$T/x" $2 $3
 }
 

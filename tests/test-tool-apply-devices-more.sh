@@ -1,6 +1,7 @@
 #!/bin/bash
 # In use, seen in other ways: a dry run on a mounted device, another name (hard
-# link) of a file that is attached to a loop device.  Needs root.
+# link) of a file that is attached to a loop device, such a file where /sys does
+# not tell, a device that QEMU has opened.  Needs root.
 . "$top_srcdir/tests/lib.sh"
 need tool mkimage losetup mke2fs
 "$MKIMAGE" make cowd a-delta.vmdk --capacity=8M --fill=30 --runs=8 --descriptor=a.vmdk \
@@ -10,6 +11,26 @@ loop=$(losetup --find --show target 2>/dev/null) || skip "loop devices cannot be
 on_exit 'losetup -d "$loop"'
 ln target hard
 expect_fail "attached to the loop device $loop" "$TOOL" apply a.vmdk hard
+if unshare -m true 2>/dev/null; then
+    # shellcheck disable=SC2016
+    expect_fail "attached to the loop device $loop" \
+        unshare -m sh -c 'mount -t tmpfs none /sys && exec "$@"' sh "$TOOL" apply a.vmdk target
+fi
+
+if command -v qemu-nbd > /dev/null; then
+    before=$(sha256 "$loop")
+    qemu-nbd -f raw -t -k "$T/qemu.sock" "$loop" &
+    qemu=$!
+    on_exit 'kill $qemu 2>/dev/null'
+    for ((i = 0; i < 100; i++)); do [ ! -S qemu.sock ] || break; sleep 0.05; done
+    for option in --quiet --dry-run; do
+        expect_fail "$loop is locked by another program" "$TOOL" apply $option a.vmdk "$loop"
+    done
+    [ "$(sha256 "$loop")" = "$before" ] || fail 'written under QEMU'
+    kill $qemu
+    wait $qemu || :
+fi
+
 mkdir mnt
 mount "$loop" mnt || skip "mounting is not possible here"
 on_exit 'umount mnt'

@@ -116,7 +116,7 @@ target_open (struct target *target, const char *name, bool write,
   target->file = write ? vd_file_open_rw (name, err) : vd_file_open (name, err);
   if (!target->file)
     return -1;
-  if ((!target->is_block && vd_file_lock (target->file, write, err) == -1) ||
+  if (vd_file_lock (target->file, write, err) == -1 ||
       check_raw (target->file, err) == -1) {
     target_close (target);
     return -1;

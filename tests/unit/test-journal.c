@@ -624,10 +624,20 @@ TEST (leftovers_of_an_earlier_run_do_no_harm)
   make ();
   u_write_text ("r-prev", "older");
   u_write_text ("r-prev.part", "half");
+  u_write_text (JOURNAL ".0123abcd.part", "half");
+  u_write_text ("r.456789ef.part", "half");
+  u_write_text ("r.456789ef.partly", "not ours");
+  u_write_text ("rr.456789ef.part", "not ours");
+  assert_int_equal (symlink ("rr.456789ef.part", "r.00000000.part"), 0);
   assert_int_equal (vd_journal_run (&j, &err), 0);
   assert_true (all_done ());
   assert_true (holds ("r-prev", OLD));
   assert_int_equal (access ("r-prev.part", F_OK), -1);
+  assert_int_equal (access (JOURNAL ".0123abcd.part", F_OK), -1);
+  assert_int_equal (access ("r.456789ef.part", F_OK), -1);
+  assert_int_equal (access ("r.456789ef.partly", F_OK), 0);
+  assert_int_equal (access ("rr.456789ef.part", F_OK), 0);
+  assert_int_equal (access ("r.00000000.part", F_OK), 0);
   end ();
 }
 
