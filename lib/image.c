@@ -43,18 +43,36 @@ looks_like_text (const uint8_t *head, size_t n)
   return (n > 0 && i == n) || i >= MIN_TEXT || (i > 0 && head[0] == '#');
 }
 
+bool
+vd_is_xml (const char *head)
+{
+  static const char *const starts[] = {
+    "<?xml", "<!--", "<!DOCTYPE", "<VirtualBox",
+  };
+  size_t i;
+
+  if (strncmp (head, "\xef\xbb\xbf", 3) == 0)
+    head += 3;
+  head += strspn (head, " \t\r\n");
+  for (i = 0; i < sizeof starts / sizeof starts[0]; ++i)
+    if (strncmp (head, starts[i], strlen (starts[i])) == 0)
+      return true;
+  return false;
+}
+
 int
 vd_image_probe (struct vd_file *file, enum vd_magic *magic,
                 const struct vd_format **fmt, struct vd_err *err)
 {
-  uint8_t head[HEAD_SIZE];
-  const size_t n = (size_t) vd_min (file->size, sizeof head);
+  uint8_t head[HEAD_SIZE + 1];
+  const size_t n = (size_t) vd_min (file->size, HEAD_SIZE);
   size_t i;
 
   *fmt = NULL;
   *magic = VD_MAGIC_NONE;
   if (vd_file_pread (file, head, n, 0, err) == -1)
     return -1;
+  head[n] = '\0';
 
   for (i = 0; vd_formats[i] != NULL; ++i) {
     if (vd_formats[i]->probe (head, n)) {
@@ -67,9 +85,45 @@ vd_image_probe (struct vd_file *file, enum vd_magic *magic,
     *magic = VD_MAGIC_UNFINISHED;
   else if (n >= 4 && memcmp (head, "QFI\xfb", 4) == 0)
     *magic = VD_MAGIC_QCOW;
+  else if (vd_is_xml ((const char *) head))
+    *magic = VD_MAGIC_XML;
   else if (looks_like_text (head, n))
     *magic = VD_MAGIC_TEXT;
   return 0;
+}
+
+int
+vd_image_explain_foreign (const struct vd_file *file, enum vd_magic magic,
+                          struct vd_err *err)
+{
+  const size_t n = strlen (file->name);
+  const bool flat = n > 10 && strcmp (file->name + n - 10, "-flat.vmdk") == 0;
+
+  switch (magic) {
+  case VD_MAGIC_UNFINISHED:
+    return vd_fail (err, VD_NOT_FORMAT,
+                    "%s was never finished by its writer (magic \"vmdk\" "
+                    "instead of \"KDMV\"): make it again", file->name);
+  case VD_MAGIC_QCOW:
+    return vd_fail (err, VD_NOT_FORMAT, "%s is a qcow image, not a VMDK",
+                    file->name);
+  case VD_MAGIC_XML:
+    return vd_fail (err, VD_NOT_FORMAT,
+                    "%s is a machine file (XML), not a disk: give one of the "
+                    "disks that vmdkdelta info --chain lists for it",
+                    file->name);
+  default:
+    if (flat)
+      return vd_fail (err, VD_NOT_FORMAT,
+                      "%s is the data of a disk (raw bytes), not its "
+                      "descriptor and not a delta: open %.*s.vmdk, or use it "
+                      "as the base", file->name, (int) (n - 10),
+                      file->name);
+    return vd_fail (err, VD_NOT_FORMAT,
+                    "%s is not a VMDK: it has neither a sparse extent's magic "
+                    "(COWD, KDMV, SEsparse, VDI) nor a text descriptor; if it "
+                    "is a raw or flat disk, use it as the base", file->name);
+  }
 }
 
 struct vd_image *

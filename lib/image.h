@@ -146,11 +146,21 @@ enum vd_magic {
   VD_MAGIC_TEXT,                /* a text descriptor, perhaps */
   VD_MAGIC_UNFINISHED,          /* lower-case "vmdk": never finalised */
   VD_MAGIC_QCOW,                /* a QEMU qcow image */
+  VD_MAGIC_XML,                 /* perhaps a machine file of VirtualBox's */
   VD_MAGIC_NONE,                /* flat data, or anything */
 };
 
 extern int vd_image_probe (struct vd_file *file, enum vd_magic *magic,
                            const struct vd_format **fmt, struct vd_err *err);
+
+/* Of what is neither a sparse file nor a descriptor: say in err what it is,
+ * and what to give instead.  -1.
+ */
+extern int vd_image_explain_foreign (const struct vd_file *file,
+                                     enum vd_magic magic, struct vd_err *err);
+
+/* Does this text begin like XML?  (A VDI's "<<< Oracle VM ..." does not.) */
+extern bool vd_is_xml (const char *head);
 
 /* Open a file as the sparse format that its magic tells.  Takes over the
  * file on success only.

@@ -306,36 +306,6 @@ read_sparse (struct vd_link *link, const struct vd_opts *opts,
   return 0;
 }
 
-/* Not a VMDK: say what it is, and what to give instead. */
-static int
-explain_foreign (const struct vd_file *file, enum vd_magic magic,
-                 struct vd_err *err)
-{
-  const size_t n = strlen (file->name);
-  const bool flat = n > 10 && strcmp (file->name + n - 10, "-flat.vmdk") == 0;
-
-  switch (magic) {
-  case VD_MAGIC_UNFINISHED:
-    return vd_fail (err, VD_NOT_FORMAT,
-                    "%s was never finished by its writer (magic \"vmdk\" "
-                    "instead of \"KDMV\"): make it again", file->name);
-  case VD_MAGIC_QCOW:
-    return vd_fail (err, VD_NOT_FORMAT, "%s is a qcow image, not a VMDK",
-                    file->name);
-  default:
-    if (flat)
-      return vd_fail (err, VD_NOT_FORMAT,
-                      "%s is the data of a disk (raw bytes), not its "
-                      "descriptor and not a delta: open %.*s.vmdk, or use it "
-                      "as the base", file->name, (int) (n - 10),
-                      file->name);
-    return vd_fail (err, VD_NOT_FORMAT,
-                    "%s is not a VMDK: it has neither a sparse extent's magic "
-                    "(COWD, KDMV, SEsparse, VDI) nor a text descriptor; if it "
-                    "is a raw or flat disk, use it as the base", file->name);
-  }
-}
-
 struct vd_link *
 vd_link_read (struct vd_file *given, const char *path,
               const struct vd_opts *opts, struct vd_err *err)
@@ -374,7 +344,7 @@ vd_link_read (struct vd_file *given, const char *path,
     link->capacity = link->descriptor->capacity;
     break;
   default:
-    explain_foreign (file, magic, err);
+    vd_image_explain_foreign (file, magic, err);
     return NULL;
   }
   return VD_TAKE (link);

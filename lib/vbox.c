@@ -71,24 +71,6 @@ has_suffix (const char *name, const char *suffix)
   return n >= m && strcasecmp (name + n - m, suffix) == 0;
 }
 
-/* "<<< Oracle VM VirtualBox Disk Image >>>" is not XML. */
-static bool
-is_xml (const char *head)
-{
-  static const char *const starts[] = {
-    "<?xml", "<!--", "<!DOCTYPE", "<VirtualBox",
-  };
-  size_t i;
-
-  if (strncmp (head, "\xef\xbb\xbf", 3) == 0)
-    head += 3;
-  head += strspn (head, " \t\r\n");
-  for (i = 0; i < sizeof starts / sizeof starts[0]; ++i)
-    if (strncmp (head, starts[i], strlen (starts[i])) == 0)
-      return true;
-  return false;
-}
-
 bool
 vd_vbox_probe (const char *path)
 {
@@ -101,7 +83,7 @@ vd_vbox_probe (const char *path)
     return false;
   yes = has_suffix (path, ".vbox") || has_suffix (path, ".vbox-prev") ||
     (vd_file_pread (file, head, file->size < 512 ? (size_t) file->size : 512,
-                    0, &ignored) == 0 && is_xml (head));
+                    0, &ignored) == 0 && vd_is_xml (head));
   vd_file_close (file);
   return yes;
 }

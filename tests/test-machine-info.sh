@@ -93,3 +93,14 @@ expect_fail '"state": "unreadable"' "$TOOL" info --json bad.vbox
 # Beside other files.
 "$TOOL" info vm/disk0.vdi vm/tree.vbox > out
 grep -q '^  kind  *a disk without a parent' out && grep -q '^  kind  *a VirtualBox machine' out
+
+# Verbs that work on one disk say so; "compact" does not take it for a raw disk, and
+# "check" does not call it damaged.
+sha256sum vm/tree.vbox > sum
+for verb in 'compact' 'compact --output=x.vdi' check map 'create --to vm/disk0.vdi x.vmdk --from'; do
+    status=0
+    # shellcheck disable=SC2086  # words
+    "$TOOL" $verb vm/tree.vbox > out 2>&1 || status=$?
+    [ $status = 1 ] && grep -q 'is a machine file (XML)' out || { cat out; fail "$verb: status $status"; }
+done
+sha256sum --quiet -c sum

@@ -113,6 +113,10 @@ find_kind (struct compact *c, struct vd_err *err)
   case VD_MAGIC_QCOW:
     return vd_fail (err, VD_UNSUPPORTED, "%s is a qcow image: qemu-img "
                     "convert -O qcow2 writes a dense one", c->file);
+  case VD_MAGIC_XML:
+    return vd_fail (err, VD_USAGE, "%s is a machine file (XML): compact the "
+                    "disks that vmdkdelta info --chain lists for it, one by "
+                    "one", c->file);
   case VD_MAGIC_UNFINISHED:
     return vd_fail (err, VD_CORRUPT, "%s was never finished by its writer",
                     c->file);

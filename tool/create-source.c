@@ -109,6 +109,10 @@ open_local (struct source *s, const struct vd_opts *opts, struct vd_err *err)
     return vd_fail (err, VD_UNSUPPORTED,
                     "%s is not a raw disk but a qcow image: serve it "
                     "(qemu-nbd -r) and give the URI", s->name);
+  if (magic == VD_MAGIC_XML)
+    return vd_fail (err, VD_USAGE,
+                    "%s is a machine file (XML): serve it (nbdkit vmdk) and "
+                    "give the URI of a disk", s->name);
   if (magic == VD_MAGIC_UNFINISHED && ends_with (s->name, ".vmdk"))
     return vd_fail (err, VD_NOT_FORMAT, "%s was never finished by its writer",
                     s->name);
