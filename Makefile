@@ -206,6 +206,7 @@ deb: dist  ## build Debian packages in build/deb; CHECK=1 runs the tests meanwhi
 	$(Q)CHECK='$(CHECK)' TESTS='$(TESTS)' JOBS='$(JOBS)' scripts/deb.sh build/$(DIST).tar.gz $(VERSION)
 
 rpm: dist  ## build RPM packages in build/rpm/RPMS
+	$(Q)command -v rpmbuild > /dev/null || { echo '"make rpm" needs rpmbuild: dnf install rpm-build, or apt-get install rpm' >&2; exit 1; }
 	$(Q)rm -rf build/rpm
 	$(Q)rpmbuild -ba -D '_topdir $(CURDIR)/build/rpm' -D '_sourcedir $(CURDIR)/build' $(RPMFLAGS) rpm/nbdkit-vmdkdelta.spec
 	@find build/rpm -name '*.rpm'

@@ -32,3 +32,9 @@ nbdkit --filter="$FILTER" null --help | help_keys 'filter: vmdkdelta' > help
 compare nbdkit-vmdkdelta-filter.pod
 nbdkit "$PLUGIN" --help | help_keys 'plugin: vmdk' > help
 compare nbdkit-vmdk-plugin.pod
+
+# What --dump-plugin adds is in the page too.
+nbdkit "$PLUGIN" --dump-plugin | sed -n 's/^\(vmdk_[a-z]*\)=.*/\1/p' | sort > help
+sed -n 's/^=item B<\(vmdk_[a-z]*\)=.*/\1/p' "$top_srcdir/docs/nbdkit-vmdk-plugin.pod" | sort | diff help - ||
+    fail '--dump-plugin (<) and the manual page (>) differ'
+[ -s help ] || fail '--dump-plugin adds nothing'

@@ -79,6 +79,14 @@ expect_fail 'd2.vmdk exists' create --from base.img --to new.img --base-descript
 head -c 1M /dev/urandom | dd of=new.img bs=64K seek=3 conv=notrunc status=none
 create --from d2.vmdk --to new.img d4.vmdk > out
 grep -q '^next: nbdkit vmdk d4.vmdk$' out
+# Its parent was moved.
+mkdir away
+cp d2.vmdk away
+expect_fail "parent 'b.vmdk' .* not found.*name its directory with --parent-path" \
+    create --from away/d2.vmdk --to new.img d5.vmdk
+create --from away/d2.vmdk --to new.img --parent-path=. moved.vmdk > /dev/null
+nbdkit_run file base.img delta=d2.vmdk delta=moved.vmdk --run 'nbdcopy "$uri" have.img'
+same have.img new.img
 grep -aq '^parentFileNameHint="d2.vmdk"' d4.vmdk
 grep -aq "^parentCID=$(grep -a -m 1 '^CID=' d2.vmdk | cut -d = -f 2)" d4.vmdk
 nbdkit_run file base.img delta=d2.vmdk delta=d4.vmdk --run 'nbdcopy "$uri" have.img'

@@ -292,6 +292,7 @@ const struct verb verb_apply = {
   "  --quiet            print errors only\n"
   "  --json             print the result as JSON\n"
   CHAIN_HELP
+  "  --help             this text\n"
   "\n"
   "Examples:\n"
   "  vmdkdelta apply --dry-run vm-000001.vmdk /dev/vg0/vm-hda\n"

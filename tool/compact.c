@@ -251,6 +251,7 @@ const struct verb verb_compact = {
   "  --quiet            print errors only\n"
   "  --json             print the result as JSON\n"
   CHAIN_HELP
+  "  --help             this text\n"
   "\n"
   "Examples:\n"
   "  vmdkdelta compact --dry-run machine.vdi\n"

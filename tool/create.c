@@ -36,6 +36,7 @@ static const struct option long_options[] = {
   { "quiet", no_argument, NULL, OPT_QUIET },
   { "json", no_argument, NULL, OPT_JSON },
   { "force", no_argument, NULL, OPT_FORCE },
+  CHAIN_OPTIONS,
   { NULL, 0, NULL, 0 },
 };
 
@@ -364,6 +365,8 @@ const struct verb verb_create = {
   "                     that is a terminal)\n"
   "  --quiet            say nothing but errors\n"
   "  --json             the result as JSON\n"
+  CHAIN_HELP
+  "  --help             this text\n"
   "\n"
   "Examples:\n"
   "  vmdkdelta create --from base.img --to new.img delta.vmdk\n"

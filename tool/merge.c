@@ -309,6 +309,7 @@ const struct verb verb_merge = {
   "  --quiet            print errors only\n"
   "  --json             print the result as JSON\n"
   CHAIN_HELP
+  "  --help             this text\n"
   "\n"
   "Examples:\n"
   "  vmdkdelta merge --dry-run disk-000002.vmdk\n"
