@@ -73,10 +73,12 @@ say_plan (const struct apply *a)
                vd_link_format (chain->links[i - 1]));
   apply_say (a, "target  %s, %s", a->target_name,
              human_size (b, a->target.file->size));
-  apply_say (a, "writes  %s in %" PRIu64 " runs",
-             human_size (b, a->plan.data_bytes), a->plan.data_runs);
-  apply_say (a, "zeroes  %s in %" PRIu64 " runs",
-             human_size (b, a->plan.zero_bytes), a->plan.zero_runs);
+  apply_say (a, "writes  %s in %" PRIu64 " run%s",
+             human_size (b, a->plan.data_bytes), a->plan.data_runs,
+             a->plan.data_runs == 1 ? "" : "s");
+  apply_say (a, "zeroes  %s in %" PRIu64 " run%s",
+             human_size (b, a->plan.zero_bytes), a->plan.zero_runs,
+             a->plan.zero_runs == 1 ? "" : "s");
   if (a->new_space > 0)
     apply_say (a, "space   up to %s are newly taken in the target",
                human_size (b, a->new_space));

@@ -123,8 +123,9 @@ say_disk (const struct ask *a, const struct vd_merge_disk *d)
          short_size (b, d->numbers.one_by_one - d->numbers.data_bytes -
                      d->numbers.zero_bytes),
          human_size ((char[HUMAN_SIZE_MAX]) { "" }, d->numbers.one_by_one));
-  say (a, "new     %" PRIu64 " blocks in %s, which grows by %s",
-       d->numbers.new_blocks, d->target->path,
+  say (a, "new     %" PRIu64 " block%s in %s, which grows by %s",
+       d->numbers.new_blocks, d->numbers.new_blocks == 1 ? "" : "s",
+       d->target->path,
        human_size (b, d->numbers.growth));
   say (a, "space   up to %s are needed", human_size (b, d->numbers.space));
   if (d->cbt)
