@@ -36,6 +36,10 @@ struct target {
   struct part *part;
   size_t nr_parts;
   uint64_t flat_holes, flat_growth;
+
+  /* Writes share it; who enters blocks in the tables (commit) has it alone.
+   * Before that of blocks, which is for one file.
+   */
   pthread_rwlock_t lock;
 };
 

@@ -66,7 +66,8 @@ next_parent (FILE *fp, const struct facts *f, const struct facts *oldest)
                ? "vmdkdelta info --chain --parent-path=DIR "
                : "vmdkdelta info --chain --parent=FILE ", f->path, "");
   if (!snapshot)
-    next_delta (fp, f, "Or, to lay it over a base (a raw disk) that you have:");
+    next_delta (fp, f,
+                "Or, to lay it over a base (a raw disk) that you have:");
 }
 
 /* The parent is there, but further down one is not. */

@@ -191,8 +191,8 @@ say_vmx (const struct ask *a, const struct vd_merge *m)
   if (!m->box && name && top->descriptor && !d->found_child &&
       vd_uuid_is_null (top->id.image))
     say (a, "note    the .vmx of a VMware machine must %s name %s instead of "
-         "%s, and its .vmsd still lists what was merged", a->dry_run ? "then" : "now", base_name (name),
-         base_name (top->path));
+         "%s, and its .vmsd still lists what was merged",
+         a->dry_run ? "then" : "now", base_name (name), base_name (top->path));
 }
 
 static int
