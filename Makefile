@@ -104,7 +104,7 @@ LINK = $(CC) $(SAN) $(CFLAGS) -pthread $(LDFLAGS)
 
 # ---- Targets --------------------------------------------------------------
 
-.PHONY: all lib tests check check-long vm-test trial faults crash matrix bench install uninstall deps demo dist deb rpm clean fuzz fuzzers fuzzers-here coverage lint memcheck help FORCE
+.PHONY: all lib tests check check-long vm-test vbox-test trial faults crash matrix bench install uninstall deps demo dist deb rpm clean fuzz fuzzers fuzzers-here coverage lint memcheck help FORCE
 # Keep the objects: they are not rubbish because a pattern rule made them.
 .SECONDARY:
 
@@ -127,6 +127,9 @@ check-long: all tests $(B)/nbdkit-version  ## the same and the long tests too (t
 
 vm-test: all tests $(B)/nbdkit-version  ## boot a Linux guest from the merged disk, in three ways; VM_LOGS=DIR keeps its console
 	$(Q)scripts/vm-kernel.sh && $(RUN_TESTS) --long test-vm-cow long-vm-overlay long-vm-migrate
+
+vbox-test:  ## VirtualBox makes a machine and judges what we make of it, in a new Debian root (needs root)
+	$(Q)scripts/vbox-test.sh
 
 matrix:  ## build, test and package against every supported nbdkit, in new Debian roots (needs root); SUITES="trixie sid", LEAN=1
 	$(Q)scripts/matrix.sh $(if $(LEAN),--lean) $(SUITES)
