@@ -87,7 +87,7 @@ start (int64_t size, bool allow_short)
 }
 
 static void
-stop (void)
+unload (void)
 {
   filter->unload ();
   filter->unload ();            /* is called twice, if it is given twice */
@@ -228,7 +228,7 @@ TEST (over_a_good_base_all_is_right)
   check_all (h);
   assert_int_equal (s_errors, 0);
   filter->close (h);
-  stop ();
+  unload ();
 }
 
 /* What the server asks of a layer, and what it is answered, changes from one
@@ -270,7 +270,7 @@ TEST (each_answer_that_a_base_does_not_give_refuses_the_client)
   assert_null (try_connect ());
   base.block_size = 0;
   filter->close (connect_ok ());
-  stop ();
+  unload ();
 }
 
 /* The server asks again, and caches only what was no failure. */
@@ -286,7 +286,7 @@ TEST (an_answer_that_fails_later_is_passed_on)
   assert_int_equal (filter->is_rotational (&base.next, h), -1);
   assert_int_equal (filter->block_size (&base.next, h, &a, &b, &c), -1);
   filter->close (h);
-  stop ();
+  unload ();
 }
 
 TEST (every_errno_of_a_read_becomes_one_that_a_client_gets)
@@ -310,7 +310,7 @@ TEST (every_errno_of_a_read_becomes_one_that_a_client_gets)
   base.pread_errno = 0;
   check_all (h);
   filter->close (h);
-  stop ();
+  unload ();
 }
 
 /* 65 bytes of the base are bad: what needs them fails, and nothing else. */
@@ -347,7 +347,7 @@ TEST (only_reads_that_need_bad_bytes_fail)
   }
   assert_true (failed > 5);
   filter->close (h);
-  stop ();
+  unload ();
 }
 
 TEST (every_errno_of_block_status_becomes_one_that_a_client_gets)
@@ -366,7 +366,7 @@ TEST (every_errno_of_block_status_becomes_one_that_a_client_gets)
     }
   }
   filter->close (h);
-  stop ();
+  unload ();
 }
 
 TEST (a_base_may_describe_more_or_less_than_it_was_asked_for)
@@ -387,7 +387,7 @@ TEST (a_base_may_describe_more_or_less_than_it_was_asked_for)
   assert_int_equal (ask_extents (h, SIZE, 0, 0), EIO);
   assert_text (s_error, "empty map");
   filter->close (h);
-  stop ();
+  unload ();
 }
 
 TEST (no_memory_for_extents_is_an_error)
@@ -413,7 +413,7 @@ TEST (no_memory_for_extents_is_an_error)
   assert_true (n > 5);
   assert_int_equal (err, 0);
   filter->close (h);
-  stop ();
+  unload ();
 }
 
 /* can_extents = 0: to ask all the same would end the server. */
@@ -427,7 +427,7 @@ TEST (a_base_without_extents_is_not_asked_for_them)
   check_all (h);
   assert_int_equal (base.nr_extents, 0);
   filter->close (h);
-  stop ();
+  unload ();
 }
 
 TEST (a_base_of_any_size_is_read_inside_of_it_only)
@@ -448,7 +448,7 @@ TEST (a_base_of_any_size_is_read_inside_of_it_only)
       assert_int_equal (filter->get_size (&base.next, h), SIZE);
       check_all (h);
       filter->close (h);
-      stop ();
+      unload ();
     }
 }
 
@@ -457,7 +457,7 @@ TEST (a_short_base_is_refused)
   start (SIZE - 1, false);
   assert_null (try_connect ());
   assert_text (s_error, "delta-allow-short-base");
-  stop ();
+  unload ();
 }
 
 TEST (a_base_that_has_another_size_later_is_refused)
@@ -477,7 +477,7 @@ TEST (a_base_that_has_another_size_later_is_refused)
   h = connect_ok ();
   check_all (h);
   filter->close (h);
-  stop ();
+  unload ();
 }
 
 TEST (whatever_block_size_the_base_has_clients_get_a_lawful_one)
@@ -504,7 +504,7 @@ TEST (whatever_block_size_the_base_has_clients_get_a_lawful_one)
     s_check_block_size (minimum, preferred, maximum);
     check_all (h);
     filter->close (h);
-    stop ();
+    unload ();
   }
 }
 
@@ -524,7 +524,7 @@ TEST (one_export_is_served)
   assert_non_null (b);
   filter->close (a);
   filter->close (b);
-  stop ();
+  unload ();
 }
 
 TEST (after_many_errors_each_still_has_its_errno)
@@ -541,7 +541,7 @@ TEST (after_many_errors_each_still_has_its_errno)
   }
   assert_true (s_errors <= 100);       /* the log is not flooded */
   filter->close (h);
-  stop ();
+  unload ();
 }
 
 TEST (parameters_are_taken_refused_or_passed_on)
@@ -557,7 +557,7 @@ TEST (parameters_are_taken_refused_or_passed_on)
   assert_int_equal (config ("delta", ""), -1);
   assert_int_equal (filter->config_complete (next_complete, NULL), -1);
   assert_text (s_error, "needs delta=FILE");
-  stop ();
+  unload ();
   assert_int_equal (config ("delta-follow", "false"), 0);
   assert_int_equal (config ("delta-follow", "false"), -1);
   assert_text (s_error, "twice");
@@ -568,7 +568,7 @@ TEST (parameters_are_taken_refused_or_passed_on)
   assert_int_equal (filter->config_complete (next_complete, NULL), 0);
   assert_int_equal (filter->get_ready (3), -1);
   assert_text (s_error, "missing.vmdk");
-  stop ();
+  unload ();
 }
 
 /* The last one: it cannot be undone. */
@@ -578,7 +578,7 @@ TEST (the_same_filter_twice_is_refused)
   assert_int_equal (config ("delta", "x.vmdk"), 0);
   assert_int_equal (filter->config_complete (next_complete, NULL), -1);
   assert_text (s_error, "2 times");
-  stop ();
+  unload ();
 }
 
 int

@@ -48,7 +48,7 @@ load_with (const struct vd_opts *opts, struct vd_err *err)
   vd_journal_free (&j);
   assert_int_equal (vd_journal_init (&j, "top.vmdk", err), 0);
   r = vd_journal_load (&j, opts, err);
-  assert_in_set ((uintmax_t) (r + 1), ((uintmax_t[]) { 0, 1, 2 }), 3);
+  assert_true (r >= -1 && r <= 1);
   return r;
 }
 

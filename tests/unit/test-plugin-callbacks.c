@@ -95,7 +95,7 @@ start (const char *key, const char *value)
 }
 
 static void
-stop (void)
+unload (void)
 {
   mk_layout_free (&layout);
   plugin->unload ();
@@ -209,7 +209,7 @@ TEST (a_good_disk_is_served_right)
   assert_int_equal (ask_all (h), 0);
   assert_int_equal (s_errors, 0);
   plugin->close (h);
-  stop ();
+  unload ();
 }
 
 /* Another program cuts the file: an error or the right bytes, at any length. */
@@ -226,7 +226,7 @@ TEST (a_disk_that_is_cut_while_it_is_served_gives_errors)
     assert_int_equal (truncate ("x.vmdk", (off_t) size), 0);
     failed = ask_all (h);
     plugin->close (h);
-    stop ();
+    unload ();
     assert_true (failed >= last);
     last = failed;
     if (size == 0)
@@ -257,7 +257,7 @@ TEST (tables_that_become_nonsense_give_errors)
     assert_text (s_error, "x.vmdk");
     assert_true (ask_all (h) > 0);
     plugin->close (h);
-    stop ();
+    unload ();
   }
 }
 
@@ -286,7 +286,7 @@ TEST (no_memory_for_extents_is_an_error)
   } while (s_failed && n < 10000);
   assert_true (n > 5);
   plugin->close (h);
-  stop ();
+  unload ();
 }
 
 TEST (only_names_that_there_are_can_be_opened)
@@ -310,7 +310,7 @@ TEST (only_names_that_there_are_can_be_opened)
   export_name = "x.vmdk";
   plugin->close (open_ok ());
   assert_string_equal (plugin->default_export (0, 0), "x.vmdk");
-  stop ();
+  unload ();
 }
 
 TEST (a_listing_ends_in_order_when_memory_does)
@@ -344,7 +344,7 @@ TEST (a_listing_ends_in_order_when_memory_does)
   export_name = "";
   assert_null (plugin->open (0));
   assert_text (s_error, "name one of them");
-  stop ();
+  unload ();
 }
 
 TEST (parameters_are_taken_or_refused)
