@@ -89,7 +89,7 @@ vd_compact_check (const struct vd_link *link, struct vd_err *err)
   };
   const struct vd_compact_format *fmt;
   struct vd_check_report report;
-  size_t i, j;
+  size_t i;
   int r;
 
   if (link->role == VD_ROLE_BARE)
@@ -97,17 +97,11 @@ vd_compact_check (const struct vd_link *link, struct vd_err *err)
                     "%s is an extent without its descriptor, so it cannot be "
                     "told whether it has a parent: give the descriptor",
                     link->path);
-  for (i = 0; i < link->nr_pieces; ++i) {
-    const struct vd_image *image = link->pieces[i].image;
-
-    if (format_of (image, &fmt, err) == -1)
+  for (i = 0; i < link->nr_pieces; ++i)
+    if (format_of (link->pieces[i].image, &fmt, err) == -1)
       return -1;
-    for (j = 0; j < i && fmt && fmt != &vd_compact_flat; ++j)
-      if (link->pieces[j].image->file &&
-          vd_file_same (link->pieces[j].image->file, image->file))
-        return vd_fail (err, VD_CORRUPT, "%s is two extents of one disk",
-                        image->file->name);
-  }
+  if (vd_link_check_apart (link, err) == -1)
+    return -1;
   r = vd_check_link (link, &opts, &report, err);
   if (r == 0)
     r = vd_check_result (&report, err);
@@ -118,21 +112,6 @@ vd_compact_check (const struct vd_link *link, struct vd_err *err)
 }
 
 /* ---- All extents -------------------------------------------------------- */
-
-/* The place of a flat extent in its file. */
-static int
-flat_start (const struct vd_image *image, uint64_t *start,
-            struct vd_err *err)
-{
-  struct vd_runs runs = VD_RUNS_INIT (1);
-  const struct vd_out out = { .runs = &runs };
-  const int r = image->fmt->map (image, 0, image->used, &out, err);
-
-  if (r == 0)
-    *start = runs.run[0].where;
-  vd_runs_free (&runs);
-  return r;
-}
 
 static void
 free_jobs (struct vd_compact_job *jobs, size_t n)
@@ -167,8 +146,9 @@ vd_compact_make_job (struct vd_compact_job *job, const struct vd_link *link,
   if (file->size != image->file->size)
     return vd_fail (err, VD_MISMATCH, "%s has changed its size: something "
                     "else writes to it", file->name);
-  return job->fmt == &vd_compact_flat ? flat_start (image, &job->start, err)
-    : 0;
+  if (job->fmt == &vd_compact_flat)
+    job->start = vd_flat_start (image);
+  return 0;
 }
 
 /* Sizes of files, each once. */

@@ -81,6 +81,12 @@ vd_image_open_flat (struct vd_file *file, uint64_t start, uint64_t length,
   return &flat->image;
 }
 
+uint64_t
+vd_flat_start (const struct vd_image *image)
+{
+  return ((const struct flat_image *) image)->start;
+}
+
 struct vd_image *
 vd_image_open_zero (uint64_t length, struct vd_err *err)
 {

@@ -174,6 +174,9 @@ extern struct vd_image *vd_image_open_flat (struct vd_file *file,
                                             uint64_t start, uint64_t length,
                                             struct vd_err *err);
 
+/* Where such a one begins in its file. */
+extern uint64_t vd_flat_start (const struct vd_image *image);
+
 /* An extent of zeros. */
 extern struct vd_image *vd_image_open_zero (uint64_t length,
                                             struct vd_err *err);

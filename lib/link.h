@@ -89,6 +89,12 @@ extern int vd_link_map (const struct vd_link *link, uint64_t offset,
 /* "KDMV", "COWD", "SEsparse", "VDI", "FLAT", "ZERO", or "mixed". */
 extern const char *vd_link_format (const struct vd_link *link);
 
+/* VD_CORRUPT where two extents share bytes of a file, so that what is written
+ * to one would change the other.
+ */
+extern int vd_link_check_apart (const struct vd_link *link,
+                                struct vd_err *err);
+
 /* Smallest and largest grain among the extents; 0 when none has grains. */
 extern uint64_t vd_link_min_grain (const struct vd_link *link);
 extern uint64_t vd_link_max_grain (const struct vd_link *link);

@@ -82,7 +82,7 @@ vd_target_check (const struct vd_link *link, struct vd_err *err)
   for (i = 0; i < link->nr_pieces; ++i)
     if (check_piece (link->pieces[i].image, link->path, err) == -1)
       return -1;
-  return 0;
+  return vd_link_check_apart (link, err);
 }
 
 /* ---- Writing ------------------------------------------------------------ */
@@ -253,20 +253,6 @@ open_file (struct target *t, struct part *p, const struct vd_file *ro,
   return vd_file_fd (p->file) == -1 ? 0 : vd_file_lock (p->file, true, err);
 }
 
-static int
-first_place (const struct vd_image *image, uint64_t *where,
-             struct vd_err *err)
-{
-  struct vd_runs runs = VD_RUNS_INIT (1);
-  const struct vd_out out = { .runs = &runs };
-  int r = image->fmt->map (image, 0, 1, &out, err);
-
-  if (r == 0)
-    *where = runs.run[0].where;
-  vd_runs_free (&runs);
-  return r;
-}
-
 /* Make a flat extent longer.  What lies behind it in the file was never seen,
  * and can be anything: another extent, another partition.
  */
@@ -327,8 +313,8 @@ open_part (struct target *t, const struct vd_piece *piece, bool last,
                                &t->opts, err);
     return p->blocks ? 0 : -1;
   }
-  return first_place (image, &p->flat_start, err) == -1 ? -1
-    : grow_flat (t, p, image, err);
+  p->flat_start = vd_flat_start (image);
+  return grow_flat (t, p, image, err);
 }
 
 struct vd_file *
