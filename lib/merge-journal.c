@@ -162,7 +162,7 @@ do_write (const struct vd_step *s, struct vd_err *err)
 
 /* Keep the old file under another name, without a moment without it. */
 static int
-keep_prev (const char *path, struct vd_err *err)
+keep_prev (const char *path, const struct stat *st, struct vd_err *err)
 {
   CLEANUP_FREE char *prev = NULL, *temp = NULL;
 
@@ -176,8 +176,10 @@ keep_prev (const char *path, struct vd_err *err)
     size_t len;
 
     if (read_whole (path, &data, &len, err) == -1 ||
-        !(f = vd_file_create (temp, err)) ||
-        vd_file_pwrite (f, data, len, 0, err) == -1 ||
+        !(f = vd_file_create (temp, err)))
+      return -1;
+    vd_like_the_old (f, st);
+    if (vd_file_pwrite (f, data, len, 0, err) == -1 ||
         vd_file_flush (f, err) == -1)
       return -1;
   }
@@ -201,19 +203,13 @@ do_replace (const struct vd_step *s, struct vd_err *err)
     return 0;
   if (stat (s->path, &st) == -1)
     return vd_fail_errno (err, errno, "%s", s->path);
-  if (s->prev && keep_prev (s->path, err) == -1)
+  if (s->prev && keep_prev (s->path, &st, err) == -1)
     return -1;
-  if (vd_new_file_open (&n, s->path, true, NULL, err) == 0 &&
-      vd_file_pwrite (n.file, s->new_data, s->new_len, 0, err) == 0) {
-    const int fd = vd_file_fd (n.file);
-
-    /* Not to keep the owner is no reason to stop. */
-    if (fchown (fd, st.st_uid, st.st_gid) == -1)
-      errno = 0;
-    if (fchmod (fd, st.st_mode & 07777) == -1)
-      vd_fail_errno (err, errno, "%s: cannot set its mode", n.temp);
-    else if (vd_file_flush (n.file, err) == 0 &&
-             vd_new_file_publish (&n, true, err) == 0)
+  if (vd_new_file_open (&n, s->path, true, NULL, err) == 0) {
+    vd_like_the_old (n.file, &st);
+    if (vd_file_pwrite (n.file, s->new_data, s->new_len, 0, err) == 0 &&
+        vd_file_flush (n.file, err) == 0 &&
+        vd_new_file_publish (&n, true, err) == 0)
       r = vd_flush_directory_of (s->path, err);
   }
   vd_new_file_close (&n);

@@ -42,20 +42,6 @@ check_unchanged (const struct vd_vbox *box, const char *path,
   return r;
 }
 
-/* The same mode, and the same owner if we may give it away. */
-static void
-like_the_old (const struct vd_file *file, const struct stat *old)
-{
-  const int fd = vd_file_fd (file);
-
-  if (fchown (fd, old->st_uid, old->st_gid) == -1) {
-    /* It is ours then, as any file that we make. */
-  }
-  if (fchmod (fd, old->st_mode & 07777) == -1) {
-    /* No mode on this file system. */
-  }
-}
-
 /* A complete and flushed file of that content under n->temp. */
 static int
 write_temporary (struct vd_new_file *n, const char *path,
@@ -64,7 +50,7 @@ write_temporary (struct vd_new_file *n, const char *path,
 {
   if (vd_new_file_open (n, path, true, NULL, err) == -1)
     return -1;
-  like_the_old (n->file, old);
+  vd_like_the_old (n->file, old);
   return vd_file_pwrite (n->file, text, len, 0, err) == -1 ? -1
     : vd_file_flush (n->file, err);
 }

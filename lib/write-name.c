@@ -36,7 +36,7 @@ vd_random (void *buf, size_t n, struct vd_err *err)
     if (r == -1 && errno == EINTR)
       continue;
     if (r <= 0)
-      return vd_fail_errno (err, errno, "getrandom");
+      return vd_fail_errno (err, errno, "cannot get random numbers (getrandom)");
     p += r;
     n -= (size_t) r;
   }
@@ -125,6 +125,19 @@ vd_new_file_close (struct vd_new_file *n)
     unlink (n->temp);
   free (VD_TAKE (n->temp));
   free (VD_TAKE (n->path));
+}
+
+void
+vd_like_the_old (const struct vd_file *file, const struct stat *old)
+{
+  const int fd = vd_file_fd (file);
+
+  if (fchown (fd, old->st_uid, old->st_gid) == -1) {
+    /* It is ours then, as any file that we make. */
+  }
+  if (fchmod (fd, old->st_mode & 07777) == -1) {
+    /* No mode on this file system. */
+  }
 }
 
 int

@@ -9,6 +9,7 @@
 #define VD_WRITE_NAME_H
 
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #include "file.h"
 
@@ -35,6 +36,12 @@ extern int vd_new_file_publish (struct vd_new_file *n, bool replace,
 
 /* Close it, and remove it unless it was published. */
 extern void vd_new_file_close (struct vd_new_file *n);
+
+/* The mode of another file, and its owner if we may give it away; as far as
+ * the file system has such things, which is no reason to fail.
+ */
+extern void vd_like_the_old (const struct vd_file *file,
+                             const struct stat *old);
 
 extern int vd_flush_directory_of (const char *path, struct vd_err *err);
 
