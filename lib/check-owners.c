@@ -239,7 +239,8 @@ vd_owners_claim (struct vd_checker *c, struct vd_owner owner, uint64_t start,
     return report_overlap (c, &v, err);
   o->overlap[o->nr_overlaps++] = v;
   /* Found: it is reported when its first owner is known too. */
-  return c->opts->stop_at_first_error && owner.kind != VD_OWNER_COPY;
+  return c->opts->stop_at_first_error &&
+    (owner.kind != VD_OWNER_COPY || c->opts->for_writing);
 }
 
 int

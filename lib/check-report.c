@@ -81,6 +81,8 @@ vd_check_severity (enum vd_check_kind kind, const struct vd_check_opts *opts)
   if ((kind == VD_CHECK_JOURNAL && opts->allow_dirty) ||
       (kind == VD_CHECK_PARENT_MISMATCH && opts->ignore_cid))
     return VD_SEV_WARNING;
+  if (kind == VD_CHECK_COPY_OVERLAP && opts->for_writing)
+    return VD_SEV_ERROR;
   return kinds[kind].severity;
 }
 

@@ -279,6 +279,7 @@ walk_copy (struct vd_checker *c, uint64_t index, uint64_t raw, uint64_t copy,
   const uint64_t bytes
     = (uint64_t) c->walk->tables (c->image)->gt_entries * c->walk->width;
   const uint64_t where = copy * VD_SECTOR;
+  const struct vd_area *a;
   int r;
 
   if (index >= vd_div_up (c->image->capacity,
@@ -292,6 +293,14 @@ walk_copy (struct vd_checker *c, uint64_t index, uint64_t raw, uint64_t copy,
   if (copy == 0 || copy == raw || where > c->image->file->size ||
       bytes > c->image->file->size - where)
     return 0;
+  a = find_area (c, where, where + bytes);
+  if (a && is_first (c)) {
+    r = vd_check_add (c, VD_CHECK_COPY_OVERLAP, c->rgd_offset + index * 4, 0,
+                      0, err, "redundant grain table %" PRIu64 " at sector %"
+                      PRIu64 " lies in the %s", index, copy, a->what);
+    if (r != 0)
+      return r;
+  }
   return vd_owners_claim (c, (struct vd_owner) { VD_OWNER_COPY, index },
                           where, bytes, err);
 }

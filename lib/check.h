@@ -111,6 +111,8 @@ struct vd_check_opts {
                                    info: faster */
   bool allow_dirty;             /* a journal to be replayed is a warning */
   bool ignore_cid;              /* so is a parent of other content */
+  bool for_writing;             /* a redundant table in the place of something
+                                   else is an error: it would be written */
   unsigned keep;                /* findings kept of each kind; 0: 10 */
   uint64_t memory;              /* bytes of bitmap; 0: 32 MiB */
 

@@ -166,7 +166,7 @@ copy_link (const struct vd_link *link, const char *to,
   struct vd_compact_job job = { .fmt = NULL };
   int r;
 
-  if (vd_compact_check (link, err) == -1)
+  if (vd_compact_check (link, false, err) == -1)
     return -1;
   r = vd_compact_make_job (&job, link, 0, link->pieces[0].image->file, st,
                            err);

@@ -29,7 +29,8 @@ extern int vd_compact_tell (struct vd_compact_state *st,
                             struct vd_err *err);
 
 /* Is it a link that can be compacted, and is all of it as it has to be? */
-extern int vd_compact_check (const struct vd_link *link, struct vd_err *err);
+extern int vd_compact_check (const struct vd_link *link, bool in_place,
+                             struct vd_err *err);
 
 /* Nobody else uses the files of the link (compact-open.c). */
 extern int vd_compact_unused (const struct vd_link *link, struct vd_err *err);

@@ -81,11 +81,12 @@ format_of (const struct vd_image *image,
 }
 
 int
-vd_compact_check (const struct vd_link *link, struct vd_err *err)
+vd_compact_check (const struct vd_link *link, bool in_place,
+                  struct vd_err *err)
 {
   const struct vd_check_opts opts = {
     .stop_at_first_error = true, .errors_only = true,
-    .memory = UINT64_C (16) << 20,
+    .memory = UINT64_C (16) << 20, .for_writing = in_place,
   };
   const struct vd_compact_format *fmt;
   struct vd_check_report report;
@@ -204,7 +205,7 @@ vd_compact (struct vd_link *link, struct vd_file *const *files,
   int r = 0;
 
   memset (result, 0, sizeof *result);
-  if (vd_compact_check (link, err) == -1)
+  if (vd_compact_check (link, true, err) == -1)
     return -1;
   jobs = calloc (link->nr_pieces + 1, sizeof *jobs);
   if (!jobs)

@@ -59,6 +59,7 @@ validate (const struct vd_merge *m, const struct vd_merge_disk *d,
   const struct vd_check_opts opts = {
     .inflate = true, .stop_at_first_error = true, .errors_only = true,
     .allow_dirty = m->opts.allow_dirty, .ignore_cid = m->opts.ignore_cid,
+    .for_writing = true,
   };
 
   return vd_check_sound (d->chain, &opts, err);

@@ -229,6 +229,53 @@ TEST (a_copy_that_leads_nowhere_is_left_alone)
   expect ("t.vmdk", SIZE);
 }
 
+/* One that shares its place with something else is damage in what nobody
+ * reads; but here it would be written.
+ */
+TEST (a_copy_in_the_place_of_something_else)
+{
+  struct vd_check_opts how = { .stop_at_first_error = true };
+  struct mk_spec spec = { SPARSE };
+  const struct mk_table *last;
+  struct vd_check_report report;
+  struct vd_link *link;
+  struct vd_err err;
+  struct { uint64_t where; const char *what; } cases[7];
+
+  for (size_t i = 0; i < ARRAY_SIZE (cases); i++) {
+    pattern = (struct mk_pattern) { .seed = 5, .run = 4, .fill = 500 };
+    make (&spec);
+    assert_true (layout.n_tables >= 3);
+    last = &layout.tables[layout.n_tables - 1];
+    cases[0].where = layout.grains[0].data;
+    cases[0].what = "with grain ";
+    cases[1].where = layout.grains[3].data + 512;
+    cases[1].what = "with grain ";
+    cases[2].where = layout.tables[0].gt;
+    cases[2].what = "with grain table 0";
+    cases[3].where = layout.tables[0].rgt;
+    cases[3].what = "with redundant grain table 0";
+    cases[4].where = layout.gd;
+    cases[4].what = "lies in the grain directory";
+    cases[5].where = layout.rgd;
+    cases[5].what = "lies in the redundant grain directory";
+    cases[6].where = 0;
+    assert_int_equal (mk_poke_file ("t.vmdk", last->rgde, 4,
+                                    cases[i].where / 512), 0);
+    expect ("t.vmdk", SIZE);
+    link = open_link ("t.vmdk");
+    how.for_writing = true;
+    assert_int_equal (vd_check_link (link, &how, &report, &err), 0);
+    assert_int_equal (vd_check_result (&report, &err),
+                      cases[i].where == 0 ? 0 : -1);
+    if (cases[i].where != 0)
+      assert_err (&err, VD_CORRUPT, "t.vmdk", "redundant grain table ",
+                  cases[i].what);
+    vd_check_report_free (&report);
+    vd_link_close (link);
+  }
+}
+
 TEST (sector_numbers_end_at_2_TiB)
 {
   struct mk_spec spec = { SPARSE, .no_redundant = true,
@@ -339,6 +386,7 @@ main (void)
     tmpdir_test (missing_tables_are_made),
     tmpdir_test (a_copy_that_differs_is_made_equal),
     tmpdir_test (a_copy_that_leads_nowhere_is_left_alone),
+    tmpdir_test (a_copy_in_the_place_of_something_else),
     tmpdir_test (sector_numbers_end_at_2_TiB),
     tmpdir_test (a_larger_disk_needs_room_in_the_tables),
     tmpdir_test (a_vdi_is_written_and_made_larger),
