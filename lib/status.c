@@ -31,6 +31,7 @@
 /* What the base said of [from, to). */
 struct answer {
   uint64_t from, to;
+  uint64_t wanted;              /* this byte is in it, whatever is forgotten */
   size_t n, next;               /* next: a hint, pieces before end earlier */
   struct {
     uint64_t end;
@@ -47,8 +48,12 @@ remember (void *opaque, uint64_t length, unsigned type, struct vd_err *err)
   if (a->n > 0 && a->piece[a->n - 1].type == type)
     a->piece[a->n - 1].end += length;
   else {
-    if (a->n == MAX_ANSWER)
-      return 1;
+    if (a->n == MAX_ANSWER) {
+      if (a->to > a->wanted)
+        return 1;
+      a->from = a->to;          /* blocks are large, and its pieces small */
+      a->n = 0;
+    }
     a->piece[a->n].end = a->to + length;
     a->piece[a->n++].type = type;
   }
@@ -65,6 +70,7 @@ ask_base (const struct vd_base *base, struct answer *a, uint64_t from,
 {
   const uint64_t size = base->file ? base->file->size : 0;
 
+  a->wanted = from;
   if (base->align > 1) {
     from = vd_round_down (from, base->align);
     to = vd_round_down (to + base->align - 1, base->align);

@@ -207,6 +207,26 @@ TEST (a_base_with_more_pieces_than_are_remembered)
   close_one (&s);
 }
 
+/* It says that its blocks have 64 KiB, and tells of holes in the middle. */
+TEST (more_pieces_than_are_remembered_in_one_block_of_the_base)
+{
+  struct setup s = { .pattern = { .run = 1, .fill = 0 } };
+  uint64_t pos;
+
+  open_one (&s, MK_COWD, 512, MIB, MIB);
+  s.spy->granule = 8;
+  s.disk.base.align = 65536;
+  memset (s.base, 1, MIB);
+  for (pos = 0; pos < MIB; pos += 16)   /* 8192 pieces in a block */
+    memset (s.base + pos, 0, 8);
+  for (pos = 60000; pos < 70000; pos += 1000) {
+    ask (&s.disk, pos, 1000, false);
+    assert_int_equal (ans.total, 1000);
+    is (0, 8 - pos % 8, pos / 8 % 2 ? 0 : ZEROS);
+  }
+  close_one (&s);
+}
+
 TEST (past_the_end_of_the_base_is_a_hole)
 {
   struct setup s = { .pattern = { .run = 1, .fill = 0 } };
@@ -417,6 +437,7 @@ main (void)
     cmocka_unit_test (holes_of_the_base_are_kept),
     cmocka_unit_test (fine_alternation_asks_the_base_seldom),
     cmocka_unit_test (a_base_with_more_pieces_than_are_remembered),
+    cmocka_unit_test (more_pieces_than_are_remembered_in_one_block_of_the_base),
     cmocka_unit_test (past_the_end_of_the_base_is_a_hole),
     cmocka_unit_test (kinds_of_grains_have_their_answers),
     cmocka_unit_test (
