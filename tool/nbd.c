@@ -398,11 +398,14 @@ add_connection (struct nbd_file *n, const char *uri, struct vd_err *err)
 {
   struct conn *c = &n->conn[n->nr_conns];
 
-  c->h = nbd_create ();
-  if (!c->h)
+  if (!(c->h = nbd_create ()))
     return fail_nbd (err, uri, "libnbd");
-  /* The URI comes from the user: it may name a file of TLS keys. */
+  /* The URI comes from the user: it may name a file of TLS keys.  What is less
+   * than a block at the end (N2) is up to the server, not to libnbd.
+   */
   if (nbd_set_uri_allow_local_file (c->h, true) == -1 ||
+      nbd_set_strict_mode (c->h, nbd_get_strict_mode (c->h) &
+                           ~(uint32_t) LIBNBD_STRICT_ALIGN) == -1 ||
       nbd_add_meta_context (c->h, LIBNBD_CONTEXT_BASE_ALLOCATION) == -1 ||
       nbd_connect_uri (c->h, uri) == -1) {
     fail_nbd (err, uri, "cannot connect");

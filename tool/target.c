@@ -92,6 +92,21 @@ check_claimed (const char *name, struct vd_err *err)
   return 0;
 }
 
+/* Some servers refuse the end of an export that is not a whole number of
+ * their blocks: better now than when all else was written.
+ */
+static int
+check_end (struct vd_file *file, struct vd_err *err)
+{
+  uint8_t last;
+
+  if (file->size == 0 ||
+      vd_file_pread (file, &last, 1, file->size - 1, err) == 0)
+    return 0;
+  vd_err_prefix (err, "its end cannot be reached, so nothing was written: ");
+  return -1;
+}
+
 int
 target_open (struct target *target, const char *name, bool write,
              unsigned threads, struct vd_err *err)
@@ -102,7 +117,8 @@ target_open (struct target *target, const char *name, bool write,
   target->is_nbd = nbdfile_is_uri (name);
   if (target->is_nbd) {
     target->file = nbdfile_open (name, write, threads, err);
-    if (!target->file || check_raw (target->file, err) == -1) {
+    if (!target->file || check_raw (target->file, err) == -1 ||
+        check_end (target->file, err) == -1) {
       target_close (target);
       return -1;
     }
