@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <linux/loop.h>
 
@@ -165,6 +166,26 @@ vd_file_lock (const struct vd_file *file, bool lock, struct vd_err *err)
                   "VM, or a server): stop that first", file->name);
 }
 
+/* Clients of NFS 4 and CIFS refuse a lease in the same way if the server has
+ * not delegated the file to them, which says nothing.
+ */
+static bool
+is_remote (int fd)
+{
+  struct statfs s;
+
+  if (fstatfs (fd, &s) == -1)
+    return false;
+  switch ((uint32_t) s.f_type) {
+  case 0x6969u:                 /* NFS */
+  case 0xff534d42u:             /* CIFS */
+  case 0xfe534d42u:             /* SMB 2 */
+  case 0x517bu:                 /* SMB */
+    return true;
+  }
+  return false;
+}
+
 /* A lease for reading is given while nobody has the file open for writing. */
 int
 vd_check_no_writer (const struct vd_file *file, struct vd_err *err)
@@ -184,7 +205,7 @@ vd_check_no_writer (const struct vd_file *file, struct vd_err *err)
     fcntl (fd, F_SETLEASE, F_UNLCK);
     return 0;
   }
-  if (errno != EAGAIN)
+  if (errno != EAGAIN || is_remote (fd))
     return 0;                   /* not our file, or no leases here */
   return vd_fail (err, VD_DENIED, "%s is open for writing in another program "
                   "(a running VM, or a server): stop that first", file->name);

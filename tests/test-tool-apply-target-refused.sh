@@ -125,6 +125,17 @@ if command -v perl >/dev/null; then
     take used
 fi
 
+# ---- In use: open for writing, without a lock: the target, the delta -----------------
+
+cp good used
+exec 8>> used
+refuse 'used is open for writing in another program' used
+exec 8>&-
+exec 8>> a-delta.vmdk
+refuse 'a-delta.vmdk is open for writing in another program' used
+exec 8>&-
+take used
+
 # ---- Read-only --------------------------------------------------------------------
 
 start -r file good

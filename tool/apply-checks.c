@@ -62,9 +62,11 @@ check_sizes (const struct apply *a, struct vd_err *err)
   return 0;
 }
 
-/* None of the files that are read may be the one that is written. */
+/* None of the files that are read may be the one that is written, or be
+ * written by another: what was validated would not be what is read.
+ */
 static int
-check_distinct (const struct apply *a, struct vd_err *err)
+check_files (const struct apply *a, struct vd_err *err)
 {
   const struct vd_chain *chain = a->deltas.chain;
   uint32_t i;
@@ -75,6 +77,8 @@ check_distinct (const struct apply *a, struct vd_err *err)
     if (f && vd_file_same (f, a->target.file))
       return vd_fail (err, VD_USAGE, "%s is part of the delta; the target is "
                       "the base, and comes last", a->target_name);
+    if (f && vd_check_no_writer (f, err) == -1)
+      return -1;
   }
   return 0;
 }
@@ -129,6 +133,6 @@ apply_check_space (struct apply *a, struct vd_err *err)
 int
 apply_check (struct apply *a, struct vd_err *err)
 {
-  return check_distinct (a, err) == -1 || check_base (a, err) == -1 ||
+  return check_files (a, err) == -1 || check_base (a, err) == -1 ||
     check_sizes (a, err) == -1 || validate (a, err) == -1 ? -1 : 0;
 }

@@ -114,12 +114,6 @@ take (struct nbd_file *n)
   return &n->conn[first % n->nr_conns];
 }
 
-static void
-give_back (struct conn *c)
-{
-  pthread_mutex_unlock (&c->lock);
-}
-
 /* One request of whole blocks, at most `maximum`. */
 static int
 read_blocks (struct nbd_file *n, void *buf, size_t count, uint64_t offset,
@@ -128,7 +122,7 @@ read_blocks (struct nbd_file *n, void *buf, size_t count, uint64_t offset,
   struct conn *c = take (n);
   const int r = nbd_pread (c->h, buf, count, offset, 0);
 
-  give_back (c);
+  pthread_mutex_unlock (&c->lock);
   return r == 0 ? 0
     : fail_request (err, n->file.name, "cannot read", count, offset);
 }
@@ -140,7 +134,7 @@ write_blocks (struct nbd_file *n, const void *buf, size_t count,
   struct conn *c = take (n);
   const int r = nbd_pwrite (c->h, buf, count, offset, 0);
 
-  give_back (c);
+  pthread_mutex_unlock (&c->lock);
   return r == 0 ? 0
     : fail_request (err, n->file.name, "cannot write", count, offset);
 }
@@ -267,7 +261,7 @@ nbd_file_zero (struct vd_file *f, uint64_t offset, uint64_t length,
     /* No flags: the server may make a hole, which is what we want. */
     c = take (n);
     r = nbd_zero (c->h, m, offset, 0);
-    give_back (c);
+    pthread_mutex_unlock (&c->lock);
     if (r == -1)
       return fail_request (err, f->name, "cannot write zeros", m, offset);
   }
@@ -285,7 +279,7 @@ nbd_file_flush (struct vd_file *f, struct vd_err *err)
     return 0;
   c = take (n);                 /* N4 */
   r = nbd_flush (c->h, 0);
-  give_back (c);
+  pthread_mutex_unlock (&c->lock);
   return r == -1 ? fail_nbd (err, f->name, "cannot flush") : 0;
 }
 
@@ -337,7 +331,7 @@ nbd_file_extents (struct vd_file *f, uint64_t offset, uint64_t length,
   r = nbd_block_status (c->h, end - start, start,
                         (nbd_extent_callback) {
                           .callback = keep_answer, .user_data = &a }, 0);
-  give_back (c);
+  pthread_mutex_unlock (&c->lock);
   entries = a.entries;
   if (r == -1)
     return fail_nbd (err, f->name, "cannot find out what is allocated");
@@ -497,4 +491,10 @@ nbdfile_connections (const struct vd_file *f)
 {
   return f->ops == &nbd_ops || f->ops == &nbd_rw_ops
     ? ((const struct nbd_file *) f)->nr_conns : 0;
+}
+
+bool
+nbdfile_ends_in_block (const struct vd_file *f)
+{
+  return f->size % ((const struct nbd_file *) f)->minimum != 0;
 }

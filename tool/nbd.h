@@ -36,4 +36,7 @@ extern struct vd_file *nbdfile_open (const char *uri, bool writable,
 /* The number of connections really made. */
 extern unsigned nbdfile_connections (const struct vd_file *f);
 
+/* Is the end of such a file less than a block of the server? */
+extern bool nbdfile_ends_in_block (const struct vd_file *f);
+
 #endif /* NBD_FILE_H */

@@ -92,6 +92,21 @@ check_claimed (const char *name, struct vd_err *err)
   return 0;
 }
 
+/* Programs that lock nothing are seen by the last of these, on most file
+ * systems; it is asked before we open the file for writing ourselves.
+ */
+static int
+check_used (const char *name, struct vd_err *err)
+{
+  struct vd_file *file
+    = vd_check_unlocked (name, err) == 0 ? vd_file_open (name, err) : NULL;
+  const int r = file && vd_file_lock (file, false, err) == 0
+    ? vd_check_no_writer (file, err) : -1;
+
+  vd_file_close (file);
+  return r;
+}
+
 /* Some servers refuse the end of an export that is not a whole number of
  * their blocks: better now than when all else was written.
  */
@@ -100,7 +115,7 @@ check_end (struct vd_file *file, struct vd_err *err)
 {
   uint8_t last;
 
-  if (file->size == 0 ||
+  if (!nbdfile_ends_in_block (file) ||
       vd_file_pread (file, &last, 1, file->size - 1, err) == 0)
     return 0;
   vd_err_prefix (err, "its end cannot be reached, so nothing was written: ");
@@ -128,7 +143,7 @@ target_open (struct target *target, const char *name, bool write,
 
   target->is_block = stat (name, &st) == 0 && S_ISBLK (st.st_mode);
   if (target->is_block ? check_claimed (name, err) == -1
-      : vd_check_unlocked (name, err) == -1)
+      : check_used (name, err) == -1)
     return -1;
   target->file = write ? vd_file_open_rw (name, err) : vd_file_open (name, err);
   if (!target->file)

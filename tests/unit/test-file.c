@@ -7,7 +7,24 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+
+#include "inuse.h"
 #include "unit.h"
+
+/* The type of file system that is told; 0: the true one. */
+static uint32_t magic;
+
+int
+fstatfs (int fd, struct statfs *s)
+{
+  const int r = (int) syscall (SYS_fstatfs, fd, s);
+
+  if (r == 0 && magic != 0)
+    s->f_type = magic;
+  return r;
+}
 
 /* A file of 8 bytes that can be written. */
 static struct vd_file *
@@ -20,6 +37,25 @@ open_eight (void)
   f = vd_file_open_rw ("f", &err);
   assert_opened (f, &err);
   return f;
+}
+
+TEST (a_writer_is_seen_but_not_where_a_server_decides_on_leases)
+{
+  struct vd_file *writer = open_eight (), *f;
+  struct vd_err err;
+
+  f = vd_file_open ("f", &err);
+  assert_opened (f, &err);
+  assert_int_equal (vd_check_no_writer (f, &err), -1);
+  assert_err (&err, VD_DENIED, "f is open for writing in another program");
+  magic = 0x6969;               /* NFS 4 without a delegation */
+  assert_int_equal (vd_check_no_writer (f, &err), 0);
+  magic = 0xff534d42;           /* CIFS without an oplock */
+  assert_int_equal (vd_check_no_writer (f, &err), 0);
+  magic = 0;
+  vd_file_close (writer);
+  assert_int_equal (vd_check_no_writer (f, &err), 0);
+  vd_file_close (f);
 }
 
 TEST (writes_stay_inside)
@@ -355,6 +391,7 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
+    tmpdir_test (a_writer_is_seen_but_not_where_a_server_decides_on_leases),
     tmpdir_test (writes_stay_inside),
     tmpdir_test (files_only_read_are_not_written),
     tmpdir_test (sizes_change),
