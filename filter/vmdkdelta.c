@@ -117,6 +117,7 @@ vmdkdelta_get_ready (int thread_model)
     .no_follow = !config.follow,
     .follow_option = "delta-follow=false",
     .allow_no_parent = config.allow_no_parent,
+    .no_parent_option = "delta-allow-no-parent=true",
   };
   struct vd_err err;
 
@@ -195,22 +196,10 @@ vmdkdelta_close (void *handle)
   free (handle);
 }
 
-/* Copies on logical volumes and the like are rounded up by so much. */
-#define MAX_SURPLUS (UINT64_C (64) << 20)
-
-/* The pieces of a split disk are such extents; a whole disk of this format
- * has a descriptor in it.
- */
-static bool
-is_bare_hosted (const struct vd_link *link)
-{
-  return link->role == VD_ROLE_BARE && !link->descriptor &&
-    link->pieces[0].image->fmt == &vd_format_hosted;
-}
-
 static int
 check_base_size (int64_t size)
 {
+  const struct vd_link *piece;
   int64_t first;
 
   pthread_mutex_lock (&lock);
@@ -225,6 +214,14 @@ check_base_size (int64_t size)
                   "more", size, first);
     return -1;
   }
+  piece = vd_deltas_find_piece (&deltas, (uint64_t) size);
+  if (piece) {
+    nbdkit_error ("%s describes %" PRIu64 " bytes and the base has %" PRIi64
+                  ": it is probably one piece of a split disk; give the "
+                  "descriptor that names all pieces", piece->path,
+                  piece->capacity, size);
+    return -1;
+  }
   if ((uint64_t) size < deltas.chain->size) {
     if (!config.allow_short_base) {
       nbdkit_error ("the base has %" PRIi64 " bytes, but the delta %s is for "
@@ -236,14 +233,6 @@ check_base_size (int64_t size)
     }
     nbdkit_debug ("base of %" PRIi64 " bytes reads as zeros up to %" PRIu64,
                   size, deltas.chain->size);
-  }
-  else if ((uint64_t) size > deltas.chain->size + MAX_SURPLUS &&
-           is_bare_hosted (deltas.chain->links[0])) {
-    nbdkit_error ("%s describes %" PRIu64 " bytes and the base has %" PRIi64
-                  ": it is probably one piece of a split disk; give the "
-                  "descriptor that names all pieces",
-                  deltas.chain->links[0]->path, deltas.chain->size, size);
-    return -1;
   }
   else if ((uint64_t) size > deltas.chain->size)
     nbdkit_debug ("base of %" PRIi64 " bytes is cut at the delta's size of %"

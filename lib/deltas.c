@@ -16,21 +16,24 @@
  * base completely if its holes read as zeros, as they should.
  */
 static int
-check_role (struct vd_link *link, bool allow_no_parent, const char *prefix,
+check_role (struct vd_link *link, const struct vd_deltas_opts *how,
             struct vd_err *err)
 {
+  const char *option = how->no_parent_option;
+
   if (link->role != VD_ROLE_BASE)
     return 0;
-  if (allow_no_parent) {
+  if (how->allow_no_parent) {
     link->role = VD_ROLE_BARE;
     return 0;
   }
   return vd_fail (err, VD_USAGE,
                   "%s is not a delta: it says that it has no parent%s, so "
                   "nothing would be seen of the base.  Give the snapshot's "
-                  "file (%sallow-no-parent lays it over the base all the same)",
-                  link->path,
-                  link->descriptor ? " (parentCID=ffffffff)" : "", prefix);
+                  "file%s%s%s", link->path,
+                  link->descriptor ? " (parentCID=ffffffff)" : "",
+                  option ? " (" : "", option ? option : "",
+                  option ? " lays it over the base all the same)" : "");
 }
 
 bool
@@ -170,8 +173,7 @@ vd_deltas_open (struct vd_deltas *d, const char *const *paths, size_t n,
 
   for (i = 0; i < n; ++i, newest = m) {
     m = vd_family_add (d->family, paths[i], err);
-    if (!m || check_role (m->link, how->allow_no_parent, vd_opts_prefix (opts),
-                          err) == -1)
+    if (!m || check_role (m->link, how, err) == -1)
       return -1;
     if (d->family->nr_members != i + 1)
       return vd_fail (err, VD_USAGE, "%s is the same file as one given before",
@@ -191,6 +193,26 @@ vd_deltas_open (struct vd_deltas *d, const char *const *paths, size_t n,
       follow (d, how, opts, newest, &oldest, err) == -1)
     return -1;
   return make_chain (d, opts, newest, oldest, err);
+}
+
+/* Copies on logical volumes and the like are rounded up by so much. */
+#define MAX_SURPLUS (UINT64_C (64) << 20)
+
+/* A whole disk of this format has a descriptor in it. */
+const struct vd_link *
+vd_deltas_find_piece (const struct vd_deltas *d, uint64_t base_size)
+{
+  size_t i;
+
+  for (i = 0; i < d->chain->nr_links; ++i) {
+    const struct vd_link *link = d->chain->links[i];
+
+    if (link->role == VD_ROLE_BARE && !link->descriptor &&
+        link->pieces[0].image->fmt == &vd_format_hosted &&
+        base_size > link->capacity + MAX_SURPLUS)
+      return link;
+  }
+  return NULL;
 }
 
 void

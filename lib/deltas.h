@@ -29,6 +29,7 @@ struct vd_deltas_opts {
   bool no_follow;               /* take only the deltas given */
   const char *follow_option;    /* what the user says for that, in messages */
   bool allow_no_parent;         /* also a disk that says it has no parent */
+  const char *no_parent_option; /* what the user says for that, or NULL */
 };
 
 /* Fill *d.  opts is borrowed until vd_deltas_close, which must be called in
@@ -37,6 +38,13 @@ struct vd_deltas_opts {
 extern int vd_deltas_open (struct vd_deltas *d, const char *const *paths,
                            size_t n, const struct vd_deltas_opts *how,
                            const struct vd_opts *opts, struct vd_err *err);
+
+/* The newest delta that is probably one piece of a split disk (a KDMV extent
+ * without its descriptor, of which the base is more than 64 MiB larger), or
+ * NULL.  At the start of the base it would be in a wrong place.
+ */
+extern const struct vd_link *vd_deltas_find_piece (const struct vd_deltas *d,
+                                                   uint64_t base_size);
 
 extern void vd_deltas_close (struct vd_deltas *d);
 

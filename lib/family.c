@@ -121,20 +121,12 @@ vd_family_set_parent (struct vd_member *member, struct vd_member *parent)
 static int
 explain_bare (const struct vd_link *link, struct vd_err *err)
 {
-  static const char *const suffixes[] = {
-    "-delta.vmdk", "-sesparse.vmdk", "-s001.vmdk",
-  };
-  const size_t n = strlen (link->path);
-  size_t i, len;
+  CLEANUP_FREE char *name = vd_descriptor_name (link->path);
 
-  for (i = 0; i < sizeof suffixes / sizeof suffixes[0]; ++i) {
-    len = strlen (suffixes[i]);
-    if (n > len && strcmp (link->path + n - len, suffixes[i]) == 0)
-      return vd_fail (err, VD_USAGE,
-                      "%s is the data of a disk, not the disk: open its "
-                      "descriptor %.*s.vmdk", link->path, (int) (n - len),
-                      link->path);
-  }
+  if (name)
+    return vd_fail (err, VD_USAGE,
+                    "%s is the data of a disk, not the disk: open its "
+                    "descriptor %s", link->path, name);
   return vd_fail (err, VD_USAGE,
                   "%s is the data of a disk (a bare extent without a "
                   "descriptor), so its parent is not known: open its "

@@ -134,7 +134,11 @@ is virtual-size 3145728
 is grain-size 512
 data=$(value data)
 "$TOOL" info x-delta.vmdk > out
+grep -q '^    vmdkdelta info x.vmdk$' out && ! grep BASE out
+mv x.vmdk lost
+"$TOOL" info x-delta.vmdk > out
 grep -q 'delta=x-delta.vmdk' out && grep -q '^    vmdkdelta apply x-delta.vmdk BASE' out
+mv lost x.vmdk
 info x.vmdk
 is data "$data"
 is cid abcdef01

@@ -48,7 +48,13 @@ static int
 check_sizes (const struct apply *a, struct vd_err *err)
 {
   const uint64_t want = a->deltas.chain->size, have = a->target.file->size;
+  const struct vd_link *piece = vd_deltas_find_piece (&a->deltas, have);
 
+  if (piece)
+    return vd_fail (err, VD_USAGE, "%s describes %" PRIu64 " bytes and the "
+                    "base has %" PRIu64 ": it is probably one piece of a split "
+                    "disk; give the descriptor that names all pieces; nothing "
+                    "was written", piece->path, piece->capacity, have);
   if (have < want)
     return vd_fail (err, VD_MISMATCH,
                     "%s has %" PRIu64 " bytes, but the delta %s is for a disk "

@@ -5,7 +5,9 @@
 
 /* The end of vmdkdelta info: what to do with the file now. */
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "info.h"
 
@@ -129,6 +131,27 @@ next_no_data (FILE *fp, const struct report *r, const struct vd_member *m,
   }
 }
 
+/* An extent without its descriptor.  Where that is, it knows more; and the
+ * pieces of a split disk are in their places only with it.
+ */
+static void
+next_bare (FILE *fp, const struct facts *f)
+{
+  char *name = vd_descriptor_name (f->path);
+
+  if (name && access (name, R_OK) == 0) {
+    fputs ("Next: these are the data only; its descriptor is probably:\n", fp);
+    out_command (fp, "vmdkdelta info ", name, "");
+  }
+  else if (name && strcmp (facts_format (f), vd_format_hosted.name) == 0)
+    fputs ("Next: probably a piece of a split disk; find its descriptor.\n",
+           fp);
+  else
+    next_delta (fp, f,
+                "Next, to lay it over a base (a raw disk) that you have:");
+  free (name);
+}
+
 void
 text_next (FILE *fp, const struct report *r)
 {
@@ -146,8 +169,7 @@ text_next (FILE *fp, const struct report *r)
     return;
   }
   if (f->member->link->role == VD_ROLE_BARE) {
-    next_delta (fp, f,
-                "Next, to lay it over a base (a raw disk) that you have:");
+    next_bare (fp, f);
     return;
   }
   switch (f->parent_state) {
