@@ -87,7 +87,7 @@ judge (struct scan *s, struct vd_link **link, struct vd_err *err)
     /* One that stays may have more children; not the one that becomes the
      * newest, which will be written to.
      */
-    if (i > d->discard && i < d->first)
+    if (i > 1 && i < d->first)
       continue;
     if (!stands_on (*link, parent))
       continue;

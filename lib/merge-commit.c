@@ -51,20 +51,20 @@ remove_cbt (const struct vd_link *link, struct vd_journal *j,
 {
   const char *name = link->descriptor
     ? vd_descriptor_get (link->descriptor, "changetrackpath") : NULL;
-  CLEANUP_FREE char *path = NULL;
-  struct stat st;
-
   const size_t n = name ? strlen (name) : 0;
+  struct stat st;
+  char *path;
+  int r;
 
   if (n < 10 || strchr (name, '/') ||
       strcasecmp (name + n - 9, "-ctk.vmdk") != 0)
     return 0;
-  if (asprintf (&path, "%s/%s", vd_places_dir (link->places), name) == -1) {
-    path = NULL;
+  if (asprintf (&path, "%s/%s", vd_places_dir (link->places), name) == -1)
     return vd_fail_nomem (err);
-  }
-  return lstat (path, &st) == 0 && S_ISREG (st.st_mode)
+  r = lstat (path, &st) == 0 && S_ISREG (st.st_mode)
     ? remove_step (path, j, err) : 0;
+  free (path);
+  return r;
 }
 
 static int
