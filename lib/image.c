@@ -87,6 +87,9 @@ vd_image_probe (struct vd_file *file, enum vd_magic *magic,
     *magic = VD_MAGIC_QCOW;
   else if (vd_is_xml ((const char *) head))
     *magic = VD_MAGIC_XML;
+  else if (strncmp ((const char *) head, ".encoding", 9) == 0 ||
+           strstr ((const char *) head, "\n.encoding"))
+    *magic = VD_MAGIC_VMX;      /* a descriptor has no dot in front */
   else if (looks_like_text (head, n))
     *magic = VD_MAGIC_TEXT;
   return 0;
@@ -111,6 +114,11 @@ vd_image_explain_foreign (const struct vd_file *file, enum vd_magic magic,
     return vd_fail (err, VD_NOT_FORMAT,
                     "%s is a machine file (XML), not a disk: give one of the "
                     "disks that vmdkdelta info --chain lists for it",
+                    file->name);
+  case VD_MAGIC_VMX:
+    return vd_fail (err, VD_NOT_FORMAT,
+                    "%s is a machine file of VMware's, not a disk: give the "
+                    ".vmdk file that a line with fileName in it names",
                     file->name);
   default:
     if (flat)

@@ -147,6 +147,7 @@ enum vd_magic {
   VD_MAGIC_UNFINISHED,          /* lower-case "vmdk": never finalised */
   VD_MAGIC_QCOW,                /* a QEMU qcow image */
   VD_MAGIC_XML,                 /* perhaps a machine file of VirtualBox's */
+  VD_MAGIC_VMX,                 /* one of VMware's: .vmx, .vmsd */
   VD_MAGIC_NONE,                /* flat data, or anything */
 };
 

@@ -104,3 +104,12 @@ for verb in 'compact' 'compact --output=x.vdi' check map 'create --to vm/disk0.v
     [ $status = 1 ] && grep -q 'is a machine file (XML)' out || { cat out; fail "$verb: status $status"; }
 done
 sha256sum --quiet -c sum
+# Nor do they for VMware's.
+for text in '.encoding = "UTF-8"' '#!/usr/bin/vmware\n.encoding = "UTF-8"'; do
+    printf "$text\nscsi0:0.fileName = \"vm-000001.vmdk\"\n" > vm.vmx
+    for verb in info compact check map; do
+        status=0
+        "$TOOL" $verb vm.vmx > out 2>&1 || status=$?
+        [ $status = 1 ] && grep -q "is a machine file of VMware's, not a disk" out || { cat out; fail "$verb: status $status"; }
+    done
+done

@@ -117,6 +117,9 @@ find_kind (struct compact *c, struct vd_err *err)
     return vd_fail (err, VD_USAGE, "%s is a machine file (XML): compact the "
                     "disks that vmdkdelta info --chain lists for it, one by "
                     "one", c->file);
+  case VD_MAGIC_VMX:
+    return vd_fail (err, VD_USAGE, "%s is a machine file of VMware's, not a "
+                    "disk: compact the .vmdk files that it names", c->file);
   case VD_MAGIC_UNFINISHED:
     return vd_fail (err, VD_CORRUPT, "%s was never finished by its writer",
                     c->file);

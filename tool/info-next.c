@@ -140,7 +140,7 @@ next_bare (FILE *fp, const struct facts *f)
   char *name = vd_descriptor_name (f->path);
 
   if (name && access (name, R_OK) == 0) {
-    fputs ("Next: these are the data only; its descriptor is probably:\n", fp);
+    fputs ("Next: this is the data only; its descriptor is probably:\n", fp);
     out_command (fp, "vmdkdelta info ", name, "");
   }
   else if (name && strcmp (facts_format (f), vd_format_hosted.name) == 0)

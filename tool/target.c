@@ -45,7 +45,8 @@ check_raw (struct vd_file *file, struct vd_err *err)
     return -1;
   switch (magic) {
   case VD_MAGIC_NONE:
-  case VD_MAGIC_XML:            /* too small for a disk, if it is XML */
+  case VD_MAGIC_XML:            /* too small for a disk, if it is that */
+  case VD_MAGIC_VMX:
     return 0;
   case VD_MAGIC_TEXT:
     if (vd_file_pread (file, text,
