@@ -154,16 +154,14 @@ vd_vbox_find_view (const struct vd_vbox *box,
   return found;
 }
 
-/* Is it the disk that the name means? */
+/* Is it the disk of that UUID, or the one attached there? */
 static bool
 disk_matches (const struct vd_vbox *box, const struct vd_vbox_medium *disk,
-              const char *own_name, const char *name)
+              const char *name)
 {
   uint8_t uuid[16];
   size_t i;
 
-  if (strcmp (own_name, name) == 0)
-    return true;
   if (vd_vbox_parse_uuid (name, uuid)) {
     const struct vd_vbox_medium *m = vd_vbox_medium (box, uuid);
 
@@ -198,7 +196,10 @@ vd_vbox_find_disk (const struct vd_vbox *box, const char *name,
     if (!own)
       return NULL;
     add_name (&all, own);
-    if (name ? disk_matches (box, disk, own, name)
+    /* The name of one may be where another is attached. */
+    if (name && strcmp (own, name) == 0)
+      return disk;
+    if (name ? disk_matches (box, disk, name)
         : vd_vbox_attached (&box->current, disk) != NULL) {
       found = disk;
       add_name (&names, own);
@@ -208,7 +209,8 @@ vd_vbox_find_disk (const struct vd_vbox *box, const char *name,
     return found;
   if (found && name)
     vd_fail (err, VD_USAGE, "'%.255s' could be each of %s in the machine "
-             "'%.100s'", name, all_names (&names), box->name);
+             "'%.100s': name one of them", name, all_names (&names),
+             box->name);
   else if (found)
     vd_fail (err, VD_USAGE, "the machine '%.100s' has several disks: name one "
              "of %s", box->name, all_names (&names));
