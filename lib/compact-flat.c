@@ -31,8 +31,6 @@ punch (struct vd_compact_job *job, uint64_t offset, uint64_t length,
   struct vd_file *f = job->file;
   int r;
 
-  if (length == 0)
-    return 0;
   job->st->result->zeros += length;
   job->st->result->changed = true;
   if (job->st->opts->dry_run)

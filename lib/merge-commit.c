@@ -209,11 +209,9 @@ vd_merge_rehearse (struct vd_merge *m, struct vd_err *err)
 
 /* For the last time: has somebody changed, or opened, one of them? */
 static int
-check_all (const struct vd_merge *m, const struct vd_journal *j,
-           struct vd_err *err)
+check_all (const struct vd_journal *j, struct vd_err *err)
 {
-  if (vd_journal_check (j, err) == 0 &&
-      (m->how.ignore_use || vd_journal_check_unused (j, err) == 0))
+  if (vd_journal_check (j, err) == 0 && vd_journal_check_unused (j, err) == 0)
     return 0;
   vd_err_prefix (err, "merged, but not completed: ");
   return -1;
@@ -233,7 +231,7 @@ vd_merge_commit (struct vd_merge *m, bool dry,
   if (r == 0)
     tell (&j, step, opaque);
   if (r == 0 && !dry)
-    r = check_all (m, &j, err) == -1 || vd_journal_save (&j, err) == -1
+    r = check_all (&j, err) == -1 || vd_journal_save (&j, err) == -1
       ? -1 : vd_journal_run (&j, err);
   if (r == 0 || dry)
     vd_merge_clean_snapshot (m);

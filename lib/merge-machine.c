@@ -72,6 +72,32 @@ check_branches (const struct vd_merge *m, const struct vd_merge_disk *d,
   return 0;
 }
 
+/* A state that has two media of the disk would show another content where the
+ * older one is.
+ */
+static int
+check_attached_once (const struct vd_merge *m, const struct vd_merge_disk *d,
+                     const struct vd_vbox_snapshot *s, struct vd_err *err)
+{
+  const struct vd_vbox_state *state = vd_vbox_state (m->box, s);
+  const struct vd_vbox_medium *first = vd_vbox_attached (state, d->medium);
+  size_t i;
+
+  for (i = 0; i < state->n; ++i) {
+    const struct vd_vbox_medium *other = state->attached[i].medium;
+
+    if (other && other != first && vd_vbox_disk (other) == d->medium)
+      return vd_fail (err, VD_UNSUPPORTED, "%s: %.255s and %.255s, which are "
+                      "states of one disk, are both attached in %s%.100s: "
+                      "merging would change one of them.  Detach one first; "
+                      "nothing was written", m->given, first->location,
+                      other->location,
+                      s ? "snapshot " : "the current state",
+                      s ? s->name : "");
+  }
+  return 0;
+}
+
 static int
 find_lost (const struct vd_merge *m, struct vd_merge_disk *d,
            struct vd_err *err)
@@ -84,12 +110,16 @@ find_lost (const struct vd_merge *m, struct vd_merge_disk *d,
     return vd_fail_nomem (err);
   if (d->nr == 0 && !d->discard)
     return 0;
+  if (check_attached_once (m, d, NULL, err) == -1)
+    return -1;
   for (s = 0; s < box->nr_snapshots; ++s) {
     const struct vd_vbox_medium *medium
       = vd_vbox_attached (&box->snapshots[s].state, d->medium);
     const long n = medium ? link_number (d, medium->uuid) : -1;
     const size_t k = (size_t) n;
 
+    if (check_attached_once (m, d, &box->snapshots[s], err) == -1)
+      return -1;
     if (n == -1)
       continue;
     d->lost[s] = d->nr > 0 && k > d->first && k <= d->first + d->nr;

@@ -88,14 +88,11 @@ check_use (const struct vd_link *link, bool writes, struct vd_err *err)
 }
 
 static int
-check_uses (const struct vd_merge *m, const struct vd_merge_disk *d,
-            struct vd_err *err)
+check_uses (const struct vd_merge_disk *d, struct vd_err *err)
 {
   const size_t end = d->nr > 0 ? d->first + d->nr + 1 : 1;
   size_t i;
 
-  if (m->how.ignore_use)
-    return 0;
   for (i = 0; i < vd_min (end, d->chain->nr_links); ++i)
     if (check_use (d->chain->links[i], true, err) == -1)
       return -1;
@@ -338,7 +335,7 @@ vd_merge_plan_disk (struct vd_merge *m, struct vd_merge_disk *d,
     return 0;
   if (validate (m, d, err) == -1 ||
       vd_merge_check_children (m, d, err) == -1 ||
-      check_uses (m, d, err) == -1)
+      check_uses (d, err) == -1)
     return -1;
   for (i = d->first; i <= d->first + d->nr && d->nr > 0; ++i) {
     const struct vd_descriptor *desc = d->chain->links[i]->descriptor;

@@ -44,7 +44,6 @@ struct vd_merge_opts {
   bool keep;                    /* remove no files */
   bool compact;                 /* do not store zeros; compact the target */
   bool no_machine;              /* a file: although a .vbox registers it */
-  bool ignore_use;              /* do not look who else uses the files */
   const char *disk;             /* of a machine; NULL: all */
   bool snapshot;                /* leave a fresh child on top */
   const char *snapshot_name;    /* of a machine's snapshot; or NULL */

@@ -5,38 +5,8 @@
 #include <sys/stat.h>
 
 #include "vbox-text.h"
-#include "write-format.h"
 
 /* ---- Files --------------------------------------------------------------- */
-
-/* A VDI of one block that is not there; parent 0: a base. */
-static void
-write_vdi (const char *path, unsigned uuid, unsigned parent)
-{
-  uint8_t file[1024] = { 0 }, u[16];
-  static const struct { unsigned off; uint32_t value; } fields[] = {
-    { 0x40, 0xbeda107f }, { 0x44, 0x10001 }, { 0x48, 0x190 },
-    { 0x154, 512 }, { 0x158, 1024 }, { 0x170, 65536 }, { 0x178, 65536 },
-    { 0x180, 1 }, { 512, UINT32_MAX },
-  };
-  size_t i;
-
-  for (i = 0; i < ARRAY_SIZE (fields); ++i)
-    vd_put32 (file + fields[i].off, fields[i].value);
-  vd_put32 (file + 0x4c, parent ? 4 : 1);
-  for (i = 0; i < 2; ++i) {
-    const unsigned n = i == 0 ? uuid : parent;
-    uint8_t *to = file + (i == 0 ? 0x188 : 0x1a8);
-
-    if (n == 0)
-      continue;
-    u_uuid (u, n);
-    memcpy (to, (uint8_t[]) { u[3], u[2], u[1], u[0], u[5], u[4], u[7], u[6] },
-            8);
-    memcpy (to + 8, u + 8, 8);
-  }
-  u_write (path, file, sizeof file);
-}
 
 static struct vd_vbox *
 box_of (const char *text)
@@ -85,7 +55,7 @@ TEST (where_files_are)
 
   /* The folder of the snapshots has a name of its own. */
   assert_int_equal (mkdir ("Old", 0777), 0);
-  write_vdi ("Old/a.vdi", 1, 0);
+  u_write_vdi ("Old/a.vdi", 1, 0, 0);
   box = box_of (BOX (" snapshotFolder=\"Old\"",
                      MEDIA (DISK (01, "gone/a.vdi", "/>\n"))));
   if (chain_of (box, 0, &none, &err) == -1)
@@ -110,16 +80,16 @@ TEST (registry_and_files_differ)
   struct vd_err err;
 
   /* The file of a base has a parent. */
-  write_vdi ("a.vdi", 1, 2);
+  u_write_vdi ("a.vdi", 1, 2, 0);
   not_opened (BOX ("", MEDIA (DISK (01, "a.vdi", "/>\n"))), 0, VD_MISMATCH,
               "a.vdi has no parent, says m.vbox, but the file itself says that "
               "it has one (" U (02) ")", "older than they are");
   /* A child has none, or another. */
-  write_vdi ("b.vdi", 2, 0);
+  u_write_vdi ("b.vdi", 2, 0, 0);
   not_opened (BOX ("", MEDIA (DISK (01, "a.vdi", ">\n")
                               DISK (02, "b.vdi", "/>\n") "</HardDisk>\n")), 1,
               VD_MISMATCH, "the parent of", "but it has none, says the file");
-  write_vdi ("b.vdi", 2, 3);
+  u_write_vdi ("b.vdi", 2, 3, 0);
   not_opened (BOX ("", MEDIA (DISK (01, "a.vdi", ">\n")
                               DISK (02, "b.vdi", "/>\n") "</HardDisk>\n")), 1,
               VD_MISMATCH, "the parent of", "but " U (03) ", says the file");
@@ -127,7 +97,7 @@ TEST (registry_and_files_differ)
   /* One file for two media, of which one is the parent of the other: that
    * can be asked for, but a loop is still none.
    */
-  write_vdi ("a.vdi", 1, 0);
+  u_write_vdi ("a.vdi", 1, 0, 0);
   box = box_of (BOX ("", MEDIA (DISK (01, "a.vdi", ">\n")
                                 DISK (02, "a.vdi", ">\n")
                                 DISK (03, "a.vdi", "/>\n") "</HardDisk>\n"
@@ -148,9 +118,9 @@ TEST (one_file_with_two_parents)
   struct vd_vbox *box;
   struct vd_err err;
 
-  write_vdi ("a.vdi", 1, 0);
-  write_vdi ("b.vdi", 2, 0);
-  write_vdi ("c.vdi", 3, 1);
+  u_write_vdi ("a.vdi", 1, 0, 0);
+  u_write_vdi ("b.vdi", 2, 0, 0);
+  u_write_vdi ("c.vdi", 3, 1, 0);
   box = box_of (BOX ("", MEDIA (DISK (01, "a.vdi", ">\n")
                                 DISK (03, "c.vdi", "/>\n") "</HardDisk>\n"
                                 DISK (02, "b.vdi", ">\n")

@@ -183,12 +183,68 @@ TEST (changed)
   free (text);
 }
 
+/* ---- Moving, which the tests of editing leave out ------------------------ */
+
+static int
+edit (const struct vd_vbox_change *c, size_t n, char **out, struct vd_err *err)
+{
+  char *old = text_with (NULL, NULL, 0);
+  struct vd_vbox *box = u_box (old);
+  size_t len;
+  int r = vd_vbox_edit (box, c, n, out, &len, err);
+
+  vd_vbox_free (box);
+  free (old);
+  return r;
+}
+
+TEST (moves)
+{
+  struct vd_vbox_change c[2];
+  struct vd_err err;
+  char *out;
+
+  memset (c, 0, sizeof c);
+  c[0].kind = VD_VBOX_MOVE_MEDIUM;
+  c[0].location = "z&z.vmdk";
+  u_uuid (c[0].uuid, 1);
+  assert_int_equal (edit (c, 1, &out, &err), 0);
+  assert_text (out, "location=\"z&amp;z.vmdk\" format=\"VDI\" type=");
+  free (out);
+  c[0].format = "VMDK";
+  assert_int_equal (edit (c, 1, &out, &err), 0);
+  assert_text (out, "location=\"z&amp;z.vmdk\" format=\"VMDK\" type=");
+  free (out);
+
+  c[1] = c[0];
+  assert_int_equal (edit (c, 2, &out, &err), -1);
+  assert_err (&err, VD_USAGE, "m.vbox: the medium " U (01) " is moved twice");
+  c[1].kind = VD_VBOX_REMOVE_MEDIUM;
+  assert_int_equal (edit (c, 2, &out, &err), -1);
+  assert_err (&err, VD_USAGE, U (01) " is moved twice, or removed too");
+  c[0].format = "";
+  assert_int_equal (edit (c, 1, &out, &err), -1);
+  assert_err (&err, VD_USAGE, "m.vbox: a new format is empty");
+  u_uuid (c[0].uuid, 9);
+  assert_int_equal (edit (c, 1, &out, &err), -1);
+  assert_err (&err, VD_USAGE, "m.vbox: there is no medium " U (09));
+
+  /* a snapshot in which it is not attached */
+  memset (c, 0, sizeof c);
+  c[0].kind = VD_VBOX_DETACH;
+  u_uuid (c[0].uuid, 2);
+  u_uuid (c[0].snapshot, 5);
+  assert_int_equal (edit (c, 1, &out, &err), -1);
+  assert_err (&err, VD_USAGE, U (02) " is not attached in snapshot " U (05));
+}
+
 int
 main (void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (unchanged),
     cmocka_unit_test (changed),
+    cmocka_unit_test (moves),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

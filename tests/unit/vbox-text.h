@@ -67,4 +67,39 @@ u_data (const char *name)
   return text;
 }
 
+/* A VDI of one block of 64 KiB, full of this letter, or (0) not there.  UUIDs:
+ * 0 is none.
+ */
+static inline void
+u_write_vdi (const char *path, unsigned uuid, unsigned parent, int letter)
+{
+  static uint8_t file[1024 + 65536];
+  const uint32_t fields[][2] = {
+    { 0x40, 0xbeda107f }, { 0x44, 0x10001 }, { 0x48, 0x190 },
+    { 0x4c, parent ? 4 : 1 }, { 0x154, 512 }, { 0x158, 1024 },
+    { 0x170, 65536 }, { 0x178, 65536 }, { 0x180, 1 }, { 0x184, letter != 0 },
+    { 512, letter ? 0 : UINT32_MAX },
+  };
+  const unsigned uuids[2] = { uuid, parent };
+  uint8_t u[16];
+  size_t i, k;
+
+  memset (file, 0, 1024);
+  memset (file + 1024, letter, 65536);
+  for (i = 0; i < ARRAY_SIZE (fields); ++i)
+    for (k = 0; k < 4; ++k)
+      file[fields[i][0] + k] = (uint8_t) (fields[i][1] >> (8 * k));
+  for (i = 0; i < 2; ++i) {
+    static const uint8_t order[8] = { 3, 2, 1, 0, 5, 4, 7, 6 };
+    uint8_t *to = file + (i == 0 ? 0x188 : 0x1a8);
+
+    if (uuids[i] == 0)
+      continue;
+    u_uuid (u, uuids[i]);
+    for (k = 0; k < 16; ++k)
+      to[k] = u[k < 8 ? order[k] : k];
+  }
+  u_write (path, file, letter ? sizeof file : 1024);
+}
+
 #endif /* VBOX_TEXT_H */
