@@ -148,14 +148,17 @@ vmdkdelta_get_ready (int thread_model)
 static int
 check_export (const char *name, bool opened)
 {
+  char other[256], first[256];
   int r = 0;
 
   if (*name == '\0')
     return 0;
   pthread_mutex_lock (&lock);
   if (export_name && strcmp (export_name, name) != 0) {
+    vd_escape (other, sizeof other, name);
+    vd_escape (first, sizeof first, export_name);
     nbdkit_error ("export '%s' is refused: the deltas belong to one export, "
-                  "and '%s' was opened first", name, export_name);
+                  "and '%s' was opened first", other, first);
     r = -1;
   }
   else if (opened && !export_name && !(export_name = strdup (name))) {

@@ -16,6 +16,8 @@ nbdcopy "$(name one)" out.raw
 same expected.raw out.raw
 expect_fail . nbdinfo --size "$(name two)"
 grep -q "export 'two' is refused" log || fail "the log: $(cat log)"
+expect_fail . nbdinfo --size "$(name '%1b%5B31mred')"
+grep -qF "export '\x1b[31mred' is refused" log || fail "a client's name is not escaped: $(cat -v log)"
 expect_fail . nbdinfo --size "$(name three)"
 nbdcopy "$(name one)" out.raw
 same expected.raw out.raw
