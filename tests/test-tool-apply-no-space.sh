@@ -30,6 +30,19 @@ refuse "full/target: applying $numbers" a.vmdk full/target
 refuse "the undo file $numbers" --undo=full/undo.vmdk a.vmdk roomy/target
 cmp -n 16777216 roomy/target /dev/zero
 
+# The undo file of a run that was cut off is there, and needs no more room.
+need=$(sed -n 's/.*the undo file needs up to \([0-9]*\) bytes.*/\1/p' output)
+mount -o remount,size=$((need / 1024 + 64))K full
+head -c 16M /dev/urandom > roomy/old
+cp roomy/old roomy/again
+"$TOOL" apply --quiet --undo=full/undo.vmdk a.vmdk roomy/again 2> err || { cat err; fail "the first run"; }
+cp roomy/again roomy/new
+dd if=roomy/old of=roomy/again bs=1M count=8 conv=notrunc status=none
+"$TOOL" apply --quiet --undo=full/undo.vmdk a.vmdk roomy/again 2> err || { cat err; fail "not run again for want of room"; }
+cmp roomy/again roomy/new
+"$TOOL" apply --quiet full/undo.vmdk roomy/again 2> err
+cmp roomy/again roomy/old
+
 # What is allocated already needs no room.
 "$TOOL" apply --quiet a.vmdk roomy/target 2> err || { cat err; fail "where there is room"; }
 "$TOOL" apply --quiet --json a.vmdk roomy/target > out 2> err

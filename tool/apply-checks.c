@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "apply.h"
 #include "undo.h"
@@ -118,7 +119,8 @@ apply_check_space (struct apply *a, struct vd_err *err)
                             err) == -1)
       return -1;
   }
-  if (a->undo) {
+  /* One that is there from an earlier run has its space. */
+  if (a->undo && access (a->undo, F_OK) == -1) {
     char *slash, *dir = strdup (a->undo);
     int r;
 
