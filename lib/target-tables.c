@@ -280,12 +280,20 @@ grow (struct vd_blocks *b, uint64_t length, struct vd_err *err)
   return vd_file_flush (b->file, err);
 }
 
-/* What grains hold behind the old end was never seen, and is not to show. */
+/* A part of the file. */
+struct span {
+  uint64_t from, to;
+};
+
+/* Growing: what grains hold behind the old end was never seen, and is not to
+ * show.  *rest is that part of the grain in which the old end lies, if it is
+ * stored.
+ */
 static int
-clear_behind (struct vd_blocks *b, struct vd_err *err)
+clear_behind (struct vd_blocks *b, struct span *rest, struct vd_err *err)
 {
   const uint64_t old = b->image->used, in = old % b->block_size;
-  uint64_t block, where;
+  uint64_t block;
 
   for (block = old / b->block_size;
        block < vd_div_up (b->length, b->block_size); ++block) {
@@ -295,13 +303,11 @@ clear_behind (struct vd_blocks *b, struct vd_err *err)
     if (!b->table[t].entry && tables_load (b, t, err) == -1)
       return -1;
     entry = &b->table[t].entry[block % b->per_table];
-    where = *entry * VD_SECTOR;
     if (block * b->block_size < old) {
-      if (*entry > 1 && !b->opts->dry && where + in < b->file->size &&
-          vd_file_zero (b->file, where + in,
-                        vd_min (b->block_size, b->file->size - where) - in,
-                        err) == -1)
-        return -1;
+      if (*entry > 1)
+        *rest = (struct span) {
+          *entry * VD_SECTOR + in, *entry * VD_SECTOR + b->block_size
+        };
     }
     else if (*entry != 0) {
       *entry = 0;
@@ -312,46 +318,77 @@ clear_behind (struct vd_blocks *b, struct vd_err *err)
   return 0;
 }
 
+static int
+zero_rest (struct vd_blocks *b, const struct span *rest, struct vd_err *err)
+{
+  const uint64_t to = vd_min (rest->to, b->file->size);
+
+  return b->opts->dry || rest->from >= to ? 0
+    : vd_file_zero (b->file, rest->from, to - rest->from, err);
+}
+
+/* Something is at `from`, length bytes: not in the rest of the last grain, of
+ * which only the first part was looked at by the check.
+ */
+static int
+pass (const struct vd_blocks *b, uint64_t from, uint64_t length,
+      const struct span *rest, uint64_t *end, struct vd_err *err)
+{
+  *end = vd_max (*end, from + length);
+  if (from >= rest->to || from + length <= rest->from)
+    return 0;
+  return vd_fail (err, VD_CORRUPT, "%s: the last grain, of which the disk has "
+                  "only a part, cannot be used as a whole: at byte %" PRIu64
+                  " there is something else; nothing was written",
+                  b->image->file->name, from);
+}
+
 /* Where nothing is in use any more. */
 static int
-find_end (struct vd_blocks *b, struct vd_err *err)
+find_end (struct vd_blocks *b, const struct span *rest, struct vd_err *err)
 {
   const struct vd_tables *tables = tables_of (b);
   const uint64_t bytes = table_bytes (b), gd_bytes = b->nr_tables * 4;
   CLEANUP_FREE uint8_t *raw = malloc ((size_t) bytes);
-  uint64_t end = tables->gd_offset + gd_bytes, t, where;
+  uint64_t end = 0, t, where;
   uint32_t i;
 
   if (!raw)
     return vd_fail_nomem (err);
-  if (is_hosted (b))
-    end = vd_max (end, vd_hosted (b->image)->first_data);
-  if (rgd_of (b) != 0)
-    end = vd_max (end, rgd_of (b) + gd_bytes);
-  end = vd_max (end, b->image->descriptor_offset +
-                b->image->descriptor_length);
+  if (pass (b, tables->gd_offset, gd_bytes, rest, &end, err) == -1 ||
+      (is_hosted (b) &&
+       pass (b, 0, vd_hosted (b->image)->first_data, rest, &end,
+             err) == -1) ||
+      (rgd_of (b) != 0 &&
+       pass (b, rgd_of (b), gd_bytes, rest, &end, err) == -1) ||
+      pass (b, b->image->descriptor_offset, b->image->descriptor_length, rest,
+            &end, err) == -1)
+    return -1;
   for (t = 0; t < b->nr_tables; ++t) {
     const uint32_t n = vd_blocks_in_table (b, t);
 
     if (rgd_of (b) != 0) {
       if (directory_entry (b, rgd_of (b), t, &where, err) == -1)
         return -1;
-      if (where != 0 && where < b->image->file->size)
-        end = vd_max (end, where + bytes);
+      if (where != 0 && where < b->image->file->size &&
+          pass (b, where, bytes, rest, &end, err) == -1)
+        return -1;
     }
     if (directory_entry (b, tables->gd_offset, t, &where, err) == -1)
       return -1;
     if (where == 0)
       continue;
-    end = vd_max (end, where + bytes);
-    if (vd_file_pread (b->image->file, raw, n * (size_t) 4, where,
-                       err) == -1)
+    if (pass (b, where, bytes, rest, &end, err) == -1 ||
+        vd_file_pread (b->image->file, raw, n * (size_t) 4, where, err) == -1)
       return -1;
     for (i = 0; i < n; ++i) {
-      const uint32_t e = vd_le32 (raw + i * (size_t) 4);
+      const uint64_t e = vd_le32 (raw + i * (size_t) 4) * VD_SECTOR;
 
-      if (e > 1)
-        end = vd_max (end, e * VD_SECTOR + b->block_size);
+      /* not the last grain itself */
+      if (e > VD_SECTOR && e + b->block_size != rest->to &&
+          pass (b, e, b->block_size, rest, &end, err) == -1)
+        return -1;
+      end = e > VD_SECTOR ? vd_max (end, e + b->block_size) : end;
     }
   }
   b->next = end;
@@ -363,6 +400,7 @@ vd_blocks_open_tables (struct vd_blocks *b, uint64_t length,
                        struct vd_err *err)
 {
   const struct vd_tables *tables = tables_of (b);
+  struct span rest = { 0, 0 };
 
   b->ops = &tables_ops;
   b->per_table = tables->gt_entries;
@@ -375,7 +413,8 @@ vd_blocks_open_tables (struct vd_blocks *b, uint64_t length,
   b->nr_blocks = vd_div_up (vd_max (b->image->capacity, b->length),
                             b->block_size);
   if (vd_blocks_make_tables (b, err) == -1 ||
-      (b->length > b->image->used && clear_behind (b, err) == -1))
+      (b->length > b->image->used && clear_behind (b, &rest, err) == -1) ||
+      find_end (b, &rest, err) == -1)
     return -1;
-  return find_end (b, err);
+  return zero_rest (b, &rest, err);
 }

@@ -58,6 +58,20 @@ vmdk sparse-more monolithicSparse 3M 3M -c 'write -P 5 2000k 600k' -c 'write -P 
 sed -i 's/^RW 6144 SPARSE/RW 2047 SPARSE/' disk.vmdk
 grown top.vmdk disk.vmdk vmdk 3145728
 
+# The last grain has 127 sectors of the disk, and where its last one would be another begins.
+vmdk sparse-shared monolithicSparse 3M 3M -c 'write -P 6 960k 64k'
+sed -i 's/^RW 6144 SPARSE/RW 2047 SPARSE/' disk.vmdk
+u32 () { od -An -tu4 -j "$1" -N 4 disk.vmdk | tr -d ' '; }
+file=disk.vmdk
+for at in 48 56; do
+    table=$(($(u32 $(($(u32 $at) * 512))) * 512))
+    put $table "$(le32 $(($(u32 $((table + 60))) + 127)))"
+done
+head -c 65536 /dev/zero >> disk.vmdk
+"$TOOL" check disk.vmdk
+refused 'disk\.vmdk: the last grain, of which the disk has only a part, cannot be used as a whole: at byte [0-9]+ there is something else; nothing was written' \
+    top.vmdk disk.vmdk
+
 vmdk sparse monolithicSparse 1M 3M
 grown top.vmdk disk.vmdk vmdk 3145728
 qemu-img check -q -f vmdk disk.vmdk
