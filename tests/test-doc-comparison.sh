@@ -4,7 +4,7 @@
 # names exists.
 . "$top_srcdir/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
-need filter plugin tool mkimage qemu-img nbdcopy xz tar
+need filter plugin tool mkimage qemu-img qemu-io nbdcopy xz tar
 
 version=$(qemu-img --version | sed -n 's/^qemu-img version \([0-9.]*\).*/\1/p')
 # qemu refused|works CASE ARGS...
@@ -47,6 +47,27 @@ tar -xf "$top_srcdir/tests/data/vb-vdi-tiny-2.tar.xz"
 vdi=$(dirname "$(find . -name diff2.vdi)")
 qemu refused 'a differencing VDI' convert -O raw "$vdi/diff2.vdi" q.raw
 nbdkit "$PLUGIN" "$vdi/diff2.vdi" --run 'nbdcopy "$uri" out.raw'
+
+# Several links merged at once by commit; the difference of two disks by rebase.
+qemu-img create -q -f vmdk base.vmdk 4M
+qemu-io -f vmdk -c 'write -q -P 1 0 4M' base.vmdk
+for n in 1 2; do
+    qemu-img create -q -f vmdk -F vmdk -b "$([ $n = 1 ] && echo base || echo d1).vmdk" d$n.vmdk
+    qemu-io -f vmdk -c "write -q -P $((n + 1)) ${n}M 1M" d$n.vmdk
+done
+qemu-img convert -O raw d2.vmdk expected.raw
+qemu-img convert -O raw base.vmdk old.raw
+qemu-img create -q -f vmdk -F vmdk -b d2.vmdk diff.vmdk
+qemu refused 'a VMDK delta of two disks' rebase -f vmdk -F vmdk -b base.vmdk diff.vmdk
+qemu-img create -q -f qcow2 -F raw -b expected.raw diff.qcow2
+qemu works 'a qcow2 delta of two disks' rebase -f qcow2 -F raw -b old.raw diff.qcow2
+qemu works 'two links, committed' commit -b base.vmdk d2.vmdk
+if [ "$version" = 7.2.22 ]; then
+    qemu-img convert -O raw base.vmdk q.raw
+    same expected.raw q.raw
+    [ -e d1.vmdk ] || fail 'the merged file does not stay'
+    expect_fail 'was made on content' "$TOOL" info --chain d1.vmdk
+fi
 
 # The tests that it names.
 grep -oE '`(test-[a-z-]*|-[a-z]*-)`' "$top_srcdir/docs/comparison.md" | tr -d '\`' > names
