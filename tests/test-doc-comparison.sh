@@ -33,6 +33,8 @@ delta s sesparse --parent=disk.vmdk
 cp base.raw expected.raw
 overlay expected.raw s.raw
 qemu works 'SEsparse' convert -O raw s.vmdk q.raw
+qemu works 'a bare SEsparse extent, as a raw disk' convert -O raw s-sesparse.vmdk q.raw
+[ "$version" != 7.2.22 ] || same s-sesparse.vmdk q.raw
 qemu refused 'SEsparse, committed' commit s.vmdk
 poke s-sesparse.vmdk 48 00 02
 qemu refused 'SEsparse with 0x200' convert -O raw s.vmdk q.raw
