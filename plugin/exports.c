@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <strings.h>
 
 #include "config.h"
@@ -249,6 +250,7 @@ int
 exports_open (struct exports *e, struct vd_err *err)
 {
   static char name[] = "vmdk";
+  struct stat st;
 
   *e = (struct exports) {
     .opts = {
@@ -266,6 +268,9 @@ exports_open (struct exports *e, struct vd_err *err)
     return -1;
   if (!config.file)
     return open_dir (e, err);
+  if (stat (config.file, &st) == 0 && S_ISDIR (st.st_mode))
+    return vd_fail (err, VD_USAGE, "%s is a directory: dir=%s serves the disks "
+                    "in it", config.file, config.file);
   return vd_vbox_probe (config.file) ? machine_open (e, config.file, err)
     : open_file (e, err);
 }

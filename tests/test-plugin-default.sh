@@ -41,3 +41,4 @@ expect_fail "$T/empty: there is no VMDK disk or snapshot in this directory" nbdk
 expect_fail "$T/gone: cannot open directory: No such file or directory" nbdkit "$PLUGIN" dir=gone --run true
 expect_fail "$T/vm/z.vmdk: cannot open directory: Not a directory" nbdkit "$PLUGIN" dir=vm/z.vmdk --run true
 expect_fail "$T/gone.vmdk: cannot open: No such file or directory" nbdkit "$PLUGIN" gone.vmdk --run true
+expect_fail "empty is a directory: dir=.*empty serves the disks in it" nbdkit "$PLUGIN" empty --run true
