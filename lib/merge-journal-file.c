@@ -146,6 +146,11 @@ vd_journal_save (const struct vd_journal *j, struct vd_err *err)
       vd_new_file_publish (&n, false, err) == 0)
     r = vd_flush_directory_of (j->path, err);
   vd_new_file_close (&n);
+  /* Whoever asks for a name would say that it can be removed. */
+  if (r == -1 && err->code == VD_USAGE)
+    vd_fail (err, VD_USAGE, "%s exists: another run is completing this merge.  "
+             "Wait until it has ended, then run the same command again",
+             j->path);
   return r;
 }
 
