@@ -24,6 +24,7 @@
 struct scan {
   const struct vd_merge_disk *d;
   const struct vd_opts *opts;
+  bool keep;                    /* nothing is removed */
   struct vd_link *found;        /* the child of the newest merged link */
   char **dirs;
   size_t nr_dirs;
@@ -106,6 +107,70 @@ judge (struct scan *s, struct vd_link **link, struct vd_err *err)
   return 0;
 }
 
+/* A file of a disk that is not of the chain: does it go, or is it written? */
+static int
+judge_file (const struct scan *s, dev_t dev, ino_t ino,
+            const struct vd_link *owner, struct vd_err *err)
+{
+  const struct vd_merge_disk *d = s->d;
+  const size_t last = d->first + d->nr;
+  size_t i, k;
+
+  for (i = d->discard ? 0 : d->first; d->nr + d->discard > 0 && i <= last; ++i) {
+    const struct vd_link *link = d->chain->links[i];
+    const bool written = i == last;
+
+    if ((i >= d->discard && i < d->first) || (written && d->nr == 0))
+      continue;
+    for (k = 0; k < link->nr_pieces; ++k) {
+      const struct vd_file *f = link->pieces[k].image->file;
+
+      if (!f || f->ino == 0 || f->ino != ino || f->dev != dev)
+        continue;
+      if (!written && !s->keep)
+        return vd_fail (err, VD_DENIED, "%s is a file of %s, but of %s too, "
+                        "and would be removed: see their extent lines.  "
+                        "--keep removes no files; nothing was written",
+                        f->name, link->path, owner->path);
+      if (written)
+        vd_warn (&s->opts->log, "%s is a file of %s too: what is merged into "
+                 "it shows there", f->name, owner->path);
+    }
+  }
+  return 0;
+}
+
+static int
+judge_files (const struct scan *s, const struct vd_link *link,
+             struct vd_err *err)
+{
+  const struct vd_descriptor *desc = link->descriptor;
+  struct stat st;
+  size_t i;
+
+  if (link->role == VD_ROLE_BARE)
+    return 0;
+  if (judge_file (s, link->dev, link->ino, link, err) == -1)
+    return -1;
+  for (i = 0; desc && !vd_link_own_image (link) && i < desc->nr_extents; ++i) {
+    const char *name = desc->extents[i].name;
+    CLEANUP_FREE char *path = NULL;
+
+    if (!name)
+      continue;
+    if (asprintf (&path, "%s%s%s",
+                  name[0] == '/' ? "" : vd_places_dir (link->places),
+                  name[0] == '/' ? "" : "/", name) == -1) {
+      path = NULL;
+      return vd_fail_nomem (err);
+    }
+    if (stat (path, &st) == 0 &&
+        judge_file (s, st.st_dev, st.st_ino, link, err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
 static int
 try_file (void *opaque, int dir, const char *name, const char *path,
           struct vd_err *err)
@@ -139,7 +204,7 @@ try_file (void *opaque, int dir, const char *name, const char *path,
       vd_link_close (link);
       return 0;
     }
-  r = judge (s, &link, err);
+  r = judge_files (s, link, err) == -1 ? -1 : judge (s, &link, err);
   vd_link_close (link);
   return r;
 }
@@ -187,6 +252,20 @@ scan_around (struct scan *s, const char *dir, struct vd_err *err)
   return 0;
 }
 
+/* Extents may lie elsewhere, beside the descriptor of another disk. */
+static int
+scan_place (struct scan *s, const struct vd_file *file, struct vd_err *err)
+{
+  const char *slash = file ? strrchr (file->name, '/') : NULL;
+  CLEANUP_FREE char *dir = NULL;
+
+  if (!slash)
+    return 0;
+  dir = strndup (file->name, slash == file->name ? 1
+                 : (size_t) (slash - file->name));
+  return dir ? scan_dir (s, dir, err) : vd_fail_nomem (err);
+}
+
 /* What did not fit before must not look as if it did afterwards. */
 static int
 check_found (const struct vd_merge *m, const struct vd_link *child,
@@ -207,12 +286,14 @@ int
 vd_merge_check_children (struct vd_merge *m, struct vd_merge_disk *d,
                          struct vd_err *err)
 {
-  struct scan s = { .d = d, .opts = &m->opts };
+  struct scan s = { .d = d, .opts = &m->opts, .keep = m->how.keep };
   size_t i;
   int r = 0;
 
   for (i = 0; r == 0 && i < d->chain->nr_links; ++i)
     r = scan_around (&s, vd_places_dir (d->chain->links[i]->places), err);
+  for (i = 0; r == 0 && i < d->chain->nr_slots; ++i)
+    r = scan_place (&s, d->chain->slots[i].image->file, err);
   for (i = 0; r == 0 && i < m->opts.nr_dirs; ++i)
     r = scan_around (&s, m->opts.dirs[i], err);
   for (i = 0; i < s.nr_dirs; ++i)

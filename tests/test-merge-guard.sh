@@ -65,6 +65,26 @@ refused 'flat file|the same file' evil.vmdk
 ln base-flat.vmdk other.vmdk; evil other.vmdk
 refused 'made of the same file' --keep evil.vmdk
 
+# One whose extent is that of another disk, or all of another disk.
+borrow () { evil "$1"; sed -i 's/^RW 16384 FLAT \(.*\) 0$/RW 16384 SPARSE \1/' evil.vmdk; }
+base monolithicSparse
+qemu-img create -q -f vmdk -o subformat=twoGbMaxExtentSparse victim.vmdk 8M
+borrow victim-s001.vmdk
+refused 'victim-s001.vmdk is a file of .*evil.vmdk, but of .*victim.vmdk too, and would be removed' evil.vmdk
+mkdir sub
+mv victim* sub
+borrow sub/victim-s001.vmdk
+refused 'sub/victim-s001.vmdk is a file of .*evil.vmdk, but of .*sub/victim.vmdk too' evil.vmdk
+qemu-img create -q -f vmdk whole.vmdk 8M
+borrow whole.vmdk
+refused 'whole.vmdk is a file of .*evil.vmdk, but of .*whole.vmdk too' evil.vmdk
+"$TOOL" merge --quiet --keep evil.vmdk
+[ -e whole.vmdk ]
+base monolithicFlat; child a.vmdk base.vmdk
+sed 's/^CID=.*/CID=01020304/' base.vmdk > copy.vmdk
+"$TOOL" merge --quiet a.vmdk 2> err
+grep -q 'base-flat.vmdk is a file of .*copy.vmdk too: what is merged into it shows there' err || fail "no warning: $(cat err)"
+
 # A child above that did not fit before does not look as if it did afterwards.
 base monolithicSparse; child a.vmdk base.vmdk; child b.vmdk a.vmdk
 qemu-io -f vmdk -c 'write -P 9 7M 64k' a.vmdk > /dev/null
