@@ -124,7 +124,7 @@ TEST (entries_past_the_end)
 struct stopper { unsigned left; };
 
 static int
-stop (void *opaque, enum vd_compact_phase phase, uint64_t done, uint64_t total)
+end_now (void *opaque, enum vd_compact_phase phase, uint64_t done, uint64_t total)
 {
   struct stopper *s = opaque;
 
@@ -138,7 +138,7 @@ TEST (another_file_or_an_end)
   struct mk_spec spec = { .format = 0 };
   struct stopper s = { 0 };
   const struct vd_compact_opts how = {
-    .dry_run = true, .progress = stop, .opaque = &s,
+    .dry_run = true, .progress = end_now, .opaque = &s,
   };
   struct vd_compact_result result;
   struct vd_file *other;
