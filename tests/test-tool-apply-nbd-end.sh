@@ -24,8 +24,13 @@ for minimum in 4096 65536; do
     stop
     rm undo.vmdk
     start "${policy[@]}" blocksize-error-policy=error
-    expect_fail 'its end cannot be reached, so nothing was written: 1536 bytes at byte 1048576' \
-        "$TOOL" apply a.vmdk "$uri"
-    cmp target base
+    # nbdkit 1.48 allows the end of an export even so.
+    if "$TOOL" apply --quiet --verify a.vmdk "$uri" 2> err; then
+        cmp target want
+    else
+        grep -q 'its end cannot be reached, so nothing was written: 1536 bytes at byte 1048576' err ||
+            { cat err; fail 'not what is expected'; }
+        cmp target base
+    fi
     stop
 done
