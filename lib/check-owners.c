@@ -73,10 +73,8 @@ vd_owners_next (struct vd_checker *c)
   struct vd_owners *o = &c->owners;
   const uint64_t next = o->next;
 
-  if (next == UINT64_MAX)
-    return 0;
-  return set_window (o, next, window_length (c, vd_round_down (next, o->unit)))
-    == -1 ? -1 : 1;
+  return set_window (o, next,
+                     window_length (c, vd_round_down (next, o->unit)));
 }
 
 static bool

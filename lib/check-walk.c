@@ -79,8 +79,6 @@ bad_grain (struct vd_checker *c, uint64_t grain, uint64_t raw,
   c->walk->gte (c->image, grain, raw, &why);
   if (is_in_metadata (c, raw))
     kind = VD_CHECK_GRAIN_IN_METADATA;
-  else if (why.code == VD_TRUNCATED)
-    kind = VD_CHECK_GRAIN_OUTSIDE;
   return vd_check_add_err (c, kind, place, grain * size, size, &why, err);
 }
 
@@ -373,8 +371,7 @@ vd_check_walk (struct vd_checker *c, struct vd_err *err)
     if (c->owners.next == UINT64_MAX)
       break;
     c->pass++;
-    r = vd_owners_next (c);
-    if (r == -1)
+    if (vd_owners_next (c) == -1)
       return vd_fail_nomem (err);
   }
   if (r == -1)

@@ -139,7 +139,7 @@ extern int vd_owners_claim (struct vd_checker *c, struct vd_owner owner,
                             struct vd_err *err);
 /* Is the unit at this place claimed (in this window)? */
 extern bool vd_owners_has (const struct vd_checker *c, uint64_t place);
-/* 1: there is another window, and it is set up. */
+/* Set up the next window, which is at owners.next.  -1: no memory. */
 extern int vd_owners_next (struct vd_checker *c);
 /* After the resolving pass: report the overlaps. */
 extern int vd_owners_report (struct vd_checker *c, struct vd_err *err);

@@ -328,7 +328,7 @@ vd_blocks_commit (struct vd_blocks *b, struct vd_err *err)
 
   if (b->opts->dry || b->nr_dirty == 0)
     return 0;
-  if (b->ops->before (b, err) == -1 || ensure_size (b, err) == -1 ||
+  if (ensure_size (b, err) == -1 || b->ops->before (b, err) == -1 ||
       vd_file_flush (b->file, err) == -1 || b->ops->after (b, err) == -1)
     return -1;
   for (i = 0; i < b->nr_dirty; ++i)

@@ -180,12 +180,6 @@ tables_before (struct vd_blocks *b, struct vd_err *err)
   uint8_t raw[4];
   size_t i;
 
-  if (b->next > b->size) {
-    if (vd_file_truncate (b->file, b->next, err) == -1)
-      return -1;
-    b->stats.growth += b->next - b->size;
-    b->size = b->next;
-  }
   for (i = 0; i < b->nr_dirty; ++i) {
     const struct vd_block_table *table = &b->table[b->dirty[i]];
 
