@@ -21,7 +21,8 @@
 /* What each fails with; 0: it does its work. */
 static struct {
   int renameat2, link, fallocate, lease, setsig, access, chmod, chown, statvfs;
-  int getrandom;
+  int getrandom, open, seek;
+  bool device;                  /* files look like block devices */
   unsigned interrupted;         /* so many calls are */
   uint64_t free_blocks;         /* of file systems; 0: as many as there are */
 } fails;
@@ -119,6 +120,37 @@ fstatvfs (int fd, struct statvfs *v)
     .f_bavail = fails.free_blocks ? fails.free_blocks : UINT32_MAX,
   };
   return 0;
+}
+
+int
+open (const char *path, int flags, ...)
+{
+  va_list args;
+  mode_t mode;
+
+  va_start (args, flags);
+  mode = flags & O_CREAT ? va_arg (args, mode_t) : 0;
+  va_end (args);
+  if (fails.open && (flags & O_ACCMODE) != O_RDONLY)
+    return failed (fails.open);
+  return (int) syscall (SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+int
+fstat (int fd, struct stat *st)
+{
+  const int r = fstatat (fd, "", st, AT_EMPTY_PATH);
+
+  if (r == 0 && fails.device)
+    st->st_mode = (st->st_mode & 07777) | S_IFBLK;
+  return r;
+}
+
+off_t
+lseek (int fd, off_t offset, int whence)
+{
+  return fails.seek ? failed (fails.seek)
+    : syscall (SYS_lseek, fd, offset, whence);
 }
 
 ssize_t
@@ -395,6 +427,37 @@ TEST (no_leases)
   vd_file_close (m);
 }
 
+/* ---- Devices ------------------------------------------------------------- */
+
+TEST (a_device_in_use)
+{
+  struct vd_err err;
+
+  u_write ("f", "12345678", 8);
+  fails.open = EBUSY;
+  assert_null (vd_file_open_rw ("f", &err));
+  assert_err (&err, VD_DENIED, "f is in use (mounted, or part of an array",
+              "stop that first");
+}
+
+TEST (what_a_device_is_like)
+{
+  struct vd_err err;
+  struct vd_file *f;
+
+  u_write ("f", "12345678", 8);
+  fails.device = true;
+  f = vd_file_open_rw ("f", &err);
+  assert_opened (f, &err);
+  assert_int_equal (f->size, 8);
+  assert_int_equal (vd_file_truncate (f, 16, &err), -1);
+  assert_err (&err, VD_USAGE, "f: a block device keeps its size");
+  vd_file_close (f);
+  fails.seek = EIO;
+  assert_null (vd_file_open ("f", &err));
+  assert_err (&err, VD_IO, "f: cannot find out its size");
+}
+
 /* ---- Machine files and journals ------------------------------------------ */
 
 #define OLD BOX ("", "<Hardware/>\n")
@@ -461,6 +524,7 @@ add_replacement (struct vd_journal *j, const char *old, const char *fresh)
 
 TEST (replacing_by_a_journal)
 {
+  const struct vd_opts opts = { .prefix = NULL };
   struct vd_journal j;
   struct vd_err err;
 
@@ -473,6 +537,15 @@ TEST (replacing_by_a_journal)
     fail_msg ("%s", err.msg);
   holds ("m.vbox", NEW, 0600);
   holds ("m.vbox-prev", OLD, 0600);
+  vd_journal_free (&j);
+
+  /* With nothing in it. */
+  add_replacement (&j, NEW, "");
+  vd_journal_free (&j);
+  assert_int_equal (vd_journal_init (&j, "top.vmdk", &err), 0);
+  assert_int_equal (vd_journal_load (&j, &opts, &err), 1);
+  assert_int_equal (vd_journal_run (&j, &err), 0);
+  holds ("m.vbox", "", 0600);
   vd_journal_free (&j);
 
   /* A file system without modes: not to finish would be worse. */
@@ -516,6 +589,8 @@ main (void)
     T (no_space_for_a_copy),
     T (copies_that_are_interrupted),
     T (no_leases),
+    T (a_device_in_use),
+    T (what_a_device_is_like),
     T (replacing_a_machine_file),
     T (replacing_by_a_journal),
     T (not_allowed_to_write),
