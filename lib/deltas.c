@@ -7,9 +7,12 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
+#include "cleanup.h"
 #include "deltas.h"
 
 /* Is it a delta at all?  A disk that says it has no parent would hide the
@@ -81,11 +84,19 @@ parent_missing (const struct vd_link *link, const struct vd_deltas_opts *how,
 }
 
 /* A child that does not name its parent, because it was made for a raw base,
- * or because the line was lost.
+ * or because the line was lost; or an extent that was given in place of its
+ * descriptor.  (If that is not there, nothing can be done about it.)
  */
 static void
 warn_no_name (const struct vd_link *link, const struct vd_log *log)
 {
+  CLEANUP_FREE char *name = link->role == VD_ROLE_BARE && !link->descriptor
+    ? vd_descriptor_name (link->path) : NULL;
+
+  if (name && access (name, F_OK) == 0)
+    vd_warn (log, "%s is given without its descriptor, which seems to be %s: "
+             "give that, or what it was made on is not known, and not checked",
+             link->path, name);
   if (link->role == VD_ROLE_CHILD &&
       link->descriptor->parent_cid != VD_CID_FRESH)
     vd_warn (log, "%s does not name its parent (it has no "

@@ -41,3 +41,9 @@ done
 child z.vmdk 4 3
 filter_sees Z file raw delta=z.vmdk
 filter_sees Z file raw delta=z-delta.vmdk
+warns "$T/z-delta.vmdk is given without its descriptor, which seems to be $T/z.vmdk"
+filter_sees Z file raw delta=z-delta.vmdk delta-follow=false
+silent
+rm z.vmdk
+filter_sees Z file raw delta=z-delta.vmdk
+silent
