@@ -286,7 +286,7 @@ check_place (const struct vd_journal *j, const char *path,
 
   if (!dir)
     return vd_fail_nomem (err);
-  if (opts->unconfined || is_below (path, dir))
+  if (opts->unconfined || is_below (path, dir) || is_below (path, j->beside))
     return 0;
   slash = strrchr (dir, '/');
   if (slash && slash > dir && strcasecmp (slash + 1, "Snapshots") == 0) {

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -338,6 +339,7 @@ vd_journal_free (struct vd_journal *j)
   }
   free (j->step);
   free (j->path);
+  free (j->beside);
   *j = (struct vd_journal) { .path = NULL };
 }
 
@@ -388,25 +390,60 @@ vd_journal_add_removal (struct vd_journal *j, char *path, struct vd_err *err)
   return vd_journal_add (j, &s, err);
 }
 
-int
-vd_journal_init (struct vd_journal *j, const char *top, struct vd_err *err)
+/* What a name means, if it is a symbolic link; it may lead to a file that has
+ * been removed by now.  To be freed.
+ */
+static char *
+follow_links (const char *name)
 {
-  const char *slash = strrchr (top, '/');
-  CLEANUP_FREE char *dir
-    = !slash ? strdup (".")
-    : strndup (top, slash == top ? 1 : (size_t) (slash - top));
-  CLEANUP_FREE char *real = NULL;
+  char *path = strdup (name), *next, to[PATH_MAX];
+  unsigned n;
 
-  *j = (struct vd_journal) { .path = NULL };
-  if (!dir)
-    return vd_fail_nomem (err);
-  real = realpath (dir, NULL);
-  if (!real)
-    return vd_fail_errno (err, errno, "%s", dir);
-  if (asprintf (&j->path, "%s/.%s.vmdkdelta-merge", real,
-                slash ? slash + 1 : top) == -1) {
-    j->path = NULL;
-    return vd_fail_nomem (err);
+  for (n = 0; path && n < 40; ++n) {
+    const ssize_t len = readlink (path, to, sizeof to - 1);
+    const char *slash = strrchr (path, '/');
+
+    if (len <= 0)
+      break;
+    to[len] = '\0';
+    if (to[0] == '/' || !slash)
+      next = strdup (to);
+    else if (asprintf (&next, "%.*s/%s", (int) (slash - path), path, to) == -1)
+      next = NULL;
+    free (path);
+    path = next;
   }
-  return 0;
+  return path;
+}
+
+static char *
+directory_of (const char *path)
+{
+  const char *slash = strrchr (path, '/');
+
+  return !slash ? strdup (".")
+    : strndup (path, slash == path ? 1 : (size_t) (slash - path));
+}
+
+int
+vd_journal_init (struct vd_journal *j, const char *given, struct vd_err *err)
+{
+  CLEANUP_FREE char *top = follow_links (given);
+  CLEANUP_FREE char *dir = top ? directory_of (top) : NULL, *real = NULL;
+  const char *slash = top ? strrchr (top, '/') : NULL;
+
+  *j = (struct vd_journal) { .beside = directory_of (given) };
+  if (!dir || !j->beside)
+    vd_fail_nomem (err);
+  else if (!(real = realpath (dir, NULL)))
+    vd_fail_errno (err, errno, "%s", dir);
+  else if (asprintf (&j->path, "%s/.%s.vmdkdelta-merge", real,
+                     slash ? slash + 1 : top) == -1) {
+    j->path = NULL;
+    vd_fail_nomem (err);
+  }
+  else
+    return 0;
+  vd_journal_free (j);
+  return -1;
 }

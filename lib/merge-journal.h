@@ -50,12 +50,13 @@ struct vd_step {
 
 struct vd_journal {
   char *path;                   /* of the journal itself */
+  char *beside;                 /* directory of the name that was given */
   struct vd_step *step;
   size_t n;
 };
 
 /* The journal of a merge that was asked for with this name: ".NAME" and a
- * suffix in its directory.
+ * suffix in its directory; if it is a symbolic link, of what that leads to.
  */
 extern int vd_journal_init (struct vd_journal *j, const char *top,
                             struct vd_err *err);
