@@ -112,8 +112,9 @@ vd_chain_check_pair (const struct vd_link *child,
                       child->path, c->parent_cid, parent->path, p->cid,
                       c->has_cid && p->parent_cid == c->cid
                       ? "the two are given in the wrong order (oldest first)"
-                      : "it is the wrong file, or it was changed after the "
-                        "child was made", vd_opts_prefix (opts));
+                      : "it is the wrong file, or a clone, or it was "
+                        "changed after the child was made",
+                      vd_opts_prefix (opts));
     vd_warn (&opts->log, "%s was made on content %08" PRIx32 ", but %s has "
              "content %08" PRIx32 "; going on as asked", child->path,
              c->parent_cid, parent->path, p->cid);

@@ -18,7 +18,7 @@ child vm/s.vmdk 1 4444abcd "$(hint disk.vmdk)"
 refused vm/s.vmdk "${dirs[@]}"
 says "$T/vm/s.vmdk was made on content 4444abcd" "$T/vm/disk.vmdk has content 11111111" \
     "$T/one/disk.vmdk has content 22222222" "$T/two/disk.vmdk has content 33333333" \
-    'it is the wrong file, or it was changed after the child was made'
+    'it is the wrong file, or a clone, or it was changed after the child was made'
 
 sees A vm/s.vmdk "${dirs[@]}" ignore-cid=true
 warns "warning: $T/vm/s.vmdk was made on content 4444abcd, but $T/vm/disk.vmdk has content 11111111; going on as asked"
