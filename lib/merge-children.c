@@ -52,8 +52,12 @@ stands_on (const struct vd_link *c, const struct vd_link *parent)
 
   if (c->role != VD_ROLE_CHILD)
     return false;
-  if (!vd_uuid_is_null (c->id.parent) && !vd_uuid_is_null (parent->id.image))
-    return memcmp (c->id.parent, parent->id.image, 16) == 0;
+  /* Either will do: VMware and QEMU do not look at UUIDs, VirtualBox does not
+   * look at names.
+   */
+  if (!vd_uuid_is_null (c->id.parent) && !vd_uuid_is_null (parent->id.image) &&
+      memcmp (c->id.parent, parent->id.image, 16) == 0)
+    return true;
   if (!vd_link_hint (c) ||
       vd_find_parent (c, &quiet, &result, &found, &ignored) == -1 || !found)
     return false;

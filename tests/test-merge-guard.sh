@@ -85,6 +85,13 @@ sed 's/^CID=.*/CID=01020304/' base.vmdk > copy.vmdk
 "$TOOL" merge --quiet a.vmdk 2> err
 grep -q 'base-flat.vmdk is a file of .*copy.vmdk too: what is merged into it shows there' err || fail "no warning: $(cat err)"
 
+# A second child by name and CID, as QEMU and VMware see it, whatever its UUID says.
+base monolithicFlat
+sed -i 's/^#DDB/&\nddb.uuid.image="11111111-1111-4111-8111-111111111111"/' base.vmdk
+for name in a b; do qemu-img create -q -f vmdk -o subformat=twoGbMaxExtentSparse -b base.vmdk -F vmdk $name.vmdk; done
+sed -i 's/^#DDB/&\nddb.uuid.parent="22222222-2222-4222-8222-222222222222"/' b.vmdk
+refused 'base.vmdk has more than one child, .*a.vmdk and .*b.vmdk' a.vmdk
+
 # A child above that did not fit before does not look as if it did afterwards.
 base monolithicSparse; child a.vmdk base.vmdk; child b.vmdk a.vmdk
 qemu-io -f vmdk -c 'write -P 9 7M 64k' a.vmdk > /dev/null
