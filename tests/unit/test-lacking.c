@@ -23,6 +23,8 @@ static struct {
   int renameat2, link, fallocate, lease, setsig, access, chmod, chown, statvfs;
   int getrandom, open, seek;
   bool device;                  /* files look like block devices */
+  bool mounted;                 /* Snapshots is another file system, and every
+                                   second file is in one of its own */
   unsigned interrupted;         /* so many calls are */
   uint64_t free_blocks;         /* of file systems; 0: as many as there are */
 } fails;
@@ -143,6 +145,20 @@ fstat (int fd, struct stat *st)
 
   if (r == 0 && fails.device)
     st->st_mode = (st->st_mode & 07777) | S_IFBLK;
+  if (r == 0 && fails.mounted && S_ISREG (st->st_mode))
+    st->st_dev += st->st_ino % 2;
+  return r;
+}
+
+int
+stat (const char *path, struct stat *st)
+{
+  const int r = fstatat (AT_FDCWD, path, st, 0);
+  const size_t n = strlen (path);
+
+  if (r == 0 && fails.mounted && n >= 9 &&
+      strcmp (path + n - 9, "Snapshots") == 0)
+    st->st_dev++;
   return r;
 }
 
@@ -576,6 +592,48 @@ TEST (not_allowed_to_write)
   vd_journal_free (&j);
 }
 
+/* ---- Several file systems ------------------------------------------------ */
+
+static int
+merge_machine (bool snapshot, struct vd_err *err)
+{
+  const struct vd_merge_opts how = { .snapshot = snapshot };
+  const struct vd_opts opts = { .prefix = NULL };
+  struct vd_merge *m = vd_merge_open ("m.vbox", &how, &opts, err);
+  int r;
+
+  if (!m)
+    return -1;
+  r = vd_merge_run (m, NULL, NULL, err) == -1 ||
+    vd_merge_commit (m, false, NULL, NULL, err) == -1 ? -1 : 0;
+  vd_merge_free (m);
+  return r;
+}
+
+/* A new child is renamed to its place, which a mount can prevent. */
+TEST (snapshots_in_another_file_system)
+{
+  struct vd_err err;
+
+  u_write_vdi ("1.vdi", 1, 0, 'a');
+  u_write_vdi ("2.vdi", 2, 1, 'b');
+  u_write_vdi ("9.vdi", 19, 0, 'x');
+  assert_int_equal (mkdir ("Snapshots", 0777), 0);
+  u_write_text ("m.vbox",
+                BOX ("", MEDIA (DISK (01, "1.vdi", ">\n")
+                                DISK (02, "2.vdi", "/>\n") "</HardDisk>\n"
+                                DISK (19, "9.vdi", "/>\n"))
+                     STATE (DEVICE (02, 0) DEVICE (19, 1))));
+  fails.mounted = true;
+  assert_int_equal (merge_machine (true, &err), -1);
+  assert_err (&err, VD_UNSUPPORTED, "/Snapshots, where the new child would be, "
+              "is on another file system", "merge without --snapshot");
+  assert_int_equal (access ("2.vdi", F_OK), 0);
+  if (merge_machine (false, &err) == -1)
+    fail_msg ("%s", err.msg);
+  assert_int_equal (access ("2.vdi", F_OK), -1);
+}
+
 int
 main (void)
 {
@@ -594,6 +652,7 @@ main (void)
     T (replacing_a_machine_file),
     T (replacing_by_a_journal),
     T (not_allowed_to_write),
+    T (snapshots_in_another_file_system),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

@@ -337,6 +337,32 @@ TEST (a_parent_without_a_uuid)
   assert_int_equal (access ("2.vdi", F_OK), 0);
 }
 
+/* A medium that is an extent only, which somebody who ignores identities may
+ * have: it has no place for an identity.
+ */
+TEST (a_target_without_a_descriptor)
+{
+  struct mk_pattern pattern = { .seed = 1, .run = 1, .fill = 500 };
+  struct mk_content content = { .seed = 1 };
+  const struct mk_spec spec = {
+    .format = MK_KDMV, .capacity = 65536, .grain_size = 4096,
+    .map = mk_map_pattern (&pattern), .fill = mk_fill_content (&content),
+  };
+  const struct vd_merge_opts how = { .count = 1 };
+  struct vd_err err;
+
+  chain_of (3);
+  unlink ("2.vdi");
+  u_write_image ("2.vmdk", &spec);
+  machine (BOX ("", MEDIA (DISK (01, "1.vdi", ">\n") DISK (02, "2.vmdk", ">\n")
+                           DISK (03, "3.vdi", "/>\n") "</HardDisk>\n"
+                           "</HardDisk>\n")
+                STATE (DEVICE (03, 0))));
+  assert_int_equal (merge_with ("m.vbox", &how, NULL, true, &err), -1);
+  assert_err (&err, VD_UNSUPPORTED, "2.vmdk has no descriptor");
+  assert_int_equal (access ("3.vdi", F_OK), 0);
+}
+
 int
 main (void)
 {
@@ -351,6 +377,7 @@ main (void)
     tmpdir_test (a_branch_further_down),
     tmpdir_test (a_snapshot_of_all_disks),
     tmpdir_test (a_parent_without_a_uuid),
+    tmpdir_test (a_target_without_a_descriptor),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

@@ -229,6 +229,20 @@ TEST (moves)
   assert_int_equal (edit (c, 1, &out, &err), -1);
   assert_err (&err, VD_USAGE, "m.vbox: there is no medium " U (09));
 
+  /* a machine that has nothing of which there could be a snapshot */
+  memset (c, 0, sizeof c);
+  c[0].kind = VD_VBOX_ADD_SNAPSHOT;
+  c[0].name = c[0].time = "n";
+  u_uuid (c[0].uuid, 6);
+  {
+    struct vd_vbox *box = u_box (BOX ("", MEDIA ("")));
+    size_t len;
+
+    assert_int_equal (vd_vbox_edit (box, c, 1, &out, &len, &err), -1);
+    assert_err (&err, VD_CORRUPT, "m.vbox: the machine has no Hardware");
+    vd_vbox_free (box);
+  }
+
   /* a snapshot in which it is not attached */
   memset (c, 0, sizeof c);
   c[0].kind = VD_VBOX_DETACH;
