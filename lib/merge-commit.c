@@ -231,9 +231,12 @@ vd_merge_commit (struct vd_merge *m, bool dry,
   if (r == 0)
     tell (&j, step, opaque);
   if (r == 0 && !dry)
-    r = check_all (&j, err) == -1 || vd_journal_save (&j, err) == -1
-      ? -1 : vd_journal_run (&j, err);
-  if (r == 0 || dry)
+    r = check_all (&j, err);
+  if (r == -1 || dry)
+    vd_merge_clean_snapshot (m);
+  else if (vd_journal_save (&j, err) == -1 || vd_journal_run (&j, err) == -1)
+    r = -1;                     /* the journal may name what is new */
+  else
     vd_merge_clean_snapshot (m);
   vd_journal_free (&j);
   return r;

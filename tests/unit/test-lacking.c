@@ -21,7 +21,8 @@
 /* What each fails with; 0: it does its work. */
 static struct {
   int renameat2, link, fallocate, lease, setsig, access, chmod, chown, statvfs;
-  int getrandom, open, seek;
+  int getrandom, open, seek, mkdir;
+  unsigned mkdirs;              /* so many succeed before */
   bool device;                  /* files look like block devices */
   bool mounted;                 /* Snapshots is another file system, and every
                                    second file is in one of its own */
@@ -160,6 +161,14 @@ stat (const char *path, struct stat *st)
       strcmp (path + n - 9, "Snapshots") == 0)
     st->st_dev++;
   return r;
+}
+
+int
+mkdir (const char *path, mode_t mode)
+{
+  if (fails.mkdir && fails.mkdirs-- == 0)
+    return failed (fails.mkdir);
+  return (int) syscall (SYS_mkdirat, AT_FDCWD, path, mode);
 }
 
 off_t
@@ -344,7 +353,7 @@ static struct mk_content content = { .seed = 1 };
 static void
 write_disk (const char *path, bool child)
 {
-  struct mk_pattern pattern = { .seed = 2, .run = 1, .alternate = true };
+  struct mk_pattern pattern = { .seed = 2, .run = 8, .alternate = true };
   struct mk_line line = { .sectors = 2048, .type = "SPARSE", .name = path,
                           .offset = -1 };
   const struct mk_descriptor d = {
@@ -610,20 +619,51 @@ merge_machine (bool snapshot, struct vd_err *err)
   return r;
 }
 
-/* A new child is renamed to its place, which a mount can prevent. */
-TEST (snapshots_in_another_file_system)
+/* Of two disks; one has no child yet. */
+static void
+write_machine (void)
 {
-  struct vd_err err;
-
   u_write_vdi ("1.vdi", 1, 0, 'a');
   u_write_vdi ("2.vdi", 2, 1, 'b');
   u_write_vdi ("9.vdi", 19, 0, 'x');
-  assert_int_equal (mkdir ("Snapshots", 0777), 0);
   u_write_text ("m.vbox",
                 BOX ("", MEDIA (DISK (01, "1.vdi", ">\n")
                                 DISK (02, "2.vdi", "/>\n") "</HardDisk>\n"
                                 DISK (19, "9.vdi", "/>\n"))
                      STATE (DEVICE (02, 0) DEVICE (19, 1))));
+}
+
+/* Directories that cannot be made: of the snapshots, and for what is new. */
+TEST (no_directories)
+{
+  struct vd_err err;
+  unsigned i;
+
+  write_machine ();
+  for (i = 0; i < 4; ++i) {
+    fails.mkdir = EROFS;
+    fails.mkdirs = i;
+    if (merge_machine (true, &err) == 0)
+      break;
+    assert_err (&err, VD_IO, "cannot create ", strerror (EROFS));
+    assert_int_equal (access ("2.vdi", F_OK), 0);
+    assert_int_equal (system ("test -z \"$(find . -name '*vmdkdelta*')\""),
+                      0);
+  }
+  assert_true (i >= 2 || i == 0);
+  fails.mkdir = 0;
+  if (i == 4 && merge_machine (true, &err) == -1)
+    fail_msg ("%s", err.msg);
+  assert_int_equal (access ("2.vdi", F_OK), -1);
+}
+
+/* A new child is renamed to its place, which a mount can prevent. */
+TEST (snapshots_in_another_file_system)
+{
+  struct vd_err err;
+
+  write_machine ();
+  assert_int_equal (mkdir ("Snapshots", 0777), 0);
   fails.mounted = true;
   assert_int_equal (merge_machine (true, &err), -1);
   assert_err (&err, VD_UNSUPPORTED, "/Snapshots, where the new child would be, "
@@ -652,6 +692,7 @@ main (void)
     T (replacing_a_machine_file),
     T (replacing_by_a_journal),
     T (not_allowed_to_write),
+    T (no_directories),
     T (snapshots_in_another_file_system),
   };
 

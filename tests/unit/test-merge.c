@@ -254,6 +254,23 @@ TEST (attached_twice)
   assert_int_equal (letter ("1.vdi"), 'c');
 }
 
+/* The registry knows of a child whose file is elsewhere. */
+TEST (a_child_that_only_the_registry_knows)
+{
+  const struct vd_merge_opts how = { .count = 0 };
+
+  chain_of (3);
+  machine (BOX ("", MEDIA (DISK (01, "1.vdi", ">\n") DISK (02, "2.vdi", ">\n")
+                           DISK (03, "3.vdi", "/>\n")
+                           DISK (04, "/mnt/4.vdi", "/>\n")
+                           "</HardDisk>\n</HardDisk>\n")
+                STATE (DEVICE (03, 0))));
+  refused ("m.vbox", &how, VD_USAGE, "2.vdi has more than one child, ",
+           "3.vdi and /mnt/4.vdi (in the registry of the machine)");
+  assert_int_equal (letter ("3.vdi"), 'd');
+  assert_int_equal (letter ("2.vdi"), 'c');
+}
+
 /* The newest into the one below it, while the base has a branch; a snapshot
  * on that, and one with memory that goes.
  */
@@ -374,6 +391,7 @@ main (void)
     tmpdir_test (not_compacted),
     tmpdir_test (disks_of_a_machine),
     tmpdir_test (attached_twice),
+    tmpdir_test (a_child_that_only_the_registry_knows),
     tmpdir_test (a_branch_further_down),
     tmpdir_test (a_snapshot_of_all_disks),
     tmpdir_test (a_parent_without_a_uuid),

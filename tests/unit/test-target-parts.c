@@ -170,6 +170,26 @@ TEST (not_for_writing)
            "(RDONLY)", "nbdcopy");
 }
 
+/* What a server gives is not written by its name. */
+TEST (not_a_local_file)
+{
+  struct mk_pattern pattern = { .run = 1, .alternate = true };
+  const struct mk_spec spec = {
+    .format = MK_COWD, .capacity = PART, .grain_size = 65536,
+    .map = mk_map_pattern (&pattern), .fill = mk_fill_content (&content),
+  };
+  struct vd_link *link;
+  struct u_image m;
+  struct vd_err err;
+
+  u_make (&m, &spec);
+  link = u_link (&m);
+  assert_int_equal (vd_target_check (link, &err), -1);
+  assert_err (&err, VD_UNSUPPORTED, "m.vmdk is not a local file");
+  vd_link_close (link);
+  u_free (&m);
+}
+
 /* Each of the two would take new blocks from the end of the same file. */
 TEST (one_file_twice)
 {
@@ -197,6 +217,7 @@ main (void)
     tmpdir_test (sparse_and_flat),
     tmpdir_test (two_in_one_file),
     tmpdir_test (not_for_writing),
+    cmocka_unit_test (not_a_local_file),
     tmpdir_test (one_file_twice),
   };
 
