@@ -11,7 +11,7 @@ loop=$(losetup --find --show target 2>/dev/null) || skip "loop devices cannot be
 on_exit 'losetup -d "$loop"'
 ln target hard
 expect_fail "attached to the loop device $loop" "$TOOL" apply a.vmdk hard
-if unshare -m true 2>/dev/null; then
+if unshare -m mount -t tmpfs none /sys 2>/dev/null; then
     # shellcheck disable=SC2016
     expect_fail "attached to the loop device $loop" \
         unshare -m sh -c 'mount -t tmpfs none /sys && exec "$@"' sh "$TOOL" apply a.vmdk target

@@ -10,8 +10,10 @@
  * options.
  */
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tool.h"
 
@@ -202,6 +204,21 @@ run_verb (const struct verb *verb, int argc, char **argv)
   return status;
 }
 
+/* If one of the standard descriptors is closed, the next file that is opened
+ * gets its number, and what we print would be written into a disk.  A
+ * directory can be neither read nor written.
+ */
+static bool
+open_standard (void)
+{
+  int fd;
+
+  do
+    fd = open ("/", O_RDONLY | O_DIRECTORY);
+  while (fd >= 0 && fd <= STDERR_FILENO);
+  return fd >= 0 && close (fd) == 0;
+}
+
 int
 main (int argc, char **argv)
 {
@@ -214,6 +231,8 @@ main (int argc, char **argv)
   const char *word = argc > 1 ? argv[1] : NULL;
   size_t i;
 
+  if (!open_standard ())
+    return STATUS_ERROR;
   if (!word) {
     fprintf (stderr, "vmdkdelta: which verb?  See: vmdkdelta --help\n");
     return STATUS_USAGE;
