@@ -4,17 +4,10 @@
 # order, reads from them what it read before, and works on with them.  It needs no module
 # of the kernel for that.  "make vbox-test" brings VirtualBox along.
 . "$top_srcdir/tests/lib.sh"
-PATH=/usr/lib/virtualbox:$PATH  # without the scripts that ask for the kernel's module
-need plugin tool VBoxManage vbox-img qemu-io nbdcopy perl
+. "$top_srcdir/tests/virtualbox.sh"
+need plugin tool vbox-img qemu-io nbdcopy perl
 
-export HOME=$T VBOX_USER_HOME VBOX_IPC_SOCKETID
-# home NAME: each has a VirtualBox server of its own, which knows no other machines.  It
-# ends some seconds after the last command.
-home () { VBOX_USER_HOME=$T/home-$1 VBOX_IPC_SOCKETID=vmdkdelta-$$-$1; }
 vb () { VBoxManage "$@" > vb.log 2>&1 || { cat vb.log; fail "VBoxManage $*"; }; }
-on_exit 'pkill -f "^/usr/lib/virtualbox/VBoxSVC" || :'
-home made
-VBoxManage list vms > vb.log 2>&1 || { cat vb.log; skip 'VirtualBox does not start here'; }
 
 # current: the media that the machine has now, one a line.
 current () {
@@ -29,16 +22,6 @@ digests () {
         sha256 "$T/clone.raw"
         vb closemedium "$T/clone.raw" --delete
     done
-}
-
-# Its server keeps machines in memory until it ends.
-vb_gone () {
-    local i
-    for ((i = 0; i < 300; i++)); do
-        pgrep -f '^/usr/lib/virtualbox/VBoxSVC' > /dev/null || return 0
-        sleep 0.1
-    done
-    fail "VirtualBox's server does not end"
 }
 
 # ---- Its machine ------------------------------------------------------------------
@@ -106,7 +89,7 @@ done
 # levels whose bytes the current media and the lowest ones must have.
 judge () {
     local found bases=$T/$1/bases
-    home "$1"
+    vbox_home "$1"
     VBoxManage showvminfo m > /dev/null 2>&1 || vb registervm "$T/$1/m/m.vbox"
     found=$(VBoxManage snapshot m list 2>/dev/null | sed -n 's/^ *Name: \([^ ]*\) .*/\1/p' | paste -sd,) || :
     [ "$found" = "$2" ] || fail "$1: snapshots '$found', expected '$2'"
@@ -152,9 +135,9 @@ merged interrupted s2,s3 3 1 --skip=2
 # One that VirtualBox knows, as a user has it.
 mkdir known
 cp -a m known/m
-home known
+vbox_home known
 vb registervm "$T/known/m/m.vbox"
-vb_gone
+vbox_gone
 "$TOOL" merge --quiet --skip=1 known/m/m.vbox 2> err || { cat err; fail 'merge of a known machine'; }
 judge known s3 3 2
 
@@ -162,12 +145,12 @@ judge known s3 3 2
 # cannot clone such a child, so its bytes are what we read.
 mkdir grown
 cp -a m grown/m
-home grown
+vbox_home grown
 vb registervm "$T/grown/m/m.vbox"
 current | head -n 2 > children
 while read -r disk; do vb modifymedium "$disk" --resizebyte $((26 << 20)); done < children
 vb unregistervm m
-vb_gone
+vbox_gone
 while read -r disk; do
     start "$PLUGIN" "file=$disk" 2> /dev/null
     nbdcopy "$uri" - | sha256sum | cut -d ' ' -f 1
