@@ -180,24 +180,47 @@ local_pwrite (struct vd_file *f, const void *buf, size_t n, uint64_t offset,
   return 0;
 }
 
+/* Whole pages are zeroed by the device.  Of others somebody may be writing the
+ * rest, by the cache, which would have read them before: so what is zeroed of
+ * them is written by the cache too.
+ */
+static int
+zero_device (struct vd_file *f, uint64_t offset, uint64_t length,
+             struct vd_err *err)
+{
+  static const uint8_t zeros[65536];
+  const uint64_t page
+    = vd_min ((uint64_t) sysconf (_SC_PAGESIZE), sizeof zeros);
+  const uint64_t end = offset + length, from = vd_div_up (offset, page) * page;
+  const uint64_t to = vd_round_down (end, page);
+  uint64_t range[2] = { from, to - from };
+
+  if (from >= to || offset % VD_SECTOR || length % VD_SECTOR)
+    return 1;
+  if (local_pwrite (f, zeros, (size_t) (from - offset), offset, err) == -1 ||
+      local_pwrite (f, zeros, (size_t) (end - to), to, err) == -1)
+    return -2;
+  return ioctl (((struct local_file *) f)->fd, BLKZEROOUT, range);
+}
+
 static int
 local_zero (struct vd_file *f, uint64_t offset, uint64_t length,
             struct vd_err *err)
 {
   const struct local_file *l = (struct local_file *) f;
-  uint64_t range[2] = { offset, length };
   int r;
 
   if (f->growable)
     return 1;
   if (l->block)
-    r = offset % VD_SECTOR || length % VD_SECTOR
-      ? 1 : ioctl (l->fd, BLKZEROOUT, range);
+    r = zero_device (f, offset, length, err);
   else
     r = fallocate (l->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                    (off_t) offset, (off_t) length);
   if (r == 0)
     return 0;
+  if (r == -2)
+    return -1;
   /* Not possible here is not an error; anything else is. */
   if (r == 1 || errno == EOPNOTSUPP || errno == ENOTTY || errno == EINVAL ||
       errno == ENOSYS)
