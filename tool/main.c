@@ -10,6 +10,7 @@
  * options.
  */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,7 +233,7 @@ main (int argc, char **argv)
   size_t i;
 
   if (!open_standard ())
-    return STATUS_ERROR;
+    return tool_error ("/ cannot be opened: %s", strerror (errno));
   if (!word) {
     fprintf (stderr, "vmdkdelta: which verb?  See: vmdkdelta --help\n");
     return STATUS_USAGE;
