@@ -374,6 +374,24 @@ parse_text (struct parser *ps, char *text, const struct vd_log *log)
   return 0;
 }
 
+/* Only zeros are to follow: where a part of the text was lost, an extent that
+ * was named behind it would be too.
+ */
+static void
+warn_more (const char *text, size_t n, const char *name,
+           const struct vd_log *log)
+{
+  const size_t end = strlen (text);
+  size_t more = end;
+
+  while (more < n && text[more] == '\0')
+    ++more;
+  if (more < n)
+    vd_warn (log, "%s: the descriptor's text ends at byte %zu, but at byte "
+             "%zu of it there is something more, which is not read: if a part "
+             "was lost, the disk may be larger", name, end, more);
+}
+
 struct vd_descriptor *
 vd_descriptor_parse (const char *text, size_t n, const char *name,
                      const struct vd_log *log, struct vd_err *err)
@@ -398,6 +416,7 @@ vd_descriptor_parse (const char *text, size_t n, const char *name,
       return NULL;
     }
   }
+  warn_more (copy, n, name, log);
   d->version = 1;
   d->parent_cid = VD_NO_PARENT;
 

@@ -313,6 +313,31 @@ TEST (no_access_is_warned_of)
   vd_descriptor_free (d);
 }
 
+TEST (text_behind_zeros_is_warned_of)
+{
+  static const char text[]
+    = "CID=1\nRW 10 FLAT \"a\" 0\n\0\0\0\0RW 20 FLAT \"b\" 0\n";
+  const size_t end = strlen (text);
+  struct u_log log;
+  const struct vd_opts opts = u_opts (&log);
+  struct vd_descriptor *d;
+  struct vd_err err;
+
+  d = vd_descriptor_parse (text, sizeof text, "d.vmdk", &opts.log, &err);
+  assert_non_null (d);
+  assert_int_equal (d->nr_extents, 1);
+  assert_int_equal (log.n, 1);
+  assert_text (log.text, "d.vmdk: the descriptor's text ends at byte 23");
+  assert_text (log.text, "at byte 27 of it there is something more");
+  vd_descriptor_free (d);
+
+  /* padding is lawful */
+  d = vd_descriptor_parse (text, end + 4, "d.vmdk", &opts.log, &err);
+  assert_non_null (d);
+  assert_int_equal (log.n, 1);
+  vd_descriptor_free (d);
+}
+
 TEST (sector_counts_are_checked)
 {
   static const struct bad bad[] = {
@@ -472,6 +497,7 @@ main (void)
     cmocka_unit_test (versions_1_to_4_are_read),
     cmocka_unit_test (every_extent_line_counts_or_is_refused),
     cmocka_unit_test (no_access_is_warned_of),
+    cmocka_unit_test (text_behind_zeros_is_warned_of),
     cmocka_unit_test (sector_counts_are_checked),
     cmocka_unit_test (there_are_limits_to_the_number_of_extents),
     cmocka_unit_test (disks_whose_data_is_elsewhere_are_refused),
