@@ -222,6 +222,7 @@ vd_merge_commit (struct vd_merge *m, bool dry,
                  void (*step) (void *, const char *), void *opaque,
                  struct vd_err *err)
 {
+  bool named = false;           /* what is new, perhaps, by a journal */
   struct vd_journal j;
   int r;
 
@@ -232,11 +233,12 @@ vd_merge_commit (struct vd_merge *m, bool dry,
     tell (&j, step, opaque);
   if (r == 0 && !dry)
     r = check_all (&j, err);
-  if (r == -1 || dry)
-    vd_merge_clean_snapshot (m);
-  else if (vd_journal_save (&j, err) == -1 || vd_journal_run (&j, err) == -1)
-    r = -1;                     /* the journal may name what is new */
-  else
+  if (r == 0 && !dry && (vd_journal_save (&j, err) == -1 ||
+                         vd_journal_run (&j, err) == -1)) {
+    r = -1;
+    named = true;
+  }
+  if (!named)
     vd_merge_clean_snapshot (m);
   vd_journal_free (&j);
   return r;

@@ -399,12 +399,13 @@ follow_links (const char *name)
   char *path = strdup (name), *next, to[PATH_MAX];
   unsigned n;
 
-  for (n = 0; path && n < 40; ++n) {
-    const ssize_t len = readlink (path, to, sizeof to - 1);
-    const char *slash = strrchr (path, '/');
+  for (n = 0; n < 40; ++n) {
+    const char *slash;
+    ssize_t len;
 
-    if (len <= 0)
+    if (!path || (len = readlink (path, to, sizeof to - 1)) <= 0)
       break;
+    slash = strrchr (path, '/');
     to[len] = '\0';
     if (to[0] == '/' || !slash)
       next = strdup (to);
