@@ -57,20 +57,13 @@ batch_bytes (const struct vd_runs *batch)
   return n;
 }
 
-/* Get the next batch and report the last one.  1, 0 at the end, -1. */
-static int
-next_batch (struct job *job, struct vd_runs *batch, uint64_t finished,
-            struct vd_err *err)
+/* With the lock held. */
+static void
+note_failure (struct job *job, const struct vd_err *err)
 {
-  LOCK_FOR_SCOPE (&job->lock);
-
-  job->done += finished;
-  if (job->failed)
-    return 0;
-  if (finished > 0 && job->opts->progress &&
-      job->opts->progress (job->opts->opaque, job->done) != 0)
-    return vd_fail (err, VD_USAGE, "stopped as asked");
-  return vd_batch_walk_next (&job->walk, batch, err);
+  if (!job->failed)
+    job->err = *err;
+  job->failed = true;
 }
 
 static void
@@ -78,9 +71,31 @@ set_failed (struct job *job, const struct vd_err *err)
 {
   LOCK_FOR_SCOPE (&job->lock);
 
-  if (!job->failed)
-    job->err = *err;
-  job->failed = true;
+  note_failure (job, err);
+}
+
+/* Get the next batch and report the last one.  False at the end, or after a
+ * failure of any thread.  A failure here is known to all before the next of
+ * them asks.
+ */
+static bool
+next_batch (struct job *job, struct vd_runs *batch, uint64_t finished)
+{
+  LOCK_FOR_SCOPE (&job->lock);
+  struct vd_err err;
+  int r;
+
+  job->done += finished;
+  if (job->failed)
+    return false;
+  if (finished > 0 && job->opts->progress &&
+      job->opts->progress (job->opts->opaque, job->done) != 0)
+    r = vd_fail (&err, VD_USAGE, "stopped as asked");
+  else
+    r = vd_batch_walk_next (&job->walk, batch, &err);
+  if (r == -1)
+    note_failure (job, &err);
+  return r == 1;
 }
 
 static void *
@@ -91,17 +106,13 @@ worker (void *vp)
   uint8_t *buf = malloc (job->buf_size);
   uint64_t finished = 0;
   struct vd_err err;
-  int r = buf ? 1 : vd_fail_nomem (&err);
+  int r = buf ? 0 : vd_fail_nomem (&err);
 
-  while (r == 1) {
-    r = next_batch (job, &batch, finished, &err);
-    if (r == 1) {
-      finished = batch_bytes (&batch);
-      if (job->work (job, &batch, buf, &err) == -1)
-        r = -1;
-      else
-        vd_write_behind_add (job->behind, finished, vd_batch_end (&batch));
-    }
+  while (r == 0 && next_batch (job, &batch, finished)) {
+    finished = batch_bytes (&batch);
+    r = job->work (job, &batch, buf, &err);
+    if (r == 0)
+      vd_write_behind_add (job->behind, finished, vd_batch_end (&batch));
   }
   if (r == -1)
     set_failed (job, &err);

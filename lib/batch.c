@@ -54,6 +54,9 @@ peek (struct vd_batch_walk *walk, int *r, struct vd_err *err)
     walk->list.n = walk->next = 0;
     if (vd_chain_map (walk->chain, walk->mapped, size - walk->mapped,
                       &walk->list, err) == -1) {
+      /* The list may be half made: nobody may go on with it. */
+      walk->list.n = 0;
+      walk->mapped = size;
       *r = -1;
       return NULL;
     }

@@ -38,7 +38,8 @@ extern void vd_batch_walk_init (struct vd_batch_walk *walk,
 extern void vd_batch_walk_free (struct vd_batch_walk *walk);
 
 /* Replace the content of batch (initialised with VD_BATCH_RUNS) by the next
- * one.  Returns 1, or 0 at the end of the disk, or -1.
+ * one.  Returns 1, or 0 at the end of the disk, or -1.  After an error that
+ * comes from the chain the walk is at its end, for all who share it.
  */
 extern int vd_batch_walk_next (struct vd_batch_walk *walk,
                                struct vd_runs *batch, struct vd_err *err);
