@@ -46,7 +46,8 @@ rm undo.vmdk
 # ---- Mounted ----------------------------------------------------------------------
 
 mkdir mnt
-if mount -o noatime "$loop" mnt 2> err; then
+# Read-only: else the kernel initialises tables in the background.
+if mount -o ro "$loop" mnt 2> err; then
     on_exit 'umount mnt 2>/dev/null'
     refuse "$loop is in use \(mounted" target "$loop" --quiet
     umount mnt
