@@ -14,6 +14,7 @@
 
 #include "cleanup.h"
 #include "deltas.h"
+#include "path.h"
 
 /* Is it a delta at all?  A disk that says it has no parent would hide the
  * base completely if its holes read as zeros, as they should.

@@ -11,6 +11,7 @@
 
 #include "cleanup.h"
 #include "family.h"
+#include "path.h"
 
 struct vd_family *
 vd_family_new (const struct vd_opts *opts, struct vd_err *err)

@@ -180,6 +180,22 @@ local_pwrite (struct vd_file *f, const void *buf, size_t n, uint64_t offset,
   return 0;
 }
 
+/* What became of asking the kernel for zeros.  Not possible here is not an
+ * error (1); anything else is.
+ */
+static int
+zeroed (const struct vd_file *f, int r, uint64_t offset, uint64_t length,
+        struct vd_err *err)
+{
+  if (r == 0)
+    return 0;
+  if (errno == EOPNOTSUPP || errno == ENOTTY || errno == EINVAL ||
+      errno == ENOSYS)
+    return 1;
+  return vd_fail_errno (err, errno, "%s: cannot zero %" PRIu64
+                        " bytes at byte %" PRIu64, f->name, length, offset);
+}
+
 /* Whole pages are zeroed by the device.  Of others somebody may be writing the
  * rest, by the cache, which would have read them before: so what is zeroed of
  * them is written by the cache too.
@@ -199,8 +215,9 @@ zero_device (struct vd_file *f, uint64_t offset, uint64_t length,
     return 1;
   if (local_pwrite (f, zeros, (size_t) (from - offset), offset, err) == -1 ||
       local_pwrite (f, zeros, (size_t) (end - to), to, err) == -1)
-    return -2;
-  return ioctl (((struct local_file *) f)->fd, BLKZEROOUT, range);
+    return -1;
+  return zeroed (f, ioctl (((struct local_file *) f)->fd, BLKZEROOUT, range),
+                 offset, length, err);
 }
 
 static int
@@ -208,25 +225,15 @@ local_zero (struct vd_file *f, uint64_t offset, uint64_t length,
             struct vd_err *err)
 {
   const struct local_file *l = (struct local_file *) f;
-  int r;
 
   if (f->growable)
     return 1;
   if (l->block)
-    r = zero_device (f, offset, length, err);
-  else
-    r = fallocate (l->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                   (off_t) offset, (off_t) length);
-  if (r == 0)
-    return 0;
-  if (r == -2)
-    return -1;
-  /* Not possible here is not an error; anything else is. */
-  if (r == 1 || errno == EOPNOTSUPP || errno == ENOTTY || errno == EINVAL ||
-      errno == ENOSYS)
-    return 1;
-  return vd_fail_errno (err, errno, "%s: cannot zero %" PRIu64
-                        " bytes at byte %" PRIu64, f->name, length, offset);
+    return zero_device (f, offset, length, err);
+  return zeroed (f, fallocate (l->fd,
+                               FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                               (off_t) offset, (off_t) length),
+                 offset, length, err);
 }
 
 static int

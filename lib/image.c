@@ -13,6 +13,7 @@
 #include "bytes.h"
 #include "cleanup.h"
 #include "image.h"
+#include "path.h"
 
 const struct vd_format *const vd_formats[] = {
   &vd_format_cowd,
@@ -99,8 +100,7 @@ int
 vd_image_explain_foreign (const struct vd_file *file, enum vd_magic magic,
                           struct vd_err *err)
 {
-  const size_t n = strlen (file->name);
-  const bool flat = n > 10 && strcmp (file->name + n - 10, "-flat.vmdk") == 0;
+  CLEANUP_FREE char *stem = vd_flat_stem (file->name);
 
   switch (magic) {
   case VD_MAGIC_UNFINISHED:
@@ -121,12 +121,11 @@ vd_image_explain_foreign (const struct vd_file *file, enum vd_magic magic,
                     ".vmdk file that a line with fileName in it names",
                     file->name);
   default:
-    if (flat)
+    if (stem)
       return vd_fail (err, VD_NOT_FORMAT,
                       "%s is the data of a disk (raw bytes), not its "
-                      "descriptor and not a delta: open %.*s.vmdk, or use it "
-                      "as the base", file->name, (int) (n - 10),
-                      file->name);
+                      "descriptor and not a delta: open %s.vmdk, or use it "
+                      "as the base", file->name, stem);
     return vd_fail (err, VD_NOT_FORMAT,
                     "%s is not a VMDK: it has neither a sparse extent's magic "
                     "(COWD, KDMV, SEsparse, VDI) nor a text descriptor; if it "

@@ -20,16 +20,7 @@
 
 #include "cleanup.h"
 #include "inuse.h"
-
-char *
-vd_flat_stem (const char *name)
-{
-  static const char suffix[] = "-flat.vmdk";
-  const size_t n = strlen (name), m = sizeof suffix - 1;
-
-  return n > m && strcmp (name + n - m, suffix) == 0
-    ? strndup (name, n - m) : NULL;
-}
+#include "path.h"
 
 /* Hosted products put a lock (a directory, or a file) beside a disk that is
  * in use: NAME.lck.

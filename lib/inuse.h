@@ -36,7 +36,4 @@ extern int vd_file_lock (const struct vd_file *file, bool lock,
 extern int vd_check_no_writer (const struct vd_file *file,
                                struct vd_err *err);
 
-/* "dir/NAME" of "dir/NAME-flat.vmdk", to be freed, or NULL. */
-extern char *vd_flat_stem (const char *path);
-
 #endif /* VD_INUSE_H */

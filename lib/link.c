@@ -5,7 +5,6 @@
 
 /* Opening one image with all its extents; see link.h. */
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -379,31 +378,6 @@ vd_link_open (const char *path, const struct vd_opts *opts,
   if (!link || vd_link_load (link, opts, err) == -1)
     return NULL;
   return VD_TAKE (link);
-}
-
-char *
-vd_descriptor_name (const char *path)
-{
-  static const char *const suffixes[] = {
-    "-delta.vmdk", "-sesparse.vmdk", "-flat.vmdk", "-s###.vmdk", "-f###.vmdk",
-  };
-  const size_t n = strlen (path);
-  size_t i, j, m;
-  char *name;
-
-  for (i = 0; i < sizeof suffixes / sizeof suffixes[0]; ++i) {
-    m = strlen (suffixes[i]);
-    if (n <= m)
-      continue;
-    for (j = 0; j < m; ++j)
-      if (suffixes[i][j] == '#' ? !isdigit ((unsigned char) path[n - m + j])
-          : suffixes[i][j] != path[n - m + j])
-        break;
-    if (j == m)
-      return asprintf (&name, "%.*s.vmdk", (int) (n - m), path) == -1 ? NULL
-        : name;
-  }
-  return NULL;
 }
 
 /* The piece that holds offset, which lies inside the link. */

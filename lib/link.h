@@ -84,12 +84,6 @@ extern int vd_link_map (const struct vd_link *link, uint64_t offset,
                         uint64_t length, uint32_t first_slot,
                         struct vd_runs *runs, struct vd_err *err);
 
-/* Of a file that is called like an extent (NAME-delta.vmdk, -sesparse, -flat,
- * -s001, -f001): NAME.vmdk, its descriptor as products call it, to be freed.
- * NULL if it is not called so, or there is no memory.
- */
-extern char *vd_descriptor_name (const char *path);
-
 /* These want a loaded link. */
 
 /* "KDMV", "COWD", "SEsparse", "VDI", "FLAT", "ZERO", or "mixed". */

@@ -20,6 +20,7 @@
 #include "cleanup.h"
 #include "dir.h"
 #include "merge-private.h"
+#include "path.h"
 
 struct scan {
   const struct vd_merge_disk *d;
@@ -120,18 +121,20 @@ judge_file (const struct scan *s, dev_t dev, ino_t ino,
   const size_t last = d->first + d->nr;
   size_t i, k;
 
-  for (i = d->discard ? 0 : d->first; d->nr + d->discard > 0 && i <= last; ++i) {
-    const struct vd_link *link = d->chain->links[i];
-    const bool written = i == last;
+  for (i = 0; i <= last; ++i) {
+    const bool written = d->nr > 0 && i == last;
+    const bool removed = i < d->discard || (i >= d->first && i < last);
+    const struct vd_link *link;
 
-    if ((i >= d->discard && i < d->first) || (written && d->nr == 0))
+    if (!written && !removed)
       continue;
+    link = d->chain->links[i];
     for (k = 0; k < link->nr_pieces; ++k) {
       const struct vd_file *f = link->pieces[k].image->file;
 
       if (!f || f->ino == 0 || f->ino != ino || f->dev != dev)
         continue;
-      if (!written && !s->keep)
+      if (removed && !s->keep)
         return vd_fail (err, VD_DENIED, "%s is a file of %s, but of %s too, "
                         "and would be removed: see their extent lines.  "
                         "--keep removes no files; nothing was written",
@@ -260,13 +263,11 @@ scan_around (struct scan *s, const char *dir, struct vd_err *err)
 static int
 scan_place (struct scan *s, const struct vd_file *file, struct vd_err *err)
 {
-  const char *slash = file ? strrchr (file->name, '/') : NULL;
   CLEANUP_FREE char *dir = NULL;
 
-  if (!slash)
+  if (!file || !strchr (file->name, '/'))
     return 0;
-  dir = strndup (file->name, slash == file->name ? 1
-                 : (size_t) (slash - file->name));
+  dir = vd_directory_of (file->name);
   return dir ? scan_dir (s, dir, err) : vd_fail_nomem (err);
 }
 

@@ -31,6 +31,7 @@
 #include "cleanup.h"
 #include "file.h"
 #include "merge-journal.h"
+#include "path.h"
 #include "write-name.h"
 
 #define FIRST_LINE "vmdkdelta-merge 1\n"
@@ -264,9 +265,7 @@ parse_step (const struct vd_journal *j, char *line, struct vd_step *s)
 static bool
 is_below (const char *path, const char *dir)
 {
-  const char *slash = strrchr (path, '/');
-  CLEANUP_FREE char *parent
-    = strndup (path, slash == path ? 1 : (size_t) (slash - path));
+  CLEANUP_FREE char *parent = vd_directory_of (path);
   CLEANUP_FREE char *real = parent ? realpath (parent, NULL) : NULL;
   CLEANUP_FREE char *top = realpath (dir, NULL);
   const size_t n = top ? strlen (top) : 0;

@@ -21,6 +21,7 @@
 #include "file.h"
 #include "inuse.h"
 #include "merge-journal.h"
+#include "path.h"
 #include "write-name.h"
 
 static void
@@ -277,7 +278,7 @@ static void
 remove_parts (const char *path)
 {
   const char *name = strrchr (path, '/') + 1;
-  CLEANUP_FREE char *above = strndup (path, (size_t) (name - path));
+  CLEANUP_FREE char *above = vd_directory_of (path);
   const size_t n = strlen (name);
   DIR *dir = above ? opendir (above) : NULL;
   const struct dirent *d;
@@ -417,23 +418,14 @@ follow_links (const char *name)
   return path;
 }
 
-static char *
-directory_of (const char *path)
-{
-  const char *slash = strrchr (path, '/');
-
-  return !slash ? strdup (".")
-    : strndup (path, slash == path ? 1 : (size_t) (slash - path));
-}
-
 int
 vd_journal_init (struct vd_journal *j, const char *given, struct vd_err *err)
 {
   CLEANUP_FREE char *top = follow_links (given);
-  CLEANUP_FREE char *dir = top ? directory_of (top) : NULL, *real = NULL;
+  CLEANUP_FREE char *dir = top ? vd_directory_of (top) : NULL, *real = NULL;
   const char *slash = top ? strrchr (top, '/') : NULL;
 
-  *j = (struct vd_journal) { .beside = directory_of (given) };
+  *j = (struct vd_journal) { .beside = vd_directory_of (given) };
   if (!dir || !j->beside)
     vd_fail_nomem (err);
   else if (!(real = realpath (dir, NULL)))

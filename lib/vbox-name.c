@@ -159,14 +159,11 @@ add_view (struct gather *g, size_t disk, const struct vd_vbox_medium *medium,
           const struct vd_vbox_attachment *a, struct vd_err *err)
 {
   struct vd_vbox_views *views = g->views;
-  struct vd_vbox_view *v = views->view;
+  struct vd_vbox_view *v = vd_one_more (views->view, views->n, sizeof *v);
 
-  if ((views->n & (views->n - 1)) == 0) {       /* full: twice as many */
-    v = realloc (v, (views->n ? 2 * views->n : 1) * sizeof *v);
-    if (!v)
-      return vd_fail_nomem (err);
-    views->view = v;
-  }
+  if (!v)
+    return vd_fail_nomem (err);
+  views->view = v;
   v += views->n;
   *v = (struct vd_vbox_view) {
     .medium = medium, .disk = vd_vbox_disk (medium),

@@ -208,13 +208,11 @@ read_device (struct reading *r, size_t controller, size_t device,
   if (r->nr_attached++ == VD_VBOX_MAX_ATTACHED)
     return fail_at (r, device, VD_UNSUPPORTED, "more than %u disks attached",
                     VD_VBOX_MAX_ATTACHED);
-  if ((state->n & (state->n - 1)) == 0) {       /* full: twice as many */
-    a = realloc (state->attached, (state->n ? 2 * state->n : 1) * sizeof *a);
-    if (!a)
-      return vd_fail_nomem (r->err);
-    state->attached = a;
-  }
-  a = &state->attached[state->n++];
+  a = vd_one_more (state->attached, state->n, sizeof *a);
+  if (!a)
+    return vd_fail_nomem (r->err);
+  state->attached = a;
+  a += state->n++;
   *a = (struct vd_vbox_attachment) { .element = device };
   if (take_text (r, controller, "name", "", &a->controller) == -1 ||
       take_number (r, device, "port", &a->port) == -1 ||

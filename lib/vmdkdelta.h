@@ -17,6 +17,7 @@
  *     descriptor the text that says what belongs together   descriptor.h
  *     place      where a name found in an image may lead    place.h
  *     dir        the files in a directory                   dir.h
+ *     path       what a path tells by itself                path.h
  *     link       a descriptor and its extents               link.h
  *     parents    where the parent of a link is              parents.h
  *     family     links opened once, and their parents       family.h
@@ -86,6 +87,7 @@
 #include "merge.h"
 #include "opts.h"
 #include "parents.h"
+#include "path.h"
 #include "place.h"
 #include "reader.h"
 #include "runs.h"

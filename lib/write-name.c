@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "path.h"
 #include "write-name.h"
 
 int
@@ -143,10 +144,7 @@ vd_like_the_old (const struct vd_file *file, const struct stat *old)
 int
 vd_flush_directory_of (const char *path, struct vd_err *err)
 {
-  const char *slash = strrchr (path, '/');
-  CLEANUP_FREE char *dir
-    = !slash ? strdup (".")
-    : strndup (path, slash == path ? 1 : (size_t) (slash - path));
+  CLEANUP_FREE char *dir = vd_directory_of (path);
   CLEANUP_FD int fd = -1;
 
   if (!dir)

@@ -1,4 +1,5 @@
 # What the tests of merge share; source it behind lib.sh.
+. "$top_srcdir/tests/samples.sh"
 
 # unpack NAME: a sample, and go there; the files of the chain are in "chain", base
 # first, and the digest of the disk at each of them in "digests".
@@ -9,8 +10,7 @@ unpack () {
     mkdir "$T/sample"
     tar -C "$T/sample" -xf "$from/$1.tar.xz"
     cd "$T/sample"/*/
-    mapfile -t chain < <(tr -d '\n' < meta.json | sed -n 's/.*"chain": *\[\([^]]*\)\].*/\1/p' |
-        grep -o '"[^"]*"' | tr -d '"')
+    mapfile -t chain < <(strings chain)
     [ ${#chain[@]} -gt 0 ] || fail "$1: no chain in meta.json"
     digests=()
     for file in "${chain[@]}"; do digests+=("$(digest "$file")"); done

@@ -114,6 +114,21 @@ TEST (unchanged)
   }
 }
 
+/* The text, with that put for the nth such part, is not as one change plans
+ * it.
+ */
+static void
+assert_refused (const struct vd_vbox_change *c, const char *old,
+                const char *fresh, unsigned nth, const char *part)
+{
+  char *text = text_with (old, fresh, nth);
+  struct vd_err err;
+
+  assert_int_equal (verify (c, 1, text, &err), -1);
+  assert_err (&err, VD_CORRUPT, part);
+  free (text);
+}
+
 /* With changes: done in part, or otherwise. */
 TEST (changed)
 {
@@ -125,15 +140,11 @@ TEST (changed)
   memset (c, 0, sizeof c);
   c[0].kind = VD_VBOX_DETACH;
   u_uuid (c[0].uuid, 2);
-  text = text_with (NULL, NULL, 0);
-  assert_int_equal (verify (c, 1, text, &err), -1);
-  assert_err (&err, VD_CORRUPT, "what is attached is not as planned");
-  free (text);
-  text = text_with ("", "<Unused/></StorageController><StorageController>"
-                    DEVICE (01, 3), 5);
-  assert_int_equal (verify (c, 1, text, &err), -1);
-  assert_err (&err, VD_CORRUPT, "what is attached");
-  free (text);
+  assert_refused (c, NULL, NULL, 0,
+                  "what is attached is not as planned");
+  assert_refused (c, "", "<Unused/></StorageController><StorageController>"
+                  DEVICE (01, 3), 5,
+                  "what is attached");
 
   /* a new medium: missing, or elsewhere */
   memset (c, 0, sizeof c);
@@ -142,14 +153,10 @@ TEST (changed)
   c[0].format = "VDI";
   u_uuid (c[0].uuid, 3);
   u_uuid (c[0].to, 1);
-  text = text_with (NULL, NULL, 0);
-  assert_int_equal (verify (c, 1, text, &err), -1);
-  assert_err (&err, VD_CORRUPT, "a new medium is not as planned: c.vdi");
-  free (text);
-  text = text_with ("", DISK (03, "c.vdi", "/>\n"), 2);
-  assert_int_equal (verify (c, 1, text, &err), -1);
-  assert_err (&err, VD_CORRUPT, "a new medium is not as planned: c.vdi");
-  free (text);
+  assert_refused (c, NULL, NULL, 0,
+                  "a new medium is not as planned: c.vdi");
+  assert_refused (c, "", DISK (03, "c.vdi", "/>\n"), 2,
+                  "a new medium is not as planned: c.vdi");
   text = text_with ("", DISK (03, "c.vdi", "/>\n"), 1);
   assert_int_equal (verify (c, 1, text, &err), 0);
   free (text);
@@ -160,16 +167,12 @@ TEST (changed)
   c[0].name = "n";
   c[0].time = "t";
   u_uuid (c[0].uuid, 6);
-  text = text_with (NULL, NULL, 0);
-  assert_int_equal (verify (c, 1, text, &err), -1);
-  assert_err (&err, VD_CORRUPT, "the new snapshot is not as planned: n");
-  free (text);
-  text = text_with ("", "<Snapshots><Snapshot uuid=\"" U (06) "\" name=\"n\" "
-                    "timeStamp=\"t\">" STATE (DEVICE (02, 0))
-                    "</Snapshot></Snapshots>", 4);
-  assert_int_equal (verify (c, 1, text, &err), -1);
-  assert_err (&err, VD_CORRUPT, "the new snapshot is not as planned: n");
-  free (text);
+  assert_refused (c, NULL, NULL, 0,
+                  "the new snapshot is not as planned: n");
+  assert_refused (c, "", "<Snapshots><Snapshot uuid=\"" U (06) "\" name=\"n\" "
+                  "timeStamp=\"t\">" STATE (DEVICE (02, 0))
+                  "</Snapshot></Snapshots>", 4,
+                  "the new snapshot is not as planned: n");
 
   /* a medium that moves: only in part, or not at all */
   memset (c, 0, sizeof c);
@@ -177,10 +180,8 @@ TEST (changed)
   c[0].location = "z.vmdk";
   c[0].format = "VMDK";
   u_uuid (c[0].uuid, 1);
-  text = text_with ("a.vdi", "z.vmdk", 0);
-  assert_int_equal (verify (c, 1, text, &err), -1);
-  assert_err (&err, VD_CORRUPT, "a medium is not as planned: a.vdi");
-  free (text);
+  assert_refused (c, "a.vdi", "z.vmdk", 0,
+                  "a medium is not as planned: a.vdi");
 }
 
 /* ---- Moving, which the tests of editing leave out ------------------------ */

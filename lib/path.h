@@ -1,0 +1,25 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* What a path tells by itself, without a look at the file. */
+
+#ifndef VD_PATH_H
+#define VD_PATH_H
+
+/* The directory of a path, "." if it names none; to be freed.  NULL without
+ * memory.
+ */
+extern char *vd_directory_of (const char *path);
+
+/* "dir/NAME" of "dir/NAME-flat.vmdk", to be freed, or NULL. */
+extern char *vd_flat_stem (const char *path);
+
+/* Of a file that is called like an extent (NAME-delta.vmdk, -sesparse, -flat,
+ * -s001, -f001): NAME.vmdk, its descriptor as products call it, to be freed.
+ * NULL if it is not called so, or there is no memory.
+ */
+extern char *vd_descriptor_name (const char *path);
+
+#endif /* VD_PATH_H */
