@@ -50,6 +50,7 @@ FUZZERS   := $(patsubst %.c,$(B)/%,$(wildcard fuzz/target-*.c))
 MANPAGES  := $(patsubst docs/%.pod,build/man/%.1,$(wildcard docs/*.pod))
 
 objects    = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)/*.c))
+WINGS     := $(sort $(dir $(wildcard lib/*/*.c)))
 UNIT_HELP := $(filter-out $(B)/tests/unit/test-%,$(call objects,tests/unit))
 
 # The fuzz targets: with libFuzzer ("make fuzz") or as replayers of tests/corpus.
@@ -90,8 +91,8 @@ BASE := -std=gnu11 $(WARN) -D_GNU_SOURCE= -D_FILE_OFFSET_BITS=64 \
 # compiler does not check the formats given to nbdkit_error and nbdkit_debug.
 MODULE            = -Ilib -Icommon -fPIC -fvisibility=hidden -Wconversion -DHAVE_VFPRINTF_PERCENT_M=1
 $(B)/lib/%.o:     DIR = -Ilib -fPIC -fvisibility=hidden -Wconversion $(DEFLATE_CFLAGS) $(NO_CMP)
-$(B)/lib/descriptor%.o $(B)/lib/vbox%.o: NO_CMP =
-$(B)/lib/vbox-xml.o: DIR += $(XML_CFLAGS)
+$(B)/lib/format/descriptor%.o $(B)/lib/vbox/vbox%.o: NO_CMP =
+$(B)/lib/vbox/vbox-xml.o: DIR += $(XML_CFLAGS)
 $(B)/common/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/filter/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/plugin/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
@@ -158,7 +159,7 @@ coverage:  ## run the tests in a build that counts, and print what of lib/ they 
 	$(if $(TESTS),,$(Q)$(COVERAGE) IMAGES=3 faults > /dev/null || :)
 	$(Q)scripts/coverage build/coverage
 
-MEMCHECK_UNITS := cowd hosted stream sesparse vdi link chain reader descriptor check
+MEMCHECK_UNITS := cowd kdmv kdmv-stream sesparse vdi link chain reader descriptor check
 memcheck: all tests  ## run unit tests, the command and nbdkit under valgrind
 	$(Q)FILTER='$(FILTER:%=$(CURDIR)/%)' PLUGIN='$(PLUGIN:%=$(CURDIR)/%)' TOOL='$(TOOL:%=$(CURDIR)/%)' \
 	  MKIMAGE='$(MKIMAGE:%=$(CURDIR)/%)' UNITS='$(patsubst %,$(CURDIR)/$(B)/tests/unit/test-%,$(MEMCHECK_UNITS))' \
@@ -246,7 +247,7 @@ $(B)/%.o: %.c $(B)/flags
 
 $(call objects,common) $(call objects,filter) $(call objects,plugin): $(B)/nbdkit-version
 
-$(LIB): $(call objects,lib)
+$(LIB): $(foreach wing,$(WINGS),$(call objects,$(wing:/=)))
 $(MAKER): $(call objects,tests/maker)
 $(LIB) $(MAKER):
 	$(call say,AR)
@@ -311,7 +312,7 @@ $(B)/fuzz/tool-verbs.o: tool/main.c $(B)/flags
 	$(Q)sed -n '/&verb_check,/d; s/^  &\(verb_[a-z]*\),$$/extern const char \1[64]; const char \1[64];/p' $< | \
 	  $(CC) $(CFLAGS) -x c -c -o $@ -
 
-$(B)/fuzz/target-check: $(patsubst %,$(B)/%.o,fuzz/tool-main fuzz/tool-verbs tool/check tool/check-print tool/json \
+$(B)/fuzz/target-check: $(patsubst %,$(B)/%.o,fuzz/tool-main fuzz/tool-verbs tool/verb-check tool/check-print tool/json \
   tool/open tool/out)
 $(B)/fuzz/target-check: WRAP = -Wl,--wrap=out_begin,--wrap=out_commit,--wrap=out_discard,--wrap=vd_check_link,--wrap=vd_check_chain
 $(filter-out $(FUZZ_TEXT),$(FUZZERS)): $(if $(LIBFUZZER),$(B)/fuzz/mutate.o)

@@ -9,7 +9,7 @@
 
 #include <nbdkit-filter.h>
 
-#include "config.h"
+#include "filter-config.h"
 #include "vmdkdelta.h"
 
 struct config config = {

@@ -23,7 +23,7 @@
 #include <nbdkit-filter.h>
 
 #include "base.h"
-#include "config.h"
+#include "filter-config.h"
 #include "serve.h"
 #include "vmdkdelta.h"
 

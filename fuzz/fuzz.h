@@ -10,8 +10,8 @@
  * it is a program that is given inputs as files, as tests/test-corpus.sh does.
  *
  * Nothing here touches the disk.  An input is a packed set of files (see
- * pack.h), which memory.c serves instead of the library's own place.c,
- * dir.c and vd_file_open.  Reading them is limited for each input; past that
+ * pack.h), which memory.c serves instead of the library's own confine.c,
+ * scandir.c and vd_file_open.  Reading them is limited for each input; past that
  * every read fails, so that no input can take long, and so that errors of
  * reading are met everywhere.
  */

@@ -390,13 +390,13 @@ vd_file_open (const char *path, struct vd_err *err)
   return open_named (path, "the user", err);
 }
 
-struct vd_places { char dir[2]; };
+struct vd_confine { char dir[2]; };
 
-struct vd_places *
-vd_places_of (const char *path, const struct vd_opts *opts,
+struct vd_confine *
+vd_confine_new (const char *path, const struct vd_opts *opts,
               struct vd_err *err)
 {
-  struct vd_places *p = malloc (sizeof *p);
+  struct vd_confine *p = malloc (sizeof *p);
 
   (void) path, (void) opts;
   if (!p)
@@ -407,19 +407,19 @@ vd_places_of (const char *path, const struct vd_opts *opts,
 }
 
 void
-vd_places_free (struct vd_places *p)
+vd_confine_free (struct vd_confine *p)
 {
   free (p);
 }
 
 const char *
-vd_places_dir (const struct vd_places *p)
+vd_confine_dir (const struct vd_confine *p)
 {
   return p->dir;
 }
 
 struct vd_file *
-vd_places_open (const struct vd_places *p, const char *name, const char *from,
+vd_confine_open (const struct vd_confine *p, const char *name, const char *from,
                 struct vd_err *err)
 {
   (void) p;
@@ -431,7 +431,7 @@ vd_places_open (const struct vd_places *p, const char *name, const char *from,
 }
 
 int
-vd_dir_scan (const char *path, vd_dir_fn fn, void *opaque,
+vd_scandir (const char *path, vd_scandir_fn fn, void *opaque,
              struct vd_err *err)
 {
   char full[32];

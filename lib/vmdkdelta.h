@@ -9,32 +9,32 @@
  * this header and nothing else of the library.  The library knows nothing of
  * nbdkit, of NBD or of terminals.
  *
- *     err        what went wrong; warnings; escaping        err.h
- *     opts       what the user allows                       opts.h
- *     file       bytes with a size                          file.h
- *     runs       what an answer to map is                   runs.h
- *     image      one extent file, any format: answers map   image.h
- *     descriptor the text that says what belongs together   descriptor.h
- *     place      where a name found in an image may lead    place.h
- *     dir        the files in a directory                   dir.h
- *     path       what a path tells by itself                path.h
- *     link       a descriptor and its extents               link.h
- *     parents    where the parent of a link is              parents.h
- *     family     links opened once, and their parents       family.h
- *     deltas     deltas for a base that is not a VMDK       deltas.h
- *     chain      links on top of each other: answers map    chain.h
- *     map        the chain's answers, kept                  map.h
- *     reader     requests turned into few large reads       reader.h
- *     writer     new delta files                            writer.h
- *     check      everything in a file looked at             check.h
- *     batch      all that a chain holds, piece by piece     batch.h
- *     apply      deltas written to a base in place          apply.h
- *     inuse      is somebody else using a file?             inuse.h
- *     target     writing into images that exist             target.h
- *     merge      links merged into their parent             merge.h
- *     compact    space given back                           compact.h
- *     vbox       VirtualBox's machine files                 vbox.h
- *     vbox-edit  and changing them                          vbox-edit.h
+ *     base/     err         what went wrong; warnings; escaping        err.h
+ *               opts        what the user allows                       opts.h
+ *               path        what a path tells by itself                path.h
+ *     file/     file        bytes with a size                          file.h
+ *               confine     where a name found in an image may lead    confine.h
+ *               scandir     the files in a directory                   scandir.h
+ *               inuse       is somebody else using a file?             inuse.h
+ *     format/   runs        what an answer to map is                   runs.h
+ *               image       one extent file, any format: answers map   image.h
+ *               descriptor  the text that says what belongs together   descriptor.h
+ *     chain/    link        a descriptor and its extents               link.h
+ *               parents     where the parent of a link is              parents.h
+ *               family      links opened once, and their parents       family.h
+ *               deltas      deltas for a base that is not a VMDK       deltas.h
+ *               chain       links on top of each other: answers map    chain.h
+ *     read/     map-cache   the chain's answers, kept                  map-cache.h
+ *               reader      requests turned into few large reads       reader.h
+ *     check/    check       everything in a file looked at             check.h
+ *     create/   create      new delta files                            create.h
+ *     write/    write       writing into images that exist             write.h
+ *     apply/    batch       all that a chain holds, piece by piece     batch.h
+ *               apply       deltas written to a base in place          apply.h
+ *     compact/  compact     space given back                           compact.h
+ *     vbox/     vbox        VirtualBox's machine files                 vbox.h
+ *               vbox-edit   and changing them                          vbox-edit.h
+ *     merge/    merge       links merged into their parent             merge.h
  *
  * and two headers of small helpers, bytes.h and cleanup.h.
  *
@@ -67,33 +67,33 @@
 #ifndef VMDKDELTA_H
 #define VMDKDELTA_H
 
-#include "apply.h"
-#include "batch.h"
-#include "bytes.h"
-#include "chain.h"
-#include "check.h"
-#include "cleanup.h"
-#include "compact.h"
-#include "deltas.h"
-#include "descriptor.h"
-#include "dir.h"
-#include "err.h"
-#include "family.h"
-#include "file.h"
-#include "image.h"
-#include "inuse.h"
-#include "link.h"
-#include "map.h"
-#include "merge.h"
-#include "opts.h"
-#include "parents.h"
-#include "path.h"
-#include "place.h"
-#include "reader.h"
-#include "runs.h"
-#include "target.h"
-#include "vbox-edit.h"
-#include "vbox.h"
-#include "writer.h"
+#include "apply/apply.h"
+#include "apply/batch.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/opts.h"
+#include "base/path.h"
+#include "chain/chain.h"
+#include "chain/deltas.h"
+#include "chain/family.h"
+#include "chain/link.h"
+#include "chain/parents.h"
+#include "check/check.h"
+#include "compact/compact.h"
+#include "create/create.h"
+#include "file/confine.h"
+#include "file/file.h"
+#include "file/inuse.h"
+#include "file/scandir.h"
+#include "format/descriptor.h"
+#include "format/image.h"
+#include "format/runs.h"
+#include "merge/merge.h"
+#include "read/map-cache.h"
+#include "read/reader.h"
+#include "vbox/vbox-edit.h"
+#include "vbox/vbox.h"
+#include "write/write.h"
 
 #endif /* VMDKDELTA_H */

@@ -13,9 +13,9 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "config.h"
 #include "exports.h"
-#include "machine.h"
+#include "machine-exports.h"
+#include "plugin-config.h"
 #include "serve.h"
 
 /* Protects the making of readers. */
@@ -221,7 +221,7 @@ open_dir (struct exports *e, struct vd_err *err)
   const struct export *leaf = NULL;
   size_t i, k, leaves = 0;
 
-  if (vd_dir_scan (config.dir, add_file, e, err) == -1)
+  if (vd_scandir (config.dir, add_file, e, err) == -1)
     return -1;
   for (i = 0; i < e->n; ++i)
     if (open_export (e, &e->export[i], false, err) == -1)

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "machine.h"
+#include "machine-exports.h"
 
 /* What a client sees in a list of exports. */
 static char *

@@ -5,7 +5,7 @@
 
 /* The plugin's parameters; see config.h. */
 
-#include "config.h"
+#include "plugin-config.h"
 #include "vmdkdelta.h"
 
 struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };

@@ -16,8 +16,8 @@
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 
-#include "config.h"
 #include "exports.h"
+#include "plugin-config.h"
 #include "serve.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL

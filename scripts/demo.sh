@@ -53,7 +53,7 @@ begin=$(now)
 say 'Make a base: a 64 MiB disk image with an ext4 file system on it'
 mkdir -p tree/docs tree/src
 cp "$top"/LICENSE "$top"/*.md tree/docs/
-cp "$top"/lib/*.[ch] tree/src/
+cp "$top"/lib/*.h "$top"/lib/*/*.[ch] tree/src/
 seq 1 200000 > tree/numbers.txt
 head -c 8M /dev/urandom > tree/photo.raw
 t=$(now)

@@ -9,7 +9,7 @@ need perl
 messages () {
     local page=$top_srcdir/docs/$1 item part
     # All strings of the source; the pieces of one that is broken in lines are joined.
-    perl -0777 -pe 's/"\s*\n\s*"//g' "$top_srcdir"/{lib,common,"$2"}/*.c > source
+    perl -0777 -pe 's/"\s*\n\s*"//g' "$top_srcdir"/{lib/*,common,"$2"}/*.c > source
     awk '/^=head1/ { on = ($2 == "ERRORS") } on' "$page" | sed -n 's/^=item //p' > items
     [ -s items ] || fail "no errors in $1"
     while read -r item; do

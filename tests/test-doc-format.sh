@@ -12,15 +12,15 @@ cp -a "$builddir"/{lib,tool,flags} "src/build/$(basename "$builddir")"
 rm -f src/tool/vmdkdelta "src/build/$(basename "$builddir")/lib"/*.a
 
 text=$top_srcdir/CONTRIBUTING.md
-awk '/^```/ { on = ($0 == "```c"); next } on' "$text" > src/lib/toy.c
+awk '/^```/ { on = ($0 == "```c"); next } on' "$text" > src/lib/format/toy.c
 mapfile -t lines < <(awk '/^```/ { inside = !inside; on = inside && $0 == "```"; next } on' "$text")
 [ ${#lines[@]} = 2 ] || fail "expected the two lines to add, got: ${lines[*]}"
-touch -r src/lib/image.h time
-sed -i "/^extern const struct vd_format vd_format_vdi;/a ${lines[0]}" src/lib/image.h
-touch -r time src/lib/image.h  # only image.c and toy.c need what is new there
-sed -i "/^  &vd_format_vdi,/a \\${lines[1]}" src/lib/image.c
+touch -r src/lib/format/image.h time
+sed -i "/^extern const struct vd_format vd_format_vdi;/a ${lines[0]}" src/lib/format/image.h
+touch -r time src/lib/format/image.h  # only image.c and toy.c need what is new there
+sed -i "/^  &vd_format_vdi,/a \\${lines[1]}" src/lib/format/image.c
 
-grep -q vd_format_toy src/lib/image.h || fail 'image.h has no line to add to'
+grep -q vd_format_toy src/lib/format/image.h || fail 'image.h has no line to add to'
 touch start
 what=${TOOL#"$top_srcdir"/}
 # Not as a part of the make that runs the tests.

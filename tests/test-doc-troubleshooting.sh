@@ -9,7 +9,7 @@ need perl
 page=$top_srcdir/docs/troubleshooting.md
 # The pieces of a string that is broken in lines are joined.
 perl -0777 -pe 's/"\s*\n\s*"//g; s/\\"/"/g; s/" PRI\w+\s*"/d/g' \
-    "$top_srcdir"/{lib,common,filter,plugin,tool}/*.c > source
+    "$top_srcdir"/{lib/*,common,filter,plugin,tool}/*.c > source
 n=0
 while read -r heading; do
     case $heading in

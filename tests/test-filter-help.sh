@@ -6,7 +6,7 @@ need filter
 
 nbdkit --filter="$FILTER" null --help > help
 # The table in the source is the one that parses.
-keys=$(sed -n 's/^ *X ("\([a-z-]*\)".*/\1/p' "$top_srcdir/filter/config.c")
+keys=$(sed -n 's/^ *X ("\([a-z-]*\)".*/\1/p' "$top_srcdir/filter/filter-config.c")
 [ "$(wc -w <<< "$keys")" -ge 7 ] || fail "keys: $keys"
 for key in $keys; do grep -q -e "$key=" help || fail "--help does not name $key"; done
 ! grep -n '.\{81\}' help || fail 'lines over 80 characters'

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "apply.h"
 #include "undo.h"
+#include "verb-apply.h"
 
 /* CIDs against a descriptor of the base: the one named, or the one beside a
  * flat file.  (The one that the deltas' own hint leads to was compared when

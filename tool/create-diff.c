@@ -30,7 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "create.h"
+#include "verb-create.h"
 
 #define CHUNK (UINT64_C (4) << 20) /* a multiple of all grains */
 #define MAX_SEGS 64u
@@ -310,10 +310,10 @@ write_slot (const struct work *w, const struct slot *slot,
       ;
     n = vd_min (j * w->grain, size) - at;
     if (slot->kind[i] == DATA)
-      r = vd_writer_data (w->d->w, slot->start + at, slot->buf[1] + at,
+      r = vd_create_data (w->d->w, slot->start + at, slot->buf[1] + at,
                           (size_t) n, err);
     else if (slot->kind[i] == ZEROS)
-      r = vd_writer_zero (w->d->w, slot->start + at, n, err);
+      r = vd_create_zero (w->d->w, slot->start + at, n, err);
     if (r == -1)
       return -1;
   }
@@ -378,7 +378,7 @@ int
 diff_run (struct diff *d, struct vd_err *err)
 {
   struct work w = {
-    .d = d, .grain = vd_writer_grain_size (d->w),
+    .d = d, .grain = vd_create_grain_size (d->w),
     .scan = { { .file = d->base }, { .file = d->new } },
     .nr_slots = d->threads * 2,
   };

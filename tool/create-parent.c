@@ -22,7 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "create.h"
+#include "verb-create.h"
 
 /* The directory of a file that may not exist yet, resolved; to be freed. */
 static char *
@@ -92,7 +92,7 @@ make_base_descriptor (struct create *c, struct vd_err *err)
   name = name_inside (c->from, c->base_descriptor, err);
   if (!name)
     return -1;
-  r = vd_write_base_descriptor (c->base_descriptor, name, size,
+  r = vd_create_base_descriptor (c->base_descriptor, name, size,
                                 &c->w.parent_cid, err);
   free (name);
   c->made_descriptor = r == 0;

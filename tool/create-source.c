@@ -9,8 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "create.h"
 #include "nbd.h"
+#include "verb-create.h"
 
 /* ---- A chain as a file ---------------------------------------------------- */
 

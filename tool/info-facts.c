@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "info.h"
+#include "verb-info.h"
 
 const char *
 parent_state_name (enum parent_state state)
@@ -175,7 +175,7 @@ extent_found (const struct facts *f, const struct vd_extent_line *e,
   if (e->type == VD_EXTENT_ZERO || e->access == VD_NOACCESS ||
       (link->self && link->self->capacity > 0) || f->loaded)
     return 0;
-  file = vd_places_open (link->places, e->name, link->path, err);
+  file = vd_confine_open (link->places, e->name, link->path, err);
   vd_file_close (file);
   return file ? 0 : -1;
 }

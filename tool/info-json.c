@@ -9,7 +9,7 @@
 
 #include <inttypes.h>
 
-#include "info.h"
+#include "verb-info.h"
 
 static void
 hex32 (struct json *j, const char *key, bool known, uint32_t value)

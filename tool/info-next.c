@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "info.h"
+#include "verb-info.h"
 
 static void
 next_incomplete (FILE *fp, const struct facts *f)
@@ -143,7 +143,7 @@ next_bare (FILE *fp, const struct facts *f)
     fputs ("Next: this is the data only; its descriptor is probably:\n", fp);
     out_command (fp, "vmdkdelta info ", name, "");
   }
-  else if (name && strcmp (facts_format (f), vd_format_hosted.name) == 0)
+  else if (name && strcmp (facts_format (f), vd_format_kdmv.name) == 0)
     fputs ("Next: probably a piece of a split disk; find its descriptor.\n",
            fp);
   else

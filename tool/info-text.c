@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "info.h"
+#include "verb-info.h"
 
 static void
 label (FILE *fp, const char *name)

@@ -10,7 +10,7 @@
 #ifndef VMDKDELTA_MACHINE_H
 #define VMDKDELTA_MACHINE_H
 
-#include "info.h"
+#include "verb-info.h"
 
 /* One medium of the registry. */
 struct medium_facts {

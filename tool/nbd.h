@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* An NBD export as a struct vd_file (see lib/file.h). */
+/* An NBD export as a struct vd_file (see lib/file/file.h). */
 
 #ifndef NBD_FILE_H
 #define NBD_FILE_H

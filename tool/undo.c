@@ -104,7 +104,7 @@ is_zero (const uint8_t *p, size_t n)
 
 /* One piece of a range, at most a buffer: zero grains apart from others. */
 static int
-save_piece (struct vd_writer *w, const uint8_t *buf, uint64_t offset,
+save_piece (struct vd_create *w, const uint8_t *buf, uint64_t offset,
             uint64_t n, uint64_t grain, struct vd_err *err)
 {
   uint64_t at = 0, len, g;
@@ -119,8 +119,8 @@ save_piece (struct vd_writer *w, const uint8_t *buf, uint64_t offset,
         break;
       len += g;
     }
-    if (zero ? vd_writer_zero (w, offset + at, len, err) == -1
-        : vd_writer_data (w, offset + at, buf + at, (size_t) len, err) == -1)
+    if (zero ? vd_create_zero (w, offset + at, len, err) == -1
+        : vd_create_data (w, offset + at, buf + at, (size_t) len, err) == -1)
       return -1;
     at += len;
   }
@@ -129,7 +129,7 @@ save_piece (struct vd_writer *w, const uint8_t *buf, uint64_t offset,
 
 static int
 save_ranges (const struct vd_chain *chain, struct vd_file *target,
-             struct vd_writer *w, vd_progress_fn progress, void *opaque,
+             struct vd_create *w, vd_progress_fn progress, void *opaque,
              struct vd_err *err)
 {
   uint8_t *buf = malloc (BUFFER);
@@ -258,26 +258,26 @@ undo_save (struct vd_reader *reader, struct vd_file *target,
            bool *kept, struct vd_err *err)
 {
   const struct vd_chain *chain = vd_reader_get_chain (reader);
-  const struct vd_writer_opts opts = {
+  const struct vd_create_opts opts = {
     .format = VD_WRITER_SPARSE,
     .capacity = chain->size,
     .grain_size = grain_size (chain),
     .parent_cid = VD_CID_FRESH,
   };
-  struct vd_writer *w;
+  struct vd_create *w;
 
   *kept = access (path, F_OK) == 0;
   if (*kept)
     return check_existing (reader, target, path, err);
 
-  w = vd_writer_open (path, &opts, err);
+  w = vd_create_open (path, &opts, err);
   if (!w)
     return -1;
   if (save_ranges (chain, target, w, progress, opaque, err) == -1) {
-    vd_writer_abort (w);
+    vd_create_abort (w);
     return -1;
   }
-  return vd_writer_finish (w, NULL, err);
+  return vd_create_finish (w, NULL, err);
 }
 
 int

@@ -16,9 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "apply.h"
 #include "json.h"
 #include "undo.h"
+#include "verb-apply.h"
 
 enum {
   OPT_BASE = OPT_OWN,

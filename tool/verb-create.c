@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "create.h"
 #include "json.h"
+#include "verb-create.h"
 
 #define DEFAULT_THREADS 4u
 #define MAX_THREADS 32u
@@ -49,13 +49,13 @@ static const char *const formats[] = {
 /* ---- Options -------------------------------------------------------------- */
 
 static bool
-parse_format (const char *s, enum vd_writer_format *format)
+parse_format (const char *s, enum vd_create_format *format)
 {
   unsigned i;
 
   for (i = 0; i < sizeof formats / sizeof formats[0]; ++i)
     if (strcmp (s, formats[i]) == 0) {
-      *format = (enum vd_writer_format) i;
+      *format = (enum vd_create_format) i;
       return true;
     }
   return false;
@@ -187,14 +187,14 @@ check_sources (struct create *c, struct vd_err *err)
 
 /* With --force: not the files that are being read. */
 static int
-check_output (struct create *c, const struct vd_writer *w,
+check_output (struct create *c, const struct vd_create *w,
               struct vd_err *err)
 {
   const char *path;
   struct stat st;
   unsigned i;
 
-  for (i = 0; (path = vd_writer_path (w, i)) != NULL; ++i)
+  for (i = 0; (path = vd_create_path (w, i)) != NULL; ++i)
     if (stat (path, &st) == 0 &&
         (source_uses (&c->base, &st) || source_uses (&c->new, &st)))
       return vd_fail (err, VD_USAGE, "%s is one of the files that are "
@@ -205,7 +205,7 @@ check_output (struct create *c, const struct vd_writer *w,
 static int
 work (struct create *c, struct vd_err *err)
 {
-  struct vd_writer *w = vd_writer_open (c->out, &c->w, err);
+  struct vd_create *w = vd_create_open (c->out, &c->w, err);
   struct progress p;
   struct diff d = {
     .base = c->base.file, .new = c->new.file, .capacity = c->w.capacity,
@@ -217,10 +217,10 @@ work (struct create *c, struct vd_err *err)
   progress_catch_signals ();
   progress_begin (&p, c->mode, "comparing", c->w.capacity);
   if (check_output (c, w, err) == -1 || diff_run (&d, err) == -1) {
-    vd_writer_abort (w);
+    vd_create_abort (w);
     return -1;
   }
-  if (vd_writer_finish (w, &c->result, err) == -1)
+  if (vd_create_finish (w, &c->result, err) == -1)
     return -1;
   progress_end (&p, c->w.capacity);
   c->seconds = seconds_since (&p.start);

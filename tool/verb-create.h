@@ -43,7 +43,7 @@ struct diff {
   struct vd_file *base, *new;
   uint64_t capacity;            /* bytes, whole sectors */
   unsigned threads;
-  struct vd_writer *w;
+  struct vd_create *w;
   struct progress *progress;
 
   /* The answer. */
@@ -62,14 +62,14 @@ struct create {
   const char *base_descriptor;
   bool has_cid, quiet, json;
   enum progress_mode mode;
-  struct vd_writer_opts w;
+  struct vd_create_opts w;
 
   struct source base, new;
   char *hint;                   /* owned, unless the user gave one */
   bool made_descriptor;
   uint64_t compared;
   double seconds;
-  struct vd_writer_result result;
+  struct vd_create_result result;
 };
 
 /* Find out name and CID of the parent, and write its descriptor if that was

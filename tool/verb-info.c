@@ -7,8 +7,8 @@
 
 #include <stdlib.h>
 
-#include "info.h"
 #include "machine.h"
+#include "verb-info.h"
 
 enum { OPT_JSON = OPT_OWN, OPT_CHAIN };
 

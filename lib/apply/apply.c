@@ -18,11 +18,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "apply.h"
-#include "batch.h"
-#include "bytes.h"
-#include "cleanup.h"
-#include "write-behind.h"
+#include "apply/apply.h"
+#include "apply/batch.h"
+#include "apply/write-behind.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
 
 /* Runs of this size are worth asking the kernel for. */
 #define COPY_MIN (UINT64_C (256) << 10)

@@ -22,8 +22,8 @@
 #ifndef VD_APPLY_H
 #define VD_APPLY_H
 
-#include "chain.h"
-#include "reader.h"
+#include "chain/chain.h"
+#include "read/reader.h"
 
 struct vd_apply_plan {
   uint64_t data_bytes;          /* to be written */

@@ -5,8 +5,8 @@
 
 /* Walking over what a chain holds; see batch.h. */
 
-#include "batch.h"
-#include "bytes.h"
+#include "apply/batch.h"
+#include "base/bytes.h"
 
 #define MAX_LIST 65536u
 

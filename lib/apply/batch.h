@@ -21,7 +21,7 @@
 #ifndef VD_BATCH_H
 #define VD_BATCH_H
 
-#include "chain.h"
+#include "chain/chain.h"
 
 #define VD_BATCH_SIZE (UINT64_C (4) << 20)
 #define VD_BATCH_ZEROS (UINT64_C (64) << 10)

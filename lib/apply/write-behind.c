@@ -9,9 +9,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "write-behind.h"
+#include "apply/write-behind.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
 
 /* Started in pieces of so many written bytes: enough for the disk to merge
  * neighbours, little enough to keep it busy from the beginning.

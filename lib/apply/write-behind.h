@@ -15,7 +15,7 @@
 #ifndef VD_WRITE_BEHIND_H
 #define VD_WRITE_BEHIND_H
 
-#include "file.h"
+#include "file/file.h"
 
 struct vd_write_behind;
 

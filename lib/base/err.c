@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "err.h"
+#include "base/err.h"
 
 /* Length of the UTF-8 sequence at s that is safe to show, or 0. */
 static size_t

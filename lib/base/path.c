@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "path.h"
+#include "base/path.h"
 
 char *
 vd_directory_of (const char *path)

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
-#include "chain.h"
-#include "cleanup.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "chain/chain.h"
 
 static void
 free_chain (struct vd_chain **chain)

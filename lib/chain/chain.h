@@ -9,14 +9,14 @@
  * the size.  Where an older link ends earlier, it reads as zeros.
  *
  * Threads: immutable after vd_chain_new; vd_chain_map may be called from any
- * number of threads.  It keeps nothing; map.h does.
+ * number of threads.  It keeps nothing; map-cache.h does.
  */
 
 #ifndef VD_CHAIN_H
 #define VD_CHAIN_H
 
-#include "link.h"
-#include "runs.h"
+#include "chain/link.h"
+#include "format/runs.h"
 
 /* Products stop at 32 snapshots; a chain this long is a mistake or an
  * attack.

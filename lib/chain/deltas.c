@@ -12,9 +12,9 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include "cleanup.h"
-#include "deltas.h"
-#include "path.h"
+#include "base/cleanup.h"
+#include "base/path.h"
+#include "chain/deltas.h"
 
 /* Is it a delta at all?  A disk that says it has no parent would hide the
  * base completely if its holes read as zeros, as they should.
@@ -220,7 +220,7 @@ vd_deltas_find_piece (const struct vd_deltas *d, uint64_t base_size)
     const struct vd_link *link = d->chain->links[i];
 
     if (link->role == VD_ROLE_BARE && !link->descriptor &&
-        link->pieces[0].image->fmt == &vd_format_hosted &&
+        link->pieces[0].image->fmt == &vd_format_kdmv &&
         base_size > link->capacity + MAX_SURPLUS)
       return link;
   }

@@ -17,7 +17,7 @@
 #ifndef VD_DELTAS_H
 #define VD_DELTAS_H
 
-#include "family.h"
+#include "chain/family.h"
 
 struct vd_deltas {
   struct vd_family *family;

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cleanup.h"
-#include "family.h"
-#include "path.h"
+#include "base/cleanup.h"
+#include "base/path.h"
+#include "chain/family.h"
 
 struct vd_family *
 vd_family_new (const struct vd_opts *opts, struct vd_err *err)

@@ -14,8 +14,8 @@
 #ifndef VD_FAMILY_H
 #define VD_FAMILY_H
 
-#include "chain.h"
-#include "parents.h"
+#include "chain/chain.h"
+#include "chain/parents.h"
 
 struct vd_member {
   struct vd_link *link;

@@ -7,7 +7,7 @@
 
 #include <inttypes.h>
 
-#include "link.h"
+#include "chain/link.h"
 
 /* Plain bytes of one file are apart; an extent with tables wants its file to
  * itself.

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "link.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "chain/link.h"
 
 static void
 close_link (struct vd_link **link)
@@ -44,7 +44,7 @@ vd_link_close (struct vd_link *link)
   free (link->pieces);
   vd_image_close (link->self);
   vd_descriptor_free (link->descriptor);
-  vd_places_free (link->places);
+  vd_confine_free (link->places);
   free (link->path);
   free (link);
 }
@@ -149,7 +149,7 @@ static struct vd_file *
 open_name (const struct vd_link *link, const char *name, const char *from,
            const struct vd_opts *opts, struct vd_err *err)
 {
-  struct vd_file *file = vd_places_open (link->places, name, from, err);
+  struct vd_file *file = vd_confine_open (link->places, name, from, err);
   const char *slash = strrchr (name, '/');
   size_t i;
 
@@ -163,7 +163,7 @@ open_name (const struct vd_link *link, const char *name, const char *from,
       path = NULL;
       continue;
     }
-    file = vd_places_open (link->places, path, from, &ignored);
+    file = vd_confine_open (link->places, path, from, &ignored);
   }
   return file;
 }
@@ -321,7 +321,7 @@ vd_link_read (struct vd_file *given, const char *path,
   }
   link->dev = file->dev;
   link->ino = file->ino;
-  link->places = vd_places_of (path, opts, err);
+  link->places = vd_confine_new (path, opts, err);
   if (!link->places || vd_image_probe (file, &magic, &fmt, err) == -1)
     return NULL;
 

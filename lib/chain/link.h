@@ -22,10 +22,10 @@
 #ifndef VD_LINK_H
 #define VD_LINK_H
 
-#include "descriptor.h"
-#include "image.h"
-#include "opts.h"
-#include "place.h"
+#include "base/opts.h"
+#include "file/confine.h"
+#include "format/descriptor.h"
+#include "format/image.h"
 
 enum vd_role {
   VD_ROLE_BASE,                 /* says that it has no parent */
@@ -40,7 +40,7 @@ struct vd_piece {
 
 struct vd_link {
   char *path;
-  struct vd_places *places;     /* for names found in it */
+  struct vd_confine *places;     /* for names found in it */
   struct vd_descriptor *descriptor; /* NULL for a bare extent */
   bool embedded;
   enum vd_role role;

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "chain.h"
-#include "cleanup.h"
-#include "parents.h"
+#include "base/cleanup.h"
+#include "chain/chain.h"
+#include "chain/parents.h"
 
 /* The candidates and what became of them, for the message. */
 struct search {
@@ -58,7 +58,7 @@ try_name (struct search *s, const char *name, struct vd_err *err)
   snprintf (s->last, sizeof s->last, "%s", name);
   note_tried (s, name);
 
-  file = vd_places_open (s->child->places, name, s->child->path, &e);
+  file = vd_confine_open (s->child->places, name, s->child->path, &e);
   if (!file) {
     if (e.code == VD_NOMEM) {
       *err = e;
@@ -188,7 +188,7 @@ try_all (struct search *s, const char *hint, struct vd_err *err)
     CLEANUP_FREE char *dir = realpath (s->opts->dirs[i], NULL);
 
     if (!dir)
-      continue;                 /* vd_places_of has reported it */
+      continue;                 /* vd_confine_new has reported it */
     if ((two != one && try_in (s, dir, two, err) == -1) ||
         try_in (s, dir, one, err) == -1)
       return -1;
@@ -219,7 +219,7 @@ not_found (const struct search *s, const char *hint, struct vd_err *err)
   return vd_fail (err, s->denied ? VD_DENIED : VD_NOT_FOUND,
                   "parent '%.255s' of %s not found; looked in %s for: %s%s.  Copy "
                   "it there, or name its directory with %sparent-path", hint,
-                  s->child->path, vd_places_dir (s->child->places), s->tried,
+                  s->child->path, vd_confine_dir (s->child->places), s->tried,
                   more, vd_opts_prefix (s->opts));
 }
 

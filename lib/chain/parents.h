@@ -17,7 +17,7 @@
  *   5. its last two components, and the last one, in each of opts->dirs.
  *
  * The first that is there and whose CID is the child's parentCID is taken.
- * All of this only as far as place.h allows.
+ * All of this only as far as confine.h allows.
  *
  * A VirtualBox child holds the UUID of its parent and no name: the images of
  * the child's directory, of the one above if that is a "Snapshots" folder,
@@ -27,7 +27,7 @@
 #ifndef VD_PARENTS_H
 #define VD_PARENTS_H
 
-#include "link.h"
+#include "chain/link.h"
 
 enum vd_parent {
   VD_PARENT_NONE,               /* the link is a base */

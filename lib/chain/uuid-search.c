@@ -13,9 +13,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "cleanup.h"
-#include "dir.h"
-#include "parents.h"
+#include "base/cleanup.h"
+#include "chain/parents.h"
+#include "file/scandir.h"
 
 struct uuid_search {
   const struct vd_link *child;
@@ -80,20 +80,20 @@ vd_find_by_uuid (const struct vd_link *child, const struct vd_opts *opts,
                  struct vd_link **parent, struct vd_err *err)
 {
   struct uuid_search s = { .child = child, .opts = opts };
-  const char *dir = vd_places_dir (child->places);
+  const char *dir = vd_confine_dir (child->places);
   const char *slash = strrchr (dir, '/');
   char text[VD_UUID_TEXT];
   size_t i;
-  int r = vd_dir_scan (dir, try_file, &s, err);
+  int r = vd_scandir (dir, try_file, &s, err);
 
   /* VirtualBox keeps snapshots in a folder of that name beside the base. */
   if (r == 0 && slash > dir && strcasecmp (slash + 1, "Snapshots") == 0) {
     CLEANUP_FREE char *above = strndup (dir, (size_t) (slash - dir));
 
-    r = above ? vd_dir_scan (above, try_file, &s, err) : vd_fail_nomem (err);
+    r = above ? vd_scandir (above, try_file, &s, err) : vd_fail_nomem (err);
   }
   for (i = 0; r == 0 && i < opts->nr_dirs; ++i)
-    r = vd_dir_scan (opts->dirs[i], try_file, &s, err);
+    r = vd_scandir (opts->dirs[i], try_file, &s, err);
   if (r == 0 && !s.found)
     r = vd_fail (err, VD_NOT_FOUND,
                  "%s is a VirtualBox differencing image of {%s}; none of the "

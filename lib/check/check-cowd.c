@@ -11,7 +11,7 @@
  * one that is behind overwrites data.
  */
 
-#include "check-walk.h"
+#include "check/check-walk.h"
 
 #define HEADER_SIZE 2048u
 

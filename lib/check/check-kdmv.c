@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check-walk.h"
-#include "hosted.h"
+#include "check/check-walk.h"
+#include "format/kdmv.h"
 
 #define OFF_FLAGS 8
 #define OFF_UNCLEAN 72
@@ -62,7 +62,7 @@ compare_tables (struct vd_checker *c, uint64_t index, uint64_t raw,
 }
 
 static int
-hosted_copy (struct vd_checker *c, uint64_t index, uint64_t raw,
+kdmv_copy (struct vd_checker *c, uint64_t index, uint64_t raw,
              uint64_t copy, struct vd_err *err)
 {
   const uint64_t bytes
@@ -100,18 +100,18 @@ check_header (struct vd_checker *c, struct vd_err *err)
 }
 
 int
-vd_check_hosted (struct vd_checker *c, const struct vd_image *image,
+vd_check_kdmv (struct vd_checker *c, const struct vd_image *image,
                  struct vd_err *err)
 {
-  const struct vd_hosted_image *h = vd_hosted (image);
+  const struct vd_kdmv_image *h = vd_kdmv (image);
   int r;
 
-  c->walk = &vd_walk_hosted;
+  c->walk = &vd_walk_kdmv;
   c->dir_entries = h->nr_tables;
   c->first_data = h->first_data;
   c->rgd_offset = h->rgd_offset;
   c->unit = VD_SECTOR;
-  c->copy = hosted_copy;
+  c->copy = kdmv_copy;
   if (!image->compressed)
     c->align = image->grain_size;
   vd_check_area (c, 0, VD_SECTOR, "header");

@@ -20,7 +20,7 @@
 
 #include <stdlib.h>
 
-#include "check-walk.h"
+#include "check/check-walk.h"
 
 #define DEFAULT_MEMORY (UINT64_C (32) << 20)
 

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check-walk.h"
+#include "check/check-walk.h"
 
 #define DEFAULT_KEEP 10u
 

@@ -15,8 +15,8 @@
 
 #include <stdlib.h>
 
-#include "check-walk.h"
-#include "sesparse.h"
+#include "check/check-walk.h"
+#include "format/sesparse.h"
 
 #define AREA_UNIT UINT64_C (4096) /* everything is placed by this, usually */
 

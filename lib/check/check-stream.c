@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check-walk.h"
-#include "hosted.h"
+#include "check/check-walk.h"
+#include "format/kdmv.h"
 
 enum { END_OF_STREAM = 0, GRAIN_TABLE, GRAIN_DIRECTORY, FOOTER, PROGRESS };
 
@@ -151,7 +151,7 @@ vd_check_stream_markers (struct vd_checker *c, struct vd_err *err)
 {
   struct vd_file *file = c->image->file;
   const uint64_t size = vd_round_down (file->size, VD_SECTOR);
-  uint64_t pos = vd_hosted (c->image)->first_data, zeros = 0, sectors;
+  uint64_t pos = vd_kdmv (c->image)->first_data, zeros = 0, sectors;
   uint8_t m[VD_SECTOR];
   struct vd_err why;
   bool lost = false;

@@ -16,7 +16,7 @@
 
 #include <stdlib.h>
 
-#include "check-walk.h"
+#include "check/check-walk.h"
 
 #define DIR_BUFFER 65536u
 

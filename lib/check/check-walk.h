@@ -9,7 +9,7 @@
  *   check-report.c     findings and lost ranges
  *   check-walk.c       the walk over directory and tables
  *   check-owners.c     who owns which place of the file
- *   check-cowd.c, check-hosted.c, check-stream.c, check-sesparse.c
+ *   check-cowd.c, check-kdmv.c, check-stream.c, check-sesparse.c
  *                      what only one format has
  *
  * Functions return 0 to go on, 1 when the check is to stop, -1 on error.
@@ -18,8 +18,8 @@
 #ifndef VD_CHECK_WALK_H
 #define VD_CHECK_WALK_H
 
-#include "check.h"
-#include "tables.h"
+#include "check/check.h"
+#include "format/grain-tables.h"
 
 enum vd_owner_kind { VD_OWNER_TABLE, VD_OWNER_COPY, VD_OWNER_GRAIN };
 
@@ -155,7 +155,7 @@ extern int vd_check_walk (struct vd_checker *c, struct vd_err *err);
 
 extern int vd_check_cowd (struct vd_checker *c, const struct vd_image *image,
                           struct vd_err *err);
-extern int vd_check_hosted (struct vd_checker *c,
+extern int vd_check_kdmv (struct vd_checker *c,
                             const struct vd_image *image,
                             struct vd_err *err);
 extern int vd_check_sesparse (struct vd_checker *c,

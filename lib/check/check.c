@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check-walk.h"
+#include "check/check-walk.h"
 
 /* The part of a chain's map that is looked at in one go. */
 #define MAX_RUNS 4096u
@@ -23,7 +23,7 @@ check_capacity (struct vd_checker *c, struct vd_err *err)
   const uint64_t more = image->capacity - image->used;
 
   if (more == 0 ||
-      (image->fmt == &vd_format_hosted && more < image->grain_size))
+      (image->fmt == &vd_format_kdmv && more < image->grain_size))
     return 0;
   return vd_check_add (c, VD_CHECK_CAPACITY, VD_CHECK_NO_PLACE, 0, 0, err,
                        "the header has %" PRIu64 " sectors, the descriptor "

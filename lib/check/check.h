@@ -39,8 +39,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "chain.h"
-#include "link.h"
+#include "chain/chain.h"
+#include "chain/link.h"
 
 enum vd_severity { VD_SEV_INFO, VD_SEV_WARNING, VD_SEV_ERROR };
 

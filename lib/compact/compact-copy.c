@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <sys/statvfs.h>
 
-#include "compact-slots.h"
-#include "write-name.h"
+#include "compact/compact-slots.h"
+#include "file/newfile.h"
 
 int
 vd_slots_new_size (struct vd_slots *s, uint64_t *size, struct vd_err *err)
@@ -32,13 +32,13 @@ copy_chunk (struct vd_slots *s, struct vd_zero_scan *z, struct vd_file *to,
   for (k = 0; k < n; ++k) {
     if (!s->ops->stored (s, raw[k], &where))
       continue;
-    zero = vd_bit (s->zero, vd_place_of (s, where));
+    zero = vd_bit (s->zero, vd_slot_of (s, where));
     if (zero && s->can_zero) {
       raw[k] = s->zero_entry;
       continue;
     }
     /* Zeros that stay stored are a hole: the file is new. */
-    if ((!zero && vd_copy_place (z, to, where, where + s->stride, *next,
+    if ((!zero && vd_copy_slot (z, to, where, where + s->stride, *next,
                                  err) == -1) ||
         vd_compact_tell (s->st, VD_COMPACT_MOVE, s->stride, err) == -1)
       return -1;

@@ -11,7 +11,7 @@
 
 #include <sys/statvfs.h>
 
-#include "compact-parts.h"
+#include "compact/compact-parts.h"
 
 /* What can be given back one by one: a block of the file system. */
 static uint64_t

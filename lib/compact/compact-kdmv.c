@@ -15,18 +15,18 @@
 
 #include <inttypes.h>
 
-#include "compact-slots.h"
-#include "hosted.h"
-#include "write-format.h"
+#include "compact/compact-slots.h"
+#include "create/create-format.h"
+#include "format/kdmv.h"
 
 #define OFF_UNCLEAN 72u
 
 /* "Not closed", for all who look; and for us: by a compaction. */
 #define UNCLEAN_COMPACT 0xc5u
 
-#define MAX_ENTRIES 4096u       /* of a table, as hosted.c has it */
+#define MAX_ENTRIES 4096u       /* of a table, as kdmv.c has it */
 
-struct hosted_slots {
+struct kdmv_slots {
   struct vd_slots slots;        /* first */
   uint8_t unclean;              /* as it was found */
 
@@ -37,7 +37,7 @@ struct hosted_slots {
   uint64_t nr_tables, next_table;
 };
 
-static const struct vd_hosted_image *
+static const struct vd_kdmv_image *
 image_of (const struct vd_slots *s)
 {
   return s->opaque;
@@ -48,7 +48,7 @@ static int
 find_tables (const struct vd_slots *s, uint64_t i, uint64_t *table,
              uint64_t *copy, struct vd_err *err)
 {
-  const struct vd_hosted_image *h = image_of (s);
+  const struct vd_kdmv_image *h = image_of (s);
   const uint64_t bytes = h->tables.gt_entries * UINT64_C (4);
   uint8_t raw[4];
 
@@ -73,11 +73,11 @@ find_tables (const struct vd_slots *s, uint64_t i, uint64_t *table,
 }
 
 static int
-hosted_load (struct vd_slots *s, uint64_t chunk, uint32_t *raw, size_t *n,
+kdmv_load (struct vd_slots *s, uint64_t chunk, uint32_t *raw, size_t *n,
              struct vd_err *err)
 {
-  const struct vd_hosted_image *h = image_of (s);
-  const struct hosted_slots *hs = (const struct hosted_slots *) s;
+  const struct vd_kdmv_image *h = image_of (s);
+  const struct kdmv_slots *hs = (const struct kdmv_slots *) s;
   const size_t bytes = (size_t) h->tables.gt_entries * 4;
   uint8_t buf[MAX_ENTRIES * 4], other[MAX_ENTRIES * 4];
   uint64_t table, copy;
@@ -110,7 +110,7 @@ hosted_load (struct vd_slots *s, uint64_t chunk, uint32_t *raw, size_t *n,
 }
 
 static int
-hosted_store (struct vd_slots *s, uint64_t chunk, const uint32_t *raw,
+kdmv_store (struct vd_slots *s, uint64_t chunk, const uint32_t *raw,
               size_t first, size_t n, struct vd_err *err)
 {
   uint8_t buf[MAX_ENTRIES * 4];
@@ -128,7 +128,7 @@ hosted_store (struct vd_slots *s, uint64_t chunk, const uint32_t *raw,
 }
 
 static bool
-hosted_stored (const struct vd_slots *s, uint32_t raw, uint64_t *where)
+kdmv_stored (const struct vd_slots *s, uint32_t raw, uint64_t *where)
 {
   *where = raw * VD_SECTOR;
   return raw != 0 &&
@@ -136,7 +136,7 @@ hosted_stored (const struct vd_slots *s, uint32_t raw, uint64_t *where)
 }
 
 static uint32_t
-hosted_entry (const struct vd_slots *s, uint64_t where)
+kdmv_entry (const struct vd_slots *s, uint64_t where)
 {
   (void) s;
   return (uint32_t) (where / VD_SECTOR);
@@ -149,26 +149,26 @@ put_unclean (struct vd_slots *s, uint8_t value, struct vd_err *err)
 }
 
 static int
-hosted_begin (struct vd_slots *s, struct vd_err *err)
+kdmv_begin (struct vd_slots *s, struct vd_err *err)
 {
   return put_unclean (s, UNCLEAN_COMPACT, err);
 }
 
 /* Whoever else left his mark has to take it away himself. */
 static int
-hosted_end (struct vd_slots *s, struct vd_err *err)
+kdmv_end (struct vd_slots *s, struct vd_err *err)
 {
-  const uint8_t was = ((const struct hosted_slots *) s)->unclean;
+  const uint8_t was = ((const struct kdmv_slots *) s)->unclean;
 
   return put_unclean (s, was == UNCLEAN_COMPACT ? 0 : was, err);
 }
 
 /* ---- A new file --------------------------------------------------------- */
 
-static struct hosted_slots *
-hosted_of (struct vd_slots *s)
+static struct kdmv_slots *
+kdmv_of (struct vd_slots *s)
 {
-  return (struct hosted_slots *) s;
+  return (struct kdmv_slots *) s;
 }
 
 static uint64_t
@@ -187,10 +187,10 @@ gd_sectors (const struct vd_slots *s)
  * ones, grains.
  */
 static int
-hosted_new_layout (struct vd_slots *s, uint64_t *data, struct vd_err *err)
+kdmv_new_layout (struct vd_slots *s, uint64_t *data, struct vd_err *err)
 {
-  const struct vd_hosted_image *h = image_of (s);
-  struct hosted_slots *hs = hosted_of (s);
+  const struct vd_kdmv_image *h = image_of (s);
+  struct kdmv_slots *hs = kdmv_of (s);
   const uint64_t grain = s->unit / VD_SECTOR;
   uint64_t i, table, copy, at = 1;
 
@@ -223,7 +223,7 @@ static int
 put_directories (struct vd_slots *s, struct vd_file *to, uint64_t i,
                  uint64_t table, struct vd_err *err)
 {
-  const struct hosted_slots *hs = hosted_of (s);
+  const struct kdmv_slots *hs = kdmv_of (s);
   const uint64_t at = gd_sectors (s) + table * gt_sectors (s);
   uint8_t raw[4];
 
@@ -237,10 +237,10 @@ put_directories (struct vd_slots *s, struct vd_file *to, uint64_t i,
 }
 
 static int
-hosted_new_begin (struct vd_slots *s, struct vd_file *to, struct vd_err *err)
+kdmv_new_begin (struct vd_slots *s, struct vd_file *to, struct vd_err *err)
 {
-  const struct vd_hosted_image *h = image_of (s);
-  const struct hosted_slots *hs = hosted_of (s);
+  const struct vd_kdmv_image *h = image_of (s);
+  const struct kdmv_slots *hs = kdmv_of (s);
   CLEANUP_FREE uint8_t *buf = malloc (VD_ZERO_BUFFER);
   struct vd_zero_scan z = { .file = s->file, .buf = buf };
   uint64_t i, table, copy, k = 0;
@@ -256,7 +256,7 @@ hosted_new_begin (struct vd_slots *s, struct vd_file *to, struct vd_err *err)
   vd_put64 (head + 64, hs->overhead);
   head[OFF_UNCLEAN] = 0;
   if (vd_file_pwrite (to, head, sizeof head, 0, err) == -1 ||
-      vd_copy_place (&z, to, h->image.descriptor_offset,
+      vd_copy_slot (&z, to, h->image.descriptor_offset,
                      h->image.descriptor_offset + h->image.descriptor_length,
                      hs->descriptor * VD_SECTOR, err) == -1)
     return -1;
@@ -269,10 +269,10 @@ hosted_new_begin (struct vd_slots *s, struct vd_file *to, struct vd_err *err)
 
 /* Tables come in the order of the directory, those that are there. */
 static int
-hosted_new_store (struct vd_slots *s, struct vd_file *to, uint64_t chunk,
+kdmv_new_store (struct vd_slots *s, struct vd_file *to, uint64_t chunk,
                   const uint32_t *raw, size_t n, struct vd_err *err)
 {
-  struct hosted_slots *hs = hosted_of (s);
+  struct kdmv_slots *hs = kdmv_of (s);
   const uint64_t at
     = gd_sectors (s) + hs->next_table++ * gt_sectors (s);
   uint8_t buf[MAX_ENTRIES * 4];
@@ -288,21 +288,21 @@ hosted_new_store (struct vd_slots *s, struct vd_file *to, uint64_t chunk,
     ? -1 : 0;
 }
 
-static const struct vd_slots_ops hosted_ops = {
-  .load = hosted_load,
-  .store = hosted_store,
-  .stored = hosted_stored,
-  .entry = hosted_entry,
-  .begin = hosted_begin,
-  .end = hosted_end,
-  .new_layout = hosted_new_layout,
-  .new_begin = hosted_new_begin,
-  .new_store = hosted_new_store,
-  .new_entry = hosted_entry,
+static const struct vd_slots_ops kdmv_ops = {
+  .load = kdmv_load,
+  .store = kdmv_store,
+  .stored = kdmv_stored,
+  .entry = kdmv_entry,
+  .begin = kdmv_begin,
+  .end = kdmv_end,
+  .new_layout = kdmv_new_layout,
+  .new_begin = kdmv_new_begin,
+  .new_store = kdmv_new_store,
+  .new_entry = kdmv_entry,
 };
 
 static int
-check_unclean (struct vd_compact_job *job, struct hosted_slots *hs,
+check_unclean (struct vd_compact_job *job, struct kdmv_slots *hs,
                struct vd_err *err)
 {
   if (vd_file_pread (job->file, &hs->unclean, 1, OFF_UNCLEAN, err) == -1)
@@ -343,7 +343,7 @@ find_residue (struct vd_slots *s, uint64_t *residue, struct vd_err *err)
 static int
 fix_metadata (struct vd_slots *s, struct vd_err *err)
 {
-  const struct vd_hosted_image *h = image_of (s);
+  const struct vd_kdmv_image *h = image_of (s);
   const uint64_t bytes = h->tables.gt_entries * UINT64_C (4);
   uint64_t i, table, copy;
 
@@ -363,10 +363,10 @@ fix_metadata (struct vd_slots *s, struct vd_err *err)
 }
 
 static int
-hosted_look (struct vd_compact_job *job, struct vd_err *err)
+kdmv_look (struct vd_compact_job *job, struct vd_err *err)
 {
-  const struct vd_hosted_image *h = vd_hosted (job->image);
-  struct hosted_slots *hs = job->priv = calloc (1, sizeof *hs);
+  const struct vd_kdmv_image *h = vd_kdmv (job->image);
+  struct kdmv_slots *hs = job->priv = calloc (1, sizeof *hs);
   struct vd_slots *s;
   uint64_t residue;
 
@@ -374,7 +374,7 @@ hosted_look (struct vd_compact_job *job, struct vd_err *err)
     return vd_fail_nomem (err);
   s = &hs->slots;
   *s = (struct vd_slots) {
-    .ops = &hosted_ops,
+    .ops = &kdmv_ops,
     .opaque = h,
     .st = job->st,
     .file = job->file,
@@ -401,20 +401,20 @@ hosted_look (struct vd_compact_job *job, struct vd_err *err)
 }
 
 static int
-hosted_run (struct vd_compact_job *job, struct vd_err *err)
+kdmv_run (struct vd_compact_job *job, struct vd_err *err)
 {
   return vd_slots_run (job->priv, err);
 }
 
 static void
-hosted_free (struct vd_compact_job *job)
+kdmv_free (struct vd_compact_job *job)
 {
   if (job->priv)
     vd_slots_free (job->priv);
   free (job->priv);
 }
 
-const struct vd_compact_format vd_compact_hosted = {
-  .look = hosted_look, .run = hosted_run, .free = hosted_free,
+const struct vd_compact_format vd_compact_kdmv = {
+  .look = kdmv_look, .run = kdmv_run, .free = kdmv_free,
   .has_slots = true,
 };

@@ -15,7 +15,7 @@
  *     changed and that was flushed.
  */
 
-#include "compact-slots.h"
+#include "compact/compact-slots.h"
 
 /* An entry to be written at the end of a batch. */
 struct pending {
@@ -49,7 +49,7 @@ write_zeros (struct vd_slots *s, uint32_t *raw, struct vd_err *err)
     for (k = 0; k < n; ++k) {
       if (!s->ops->stored (s, raw[k], &where))
         continue;
-      i = vd_place_of (s, where);
+      i = vd_slot_of (s, where);
       if (!vd_bit (s->zero, i))
         continue;
       if (!s->can_zero) {
@@ -76,7 +76,7 @@ write_zeros (struct vd_slots *s, uint32_t *raw, struct vd_err *err)
 }
 
 int
-vd_copy_place (struct vd_zero_scan *scan, struct vd_file *to, uint64_t from,
+vd_copy_slot (struct vd_zero_scan *scan, struct vd_file *to, uint64_t from,
                uint64_t end, uint64_t where, struct vd_err *err)
 {
   struct vd_file *f = scan->file;
@@ -151,15 +151,15 @@ move_units (struct mover *m, struct vd_err *err)
     for (k = 0; k < n; ++k) {
       if (!s->ops->stored (s, raw[k], &where))
         continue;
-      i = vd_place_of (s, where);
+      i = vd_slot_of (s, where);
       if (i < s->keep || !vd_bit (s->used, i) ||
-          vd_place_where (s, i) != (int64_t) where)
+          vd_slot_where (s, i) != (int64_t) where)
         continue;
       while (vd_bit (s->used, gap) || vd_bit (s->fixed, gap))
         ++gap;
       vd_bit_set (s->used, gap);
-      to = (uint64_t) vd_place_where (s, gap);
-      if (vd_copy_place (&m->scan, s->file, where, where + s->stride, to,
+      to = (uint64_t) vd_slot_where (s, gap);
+      if (vd_copy_slot (&m->scan, s->file, where, where + s->stride, to,
                          err) == -1)
         return -1;
       m->pending[m->nr_pending++] = (struct pending) {
@@ -202,10 +202,10 @@ punch_stuck (struct vd_slots *s, struct vd_err *err)
   uint64_t i, where;
 
   for (i = s->keep;
-       i < s->nr && vd_place_where (s, i) < (int64_t) s->new_size; ++i) {
+       i < s->nr && vd_slot_where (s, i) < (int64_t) s->new_size; ++i) {
     if (vd_bit (s->fixed, i))
       continue;
-    where = (uint64_t) vd_place_where (s, i);
+    where = (uint64_t) vd_slot_where (s, i);
     if (vd_file_punch (s->file, where,
                        vd_min (s->stride, s->new_size - where), err) == -1)
       return -1;

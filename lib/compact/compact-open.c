@@ -5,8 +5,8 @@
 
 /* Opening the files of a link to be compacted, when nobody else uses them. */
 
-#include "compact-parts.h"
-#include "inuse.h"
+#include "compact/compact-parts.h"
+#include "file/inuse.h"
 
 struct vd_file **
 vd_compact_open (const struct vd_link *link, bool dry_run,

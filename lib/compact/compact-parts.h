@@ -8,9 +8,9 @@
 #ifndef VD_COMPACT_PARTS_H
 #define VD_COMPACT_PARTS_H
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "compact.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "compact/compact.h"
 
 struct vd_compact_job;
 
@@ -109,7 +109,7 @@ struct vd_compact_job {
 };
 
 extern const struct vd_compact_format vd_compact_vdi;
-extern const struct vd_compact_format vd_compact_hosted;
+extern const struct vd_compact_format vd_compact_kdmv;
 extern const struct vd_compact_format vd_compact_flat;
 
 #endif /* VD_COMPACT_PARTS_H */

@@ -10,7 +10,7 @@
 
 #include <inttypes.h>
 
-#include "compact-slots.h"
+#include "compact/compact-slots.h"
 
 /* 2^29 places need three maps of 64 MiB: 32 TiB of grains of 64 KiB. */
 #define MAX_PLACES (UINT64_C (1) << 29)
@@ -27,8 +27,8 @@ vd_slots_fix (struct vd_slots *s, uint64_t where, uint64_t length)
   if (where + length <= s->first_data)
     return;
   where = vd_max (where, s->first_data);
-  for (i = vd_place_of (s, where);
-       i < s->nr && vd_place_where (s, i) < (int64_t) (where + length); ++i)
+  for (i = vd_slot_of (s, where);
+       i < s->nr && vd_slot_where (s, i) < (int64_t) (where + length); ++i)
     vd_bit_set (s->fixed, i);
 }
 
@@ -40,7 +40,7 @@ vd_slots_init (struct vd_slots *s, struct vd_err *err)
 
   s->nr = 2;                    /* one before, one for what is cut */
   if (s->file->size > s->first_data)
-    s->nr += vd_place_of (s, s->file->size - 1);
+    s->nr += vd_slot_of (s, s->file->size - 1);
   if (s->nr > MAX_PLACES)
     return vd_fail (err, VD_UNSUPPORTED,
                     "%s has room for %" PRIu64 " %ss of %" PRIu64 " bytes; at "
@@ -53,7 +53,7 @@ vd_slots_init (struct vd_slots *s, struct vd_err *err)
   if (!s->used || !s->zero || !s->fixed)
     return vd_fail_nomem (err);
   for (i = 0; i < s->nr; ++i) {
-    if (vd_place_where (s, i) >= (int64_t) s->first_data)
+    if (vd_slot_where (s, i) >= (int64_t) s->first_data)
       break;
     vd_bit_set (s->fixed, i);
   }
@@ -85,8 +85,8 @@ note_unit (struct vd_slots *s, const struct vd_unit *u, struct vd_err *err)
 {
   struct vd_compact_result *result = s->st->result;
   const uint64_t where = u->where - s->front;
-  const uint64_t i = vd_place_of (s, where);
-  const bool odd = vd_place_where (s, i) != (int64_t) where;
+  const uint64_t i = vd_slot_of (s, where);
+  const bool odd = vd_slot_where (s, i) != (int64_t) where;
 
   if (vd_bit (s->used, i) || (odd && vd_bit (s->used, i + 1)) ||
       (!odd && (vd_bit (s->zero, i) || vd_bit (s->fixed, i))))
@@ -195,16 +195,16 @@ vd_slots_plan (struct vd_slots *s)
   s->new_size = vd_max (s->first_data, s->fixed_end);
   if (s->keep > 0 && s->nr_used > 0)
     s->new_size = vd_max (s->new_size,
-                          (uint64_t) vd_place_where (s, s->keep));
+                          (uint64_t) vd_slot_where (s, s->keep));
   s->new_size = vd_min (s->new_size, s->file->size);
 
   last = s->file->size > s->first_data
-    ? vd_place_of (s, s->file->size - 1) + 1 : 0;
+    ? vd_slot_of (s, s->file->size - 1) + 1 : 0;
   free_places = 0;
   for (i = 0; i < last; ++i)
     free_places += !vd_bit (s->used, i) && !vd_bit (s->zero, i) &&
       !vd_bit (s->fixed, i);
-  for (i = s->keep; i < last && vd_place_where (s, i) < (int64_t) s->new_size;
+  for (i = s->keep; i < last && vd_slot_where (s, i) < (int64_t) s->new_size;
        ++i)
     stuck += !vd_bit (s->fixed, i);
 

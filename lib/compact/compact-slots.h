@@ -14,7 +14,7 @@
 #ifndef VD_COMPACT_SLOTS_H
 #define VD_COMPACT_SLOTS_H
 
-#include "compact-parts.h"
+#include "compact/compact-parts.h"
 
 struct vd_slots;
 
@@ -99,14 +99,14 @@ vd_bit_set (uint64_t *map, uint64_t i)
 }
 
 static inline int64_t
-vd_place_where (const struct vd_slots *s, uint64_t i)
+vd_slot_where (const struct vd_slots *s, uint64_t i)
 {
   return s->base + (int64_t) (i * s->stride);
 }
 
 /* The place in which a byte of the file lies, which is not before base. */
 static inline uint64_t
-vd_place_of (const struct vd_slots *s, uint64_t where)
+vd_slot_of (const struct vd_slots *s, uint64_t where)
 {
   return (uint64_t) ((int64_t) where - s->base) / s->stride;
 }
@@ -128,7 +128,7 @@ extern void vd_slots_plan (struct vd_slots *s);
 /* Copy what the file has of [from, end), and zeros for the rest; holes stay
  * holes.  scan is that of the file read; `to` may be the same.
  */
-extern int vd_copy_place (struct vd_zero_scan *scan, struct vd_file *to,
+extern int vd_copy_slot (struct vd_zero_scan *scan, struct vd_file *to,
                           uint64_t from, uint64_t end, uint64_t where,
                           struct vd_err *err);
 

@@ -9,9 +9,9 @@
  * were moved: VirtualBox and QEMU take it as the number of the next new block.
  */
 
-#include "compact-slots.h"
-#include "vdi.h"
-#include "write-format.h"
+#include "compact/compact-slots.h"
+#include "create/create-format.h"
+#include "format/vdi.h"
 
 #define CHUNK 4096u             /* entries of the map */
 
@@ -64,7 +64,7 @@ vdi_stored (const struct vd_slots *s, uint32_t raw, uint64_t *where)
 static uint32_t
 vdi_entry (const struct vd_slots *s, uint64_t where)
 {
-  return (uint32_t) vd_place_of (s, where);
+  return (uint32_t) vd_slot_of (s, where);
 }
 
 static int
@@ -102,7 +102,7 @@ vdi_new_begin (struct vd_slots *s, struct vd_file *to, struct vd_err *err)
   if (!buf)
     return vd_fail_nomem (err);
   vd_put32 (count, (uint32_t) s->nr_used);
-  return vd_copy_place (&z, to, 0, vd_min (vdi->data_offset, to->size), 0,
+  return vd_copy_slot (&z, to, 0, vd_min (vdi->data_offset, to->size), 0,
                         err) == -1 ||
     vd_file_pwrite (to, count, sizeof count, vdi->count_offset, err) == -1
     ? -1 : 0;

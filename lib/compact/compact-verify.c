@@ -9,7 +9,7 @@
 
 #include <inttypes.h>
 
-#include "compact-parts.h"
+#include "compact/compact-parts.h"
 
 #define MAX_RUNS 4096u
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compact-parts.h"
+#include "compact/compact-parts.h"
 
 /* A word is enough to see that most data is data.  What is zeros up to there
  * is compared with itself, moved by a word: that is memcmp's speed.

@@ -9,8 +9,8 @@
 #include <inttypes.h>
 #include <sys/stat.h>
 
-#include "check.h"
-#include "compact-parts.h"
+#include "check/check.h"
+#include "compact/compact-parts.h"
 
 int
 vd_compact_tell (struct vd_compact_state *st, enum vd_compact_phase phase,
@@ -73,8 +73,8 @@ format_of (const struct vd_image *image,
     *fmt = &vd_compact_flat;
   else if (image->fmt == &vd_format_vdi)
     *fmt = &vd_compact_vdi;
-  else if (image->fmt == &vd_format_hosted && !image->compressed)
-    *fmt = &vd_compact_hosted;
+  else if (image->fmt == &vd_format_kdmv && !image->compressed)
+    *fmt = &vd_compact_kdmv;
   else
     return refuse (image, err);
   return 0;

@@ -47,8 +47,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "file.h"
-#include "link.h"
+#include "chain/link.h"
+#include "file/file.h"
 
 #define VD_COMPACT_BATCH (UINT64_C (64) << 20)
 

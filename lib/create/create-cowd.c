@@ -16,20 +16,20 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "write-format.h"
+#include "create/create-format.h"
 
 #define HEADER_SECTORS UINT64_C (4)
 #define GT_ENTRIES 4096u
 #define PAD UINT64_C (65536)
 
 static uint64_t
-gd_sectors (const struct vd_writer *w)
+gd_sectors (const struct vd_create *w)
 {
   return vd_div_up (w->nr_tables * 4, VD_SECTOR);
 }
 
 static int
-cowd_open (struct vd_writer *w, struct vd_err *err)
+cowd_open (struct vd_create *w, struct vd_err *err)
 {
   if (w->opts.capacity / VD_SECTOR > UINT32_MAX)
     return vd_fail (err, VD_UNSUPPORTED,
@@ -40,13 +40,13 @@ cowd_open (struct vd_writer *w, struct vd_err *err)
   w->gd = calloc ((size_t) (gd_sectors (w) * VD_SECTOR), 1);
   if (!w->gd)
     return vd_fail_nomem (err);
-  return vd_write_claim (w, HEADER_SECTORS + gd_sectors (w), NULL, err);
+  return vd_create_claim (w, HEADER_SECTORS + gd_sectors (w), NULL, err);
 }
 
 static int
-cowd_begin_table (struct vd_writer *w, struct vd_err *err)
+cowd_begin_table (struct vd_create *w, struct vd_err *err)
 {
-  if (vd_write_claim (w, GT_ENTRIES * 4 / VD_SECTOR, &w->table_at,
+  if (vd_create_claim (w, GT_ENTRIES * 4 / VD_SECTOR, &w->table_at,
                       err) == -1)
     return -1;
   w->gd[w->table_index] = htole32 ((uint32_t) w->table_at);
@@ -54,25 +54,25 @@ cowd_begin_table (struct vd_writer *w, struct vd_err *err)
 }
 
 static int
-cowd_end_table (struct vd_writer *w, struct vd_err *err)
+cowd_end_table (struct vd_create *w, struct vd_err *err)
 {
   return vd_file_pwrite (w->extent.file, w->table, GT_ENTRIES * 4,
                          w->table_at * VD_SECTOR, err);
 }
 
 static int
-cowd_finish (struct vd_writer *w, const char *descriptor, struct vd_err *err)
+cowd_finish (struct vd_create *w, const char *descriptor, struct vd_err *err)
 {
   (void) descriptor;
   if (vd_file_pwrite (w->extent.file, w->gd,
                       (size_t) (gd_sectors (w) * VD_SECTOR),
                       HEADER_SECTORS * VD_SECTOR, err) == -1)
     return -1;
-  return vd_write_extend (w, (w->free * VD_SECTOR / PAD + 1) * PAD, err);
+  return vd_create_extend (w, (w->free * VD_SECTOR / PAD + 1) * PAD, err);
 }
 
 static int
-cowd_header (struct vd_writer *w, struct vd_err *err)
+cowd_header (struct vd_create *w, struct vd_err *err)
 {
   uint8_t h[HEADER_SECTORS * VD_SECTOR] = { 'C', 'O', 'W', 'D' };
 
@@ -86,7 +86,7 @@ cowd_header (struct vd_writer *w, struct vd_err *err)
   return vd_file_pwrite (w->extent.file, h, sizeof h, 0, err);
 }
 
-const struct vd_write_format vd_write_cowd = {
+const struct vd_create_ops vd_create_cowd = {
   .create_type = "vmfsSparse",
   .extent_type = "VMFSSPARSE",
   .min_grain = VD_SECTOR,
@@ -94,8 +94,8 @@ const struct vd_write_format vd_write_cowd = {
   .gtes = GT_ENTRIES,
   .open = cowd_open,
   .begin_table = cowd_begin_table,
-  .data = vd_write_grains,
-  .zeros = vd_write_hole,
+  .data = vd_create_grains,
+  .zeros = vd_create_hole,
   .end_table = cowd_end_table,
   .finish = cowd_finish,
   .header = cowd_header,

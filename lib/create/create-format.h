@@ -5,58 +5,58 @@
 
 /* Inside the library: what a format has to do to be written.
  *
- * writer.c checks the order of what comes in and cuts it where grain tables
+ * create.c checks the order of what comes in and cuts it where grain tables
  * end; a format stores grains and tables, and finishes the extent.  Tables are
  * kept one at a time, little-endian, in w->table.
  *
  * Positions in the extent are 32-bit sectors in all formats written here.
- * Each is claimed with vd_write_claim, the one place that checks this.
+ * Each is claimed with vd_create_claim, the one place that checks this.
  */
 
-#ifndef VD_WRITE_FORMAT_H
-#define VD_WRITE_FORMAT_H
+#ifndef VD_CREATE_FORMAT_H
+#define VD_CREATE_FORMAT_H
 
 #include <endian.h>
 
-#include "bytes.h"
-#include "write-name.h"
-#include "writer.h"
+#include "base/bytes.h"
+#include "create/create.h"
+#include "file/newfile.h"
 
-struct vd_write_format {
+struct vd_create_ops {
   const char *create_type, *extent_type;
   bool embedded;                /* the descriptor is in the extent */
   uint64_t min_grain, default_grain;
   uint32_t gtes;                /* entries of a table */
 
   /* Check the limits of the format, then set w->free.  No I/O. */
-  int (*open) (struct vd_writer *w, struct vd_err *err);
+  int (*open) (struct vd_create *w, struct vd_err *err);
 
   /* May be NULL: a table that will not be empty begins. */
-  int (*begin_table) (struct vd_writer *w, struct vd_err *err);
+  int (*begin_table) (struct vd_create *w, struct vd_err *err);
 
   /* Store grains; the first has that entry of w->table, and all of them are
    * in it.  n is cut at the end of the disk.
    */
-  int (*data) (struct vd_writer *w, uint32_t entry, const uint8_t *buf,
+  int (*data) (struct vd_create *w, uint32_t entry, const uint8_t *buf,
                size_t n, struct vd_err *err);
-  int (*zeros) (struct vd_writer *w, uint32_t entry, uint32_t count,
+  int (*zeros) (struct vd_create *w, uint32_t entry, uint32_t count,
                 struct vd_err *err);
 
-  int (*end_table) (struct vd_writer *w, struct vd_err *err);
+  int (*end_table) (struct vd_create *w, struct vd_err *err);
 
   /* Write everything but the descriptor and the header; then, after a flush,
    * the header.
    */
-  int (*finish) (struct vd_writer *w, const char *descriptor,
+  int (*finish) (struct vd_create *w, const char *descriptor,
                  struct vd_err *err);
-  int (*header) (struct vd_writer *w, struct vd_err *err);
+  int (*header) (struct vd_create *w, struct vd_err *err);
 
-  void (*close) (struct vd_writer *w); /* may be NULL */
+  void (*close) (struct vd_create *w); /* may be NULL */
 };
 
-struct vd_writer {
-  const struct vd_write_format *fmt;
-  struct vd_writer_opts opts;   /* cid, grain_size: as used */
+struct vd_create {
+  const struct vd_create_ops *fmt;
+  struct vd_create_opts opts;   /* cid, grain_size: as used */
   char *hint;                   /* owned; opts.parent_hint */
   struct vd_new_file extent, text;
   uint64_t at;                  /* guest bytes: what comes next is not below */
@@ -70,34 +70,34 @@ struct vd_writer {
 
   uint32_t *gd;                 /* COWD, stream: the directory, little-endian */
   uint64_t table_at;            /* COWD: sector of the table */
-  struct vd_write_stream *stream;
+  struct vd_create_stream *stream;
 
   uint64_t data_grains, zero_grains;
 };
 
-extern const struct vd_write_format vd_write_cowd;
-extern const struct vd_write_format vd_write_sparse;
-extern const struct vd_write_format vd_write_stream;
+extern const struct vd_create_ops vd_create_cowd;
+extern const struct vd_create_ops vd_create_kdmv;
+extern const struct vd_create_ops vd_create_stream;
 
 /* Take the next sectors of the extent; *at (may be NULL) is the first. */
-extern int vd_write_claim (struct vd_writer *w, uint64_t sectors,
+extern int vd_create_claim (struct vd_create *w, uint64_t sectors,
                            uint64_t *at, struct vd_err *err);
 
 /* Write n bytes, whole sectors, at the next sectors. */
-extern int vd_write_append (struct vd_writer *w, const void *buf, size_t n,
+extern int vd_create_append (struct vd_create *w, const void *buf, size_t n,
                             struct vd_err *err);
 
 /* The usual way to store grains: uncompressed, one after the other. */
-extern int vd_write_grains (struct vd_writer *w, uint32_t entry,
+extern int vd_create_grains (struct vd_create *w, uint32_t entry,
                             const uint8_t *buf, size_t n,
                             struct vd_err *err);
 
 /* Store grains of zeros as a hole. */
-extern int vd_write_hole (struct vd_writer *w, uint32_t entry, uint32_t count,
+extern int vd_create_hole (struct vd_create *w, uint32_t entry, uint32_t count,
                           struct vd_err *err);
 
 /* Make the extent at least this long. */
-extern int vd_write_extend (struct vd_writer *w, uint64_t size,
+extern int vd_create_extend (struct vd_create *w, uint64_t size,
                             struct vd_err *err);
 
 /* Little-endian fields of a header. */
@@ -122,7 +122,7 @@ vd_put64 (uint8_t *p, uint64_t v)
   memcpy (p, &v, sizeof v);
 }
 
-/* KDMV, sparse and stream alike (write-sparse.c). */
+/* KDMV, sparse and stream alike (create-kdmv.c). */
 
 #define VD_WRITE_DESCRIPTOR_SECTORS UINT64_C (20)
 
@@ -132,12 +132,12 @@ struct vd_kdmv_places {
   uint16_t compression;
 };
 
-extern void vd_kdmv_encode (const struct vd_writer *w,
+extern void vd_kdmv_encode (const struct vd_create *w,
                             const struct vd_kdmv_places *p,
                             uint8_t header[512]);
 
 /* Put the descriptor at its place, sector 1. */
-extern int vd_kdmv_write_descriptor (struct vd_writer *w, const char *text,
+extern int vd_kdmv_write_descriptor (struct vd_create *w, const char *text,
                                      struct vd_err *err);
 
-#endif /* VD_WRITE_FORMAT_H */
+#endif /* VD_CREATE_FORMAT_H */

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Writing monolithicSparse.  The layout is explained in hosted.c.
+/* Writing monolithicSparse.  The layout is explained in kdmv.c.
  *
  * All tables have their place from the beginning, in both copies, so the
  * directories follow from the geometry and are written last.  Tables without
@@ -13,9 +13,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "cleanup.h"
-#include "hosted.h"
-#include "write-format.h"
+#include "base/cleanup.h"
+#include "create/create-format.h"
+#include "format/kdmv.h"
 
 #define GTES 512u
 #define GT_SECTORS (GTES * 4 / VD_SECTOR)
@@ -27,7 +27,7 @@
 #define GD_CHUNK 16384u         /* entries written together: 64 KiB */
 
 void
-vd_kdmv_encode (const struct vd_writer *w, const struct vd_kdmv_places *p,
+vd_kdmv_encode (const struct vd_create *w, const struct vd_kdmv_places *p,
                 uint8_t h[512])
 {
   static const uint8_t line_ends[4] = { 0x0a, 0x20, 0x0d, 0x0a };
@@ -49,7 +49,7 @@ vd_kdmv_encode (const struct vd_writer *w, const struct vd_kdmv_places *p,
 }
 
 int
-vd_kdmv_write_descriptor (struct vd_writer *w, const char *text,
+vd_kdmv_write_descriptor (struct vd_create *w, const char *text,
                           struct vd_err *err)
 {
   uint8_t area[VD_WRITE_DESCRIPTOR_SECTORS * VD_SECTOR] = { 0 };
@@ -67,7 +67,7 @@ vd_kdmv_write_descriptor (struct vd_writer *w, const char *text,
 /* Where things are, in sectors. */
 
 static uint64_t
-gd_sectors (const struct vd_writer *w)
+gd_sectors (const struct vd_create *w)
 {
   return vd_div_up (w->nr_tables * 4, VD_SECTOR);
 }
@@ -79,20 +79,20 @@ rgd_at (void)
 }
 
 static uint64_t
-gd_at (const struct vd_writer *w)
+gd_at (const struct vd_create *w)
 {
   return rgd_at () + gd_sectors (w) + w->nr_tables * GT_SECTORS;
 }
 
 /* Of a table of the copy whose directory is at gd. */
 static uint64_t
-table_at (const struct vd_writer *w, uint64_t gd, uint64_t index)
+table_at (const struct vd_create *w, uint64_t gd, uint64_t index)
 {
   return gd + gd_sectors (w) + index * GT_SECTORS;
 }
 
 static uint64_t
-overhead (const struct vd_writer *w)
+overhead (const struct vd_create *w)
 {
   const uint64_t grain = w->opts.grain_size / VD_SECTOR;
 
@@ -100,7 +100,7 @@ overhead (const struct vd_writer *w)
 }
 
 static int
-sparse_open (struct vd_writer *w, struct vd_err *err)
+sparse_open (struct vd_create *w, struct vd_err *err)
 {
   if (w->nr_tables > MAX_TABLES)
     return vd_fail (err, VD_UNSUPPORTED,
@@ -116,20 +116,20 @@ sparse_open (struct vd_writer *w, struct vd_err *err)
 }
 
 static int
-sparse_zeros (struct vd_writer *w, uint32_t entry, uint32_t count,
+sparse_zeros (struct vd_create *w, uint32_t entry, uint32_t count,
               struct vd_err *err)
 {
   uint32_t i;
 
   if (w->opts.store_zeros)
-    return vd_write_hole (w, entry, count, err);
+    return vd_create_hole (w, entry, count, err);
   for (i = 0; i < count; ++i)
     w->table[entry + i] = htole32 (1);
   return 0;
 }
 
 static int
-sparse_end_table (struct vd_writer *w, struct vd_err *err)
+sparse_end_table (struct vd_create *w, struct vd_err *err)
 {
   const uint64_t copies[2] = { rgd_at (), gd_at (w) };
   unsigned i;
@@ -143,7 +143,7 @@ sparse_end_table (struct vd_writer *w, struct vd_err *err)
 }
 
 static int
-write_directory (struct vd_writer *w, uint64_t gd, struct vd_err *err)
+write_directory (struct vd_create *w, uint64_t gd, struct vd_err *err)
 {
   CLEANUP_FREE uint32_t *chunk = malloc (GD_CHUNK * 4);
   uint64_t i, n, k;
@@ -162,18 +162,18 @@ write_directory (struct vd_writer *w, uint64_t gd, struct vd_err *err)
 }
 
 static int
-sparse_finish (struct vd_writer *w, const char *descriptor,
+sparse_finish (struct vd_create *w, const char *descriptor,
                struct vd_err *err)
 {
   if (vd_kdmv_write_descriptor (w, descriptor, err) == -1 ||
       write_directory (w, rgd_at (), err) == -1 ||
       write_directory (w, gd_at (w), err) == -1)
     return -1;
-  return vd_write_extend (w, w->free * VD_SECTOR, err);
+  return vd_create_extend (w, w->free * VD_SECTOR, err);
 }
 
 static int
-sparse_header (struct vd_writer *w, struct vd_err *err)
+sparse_header (struct vd_create *w, struct vd_err *err)
 {
   const bool zeroed = w->zero_grains > 0 && !w->opts.store_zeros;
   const struct vd_kdmv_places p = {
@@ -188,7 +188,7 @@ sparse_header (struct vd_writer *w, struct vd_err *err)
   return vd_file_pwrite (w->extent.file, h, sizeof h, 0, err);
 }
 
-const struct vd_write_format vd_write_sparse = {
+const struct vd_create_ops vd_create_kdmv = {
   .create_type = "monolithicSparse",
   .extent_type = "SPARSE",
   .embedded = true,
@@ -196,7 +196,7 @@ const struct vd_write_format vd_write_sparse = {
   .default_grain = 65536,
   .gtes = GTES,
   .open = sparse_open,
-  .data = vd_write_grains,
+  .data = vd_create_grains,
   .zeros = sparse_zeros,
   .end_table = sparse_end_table,
   .finish = sparse_finish,

@@ -4,7 +4,7 @@
  */
 
 /* Writing streamOptimized, with a footer as VMware's products do it.  The
- * markers are explained in stream.c.
+ * markers are explained in kdmv-stream.c.
  *
  *   header (gdOffset -1), descriptor, free up to overHead,
  *   for each table that is not empty: its grains, marker, table,
@@ -23,9 +23,9 @@
 
 #include <libdeflate.h>
 
-#include "cleanup.h"
-#include "hosted.h"
-#include "write-format.h"
+#include "base/cleanup.h"
+#include "create/create-format.h"
+#include "format/kdmv.h"
 
 #define GTES 512u
 #define GRAIN_MARKER_SIZE 12u
@@ -42,7 +42,7 @@ enum { MARKER_EOS = 0, MARKER_GT, MARKER_GD, MARKER_FOOTER };
 #define BATCH_BYTES (UINT64_C (16) << 20)
 #define BATCH_GRAINS 128u
 
-struct vd_write_stream {
+struct vd_create_stream {
   struct libdeflate_compressor **compressor; /* one a thread */
   size_t slot;                  /* room for one compressed grain, sectors */
   size_t batch;                 /* slots */
@@ -57,7 +57,7 @@ struct vd_write_stream {
 
 /* What the threads work on together. */
 struct job {
-  const struct vd_writer *w;
+  const struct vd_create *w;
   const uint8_t *buf;           /* n whole grains */
   size_t n;
   uint64_t lba;                 /* sector of the disk */
@@ -67,7 +67,7 @@ struct job {
 
 /* Marker, zlib stream, padding; returns the bytes, whole sectors. */
 static size_t
-pack (const struct vd_writer *w, struct libdeflate_compressor *c,
+pack (const struct vd_create *w, struct libdeflate_compressor *c,
       const uint8_t *grain, uint64_t lba, uint8_t *out)
 {
   const size_t n
@@ -87,7 +87,7 @@ static void *
 work (void *opaque)
 {
   struct job *j = opaque;
-  struct vd_write_stream *s = j->w->stream;
+  struct vd_create_stream *s = j->w->stream;
   struct libdeflate_compressor *c
     = s->compressor[atomic_fetch_add (&j->thread, 1)];
   const uint64_t grain = j->w->opts.grain_size;
@@ -101,7 +101,7 @@ work (void *opaque)
 }
 
 static void
-compress_batch (const struct vd_writer *w, const uint8_t *buf, size_t n,
+compress_batch (const struct vd_create *w, const uint8_t *buf, size_t n,
                 uint64_t lba)
 {
   pthread_t thread[64];
@@ -121,9 +121,9 @@ compress_batch (const struct vd_writer *w, const uint8_t *buf, size_t n,
 /* ---- Opening and closing -------------------------------------------------- */
 
 static void
-stream_close (struct vd_writer *w)
+stream_close (struct vd_create *w)
 {
-  struct vd_write_stream *s = w->stream;
+  struct vd_create_stream *s = w->stream;
   unsigned i;
 
   if (!s)
@@ -139,7 +139,7 @@ stream_close (struct vd_writer *w)
 }
 
 static uint64_t
-overhead (const struct vd_writer *w)
+overhead (const struct vd_create *w)
 {
   const uint64_t grain = w->opts.grain_size / VD_SECTOR;
 
@@ -147,16 +147,16 @@ overhead (const struct vd_writer *w)
 }
 
 static uint64_t
-gd_sectors (const struct vd_writer *w)
+gd_sectors (const struct vd_create *w)
 {
   return vd_div_up (w->nr_tables * 4, VD_SECTOR);
 }
 
 static int
-stream_open (struct vd_writer *w, struct vd_err *err)
+stream_open (struct vd_create *w, struct vd_err *err)
 {
   const size_t grain = (size_t) w->opts.grain_size;
-  struct vd_write_stream *s;
+  struct vd_create_stream *s;
   unsigned i;
 
   if (w->nr_tables > MAX_TABLES)
@@ -196,10 +196,10 @@ stream_open (struct vd_writer *w, struct vd_err *err)
 
 /* Write the packed slots together. */
 static int
-write_batch (struct vd_writer *w, uint32_t entry, size_t n,
+write_batch (struct vd_create *w, uint32_t entry, size_t n,
              struct vd_err *err)
 {
-  struct vd_write_stream *s = w->stream;
+  struct vd_create_stream *s = w->stream;
   uint64_t at = w->free;
   size_t i, size = 0;
 
@@ -209,20 +209,20 @@ write_batch (struct vd_writer *w, uint32_t entry, size_t n,
     at += s->packed[i] / VD_SECTOR;
     size += s->packed[i];
   }
-  return vd_write_append (w, s->slots, size, err);
+  return vd_create_append (w, s->slots, size, err);
 }
 
 static uint64_t
-lba_of (const struct vd_writer *w, uint32_t entry)
+lba_of (const struct vd_create *w, uint32_t entry)
 {
   return (w->table_index * GTES + entry) * (w->opts.grain_size / VD_SECTOR);
 }
 
 static int
-stream_data (struct vd_writer *w, uint32_t entry, const uint8_t *buf,
+stream_data (struct vd_create *w, uint32_t entry, const uint8_t *buf,
              size_t n, struct vd_err *err)
 {
-  struct vd_write_stream *s = w->stream;
+  struct vd_create_stream *s = w->stream;
   const size_t grain = (size_t) w->opts.grain_size;
 
   while (n > 0) {
@@ -245,10 +245,10 @@ stream_data (struct vd_writer *w, uint32_t entry, const uint8_t *buf,
 }
 
 static int
-stream_zeros (struct vd_writer *w, uint32_t entry, uint32_t count,
+stream_zeros (struct vd_create *w, uint32_t entry, uint32_t count,
               struct vd_err *err)
 {
-  struct vd_write_stream *s = w->stream;
+  struct vd_create_stream *s = w->stream;
   size_t n, i;
 
   for (; count > 0; entry += (uint32_t) n, count -= (uint32_t) n) {
@@ -265,27 +265,27 @@ stream_zeros (struct vd_writer *w, uint32_t entry, uint32_t count,
 }
 
 static int
-append_marker (struct vd_writer *w, uint64_t sectors, uint32_t type,
+append_marker (struct vd_create *w, uint64_t sectors, uint32_t type,
                struct vd_err *err)
 {
   uint8_t m[VD_SECTOR] = { 0 };
 
   vd_put64 (m, sectors);
   vd_put32 (m + 12, type);
-  return vd_write_append (w, m, sizeof m, err);
+  return vd_create_append (w, m, sizeof m, err);
 }
 
 static int
-stream_end_table (struct vd_writer *w, struct vd_err *err)
+stream_end_table (struct vd_create *w, struct vd_err *err)
 {
   if (append_marker (w, GTES * 4 / VD_SECTOR, MARKER_GT, err) == -1)
     return -1;
   w->gd[w->table_index] = htole32 ((uint32_t) w->free);
-  return vd_write_append (w, w->table, GTES * 4, err);
+  return vd_create_append (w, w->table, GTES * 4, err);
 }
 
 static void
-encode (const struct vd_writer *w, uint64_t gd, uint8_t h[512])
+encode (const struct vd_create *w, uint64_t gd, uint8_t h[512])
 {
   const struct vd_kdmv_places p = {
     .version = 3,
@@ -297,7 +297,7 @@ encode (const struct vd_writer *w, uint64_t gd, uint8_t h[512])
 }
 
 static int
-stream_finish (struct vd_writer *w, const char *descriptor,
+stream_finish (struct vd_create *w, const char *descriptor,
                struct vd_err *err)
 {
   uint8_t footer[VD_SECTOR];
@@ -308,16 +308,16 @@ stream_finish (struct vd_writer *w, const char *descriptor,
     return -1;
   gd = w->free;
   encode (w, gd, footer);
-  if (vd_write_append (w, w->gd, (size_t) (gd_sectors (w) * VD_SECTOR),
+  if (vd_create_append (w, w->gd, (size_t) (gd_sectors (w) * VD_SECTOR),
                        err) == -1 ||
       append_marker (w, 1, MARKER_FOOTER, err) == -1 ||
-      vd_write_append (w, footer, sizeof footer, err) == -1)
+      vd_create_append (w, footer, sizeof footer, err) == -1)
     return -1;
   return append_marker (w, 0, MARKER_EOS, err);
 }
 
 static int
-stream_header (struct vd_writer *w, struct vd_err *err)
+stream_header (struct vd_create *w, struct vd_err *err)
 {
   uint8_t h[VD_SECTOR];
 
@@ -325,7 +325,7 @@ stream_header (struct vd_writer *w, struct vd_err *err)
   return vd_file_pwrite (w->extent.file, h, sizeof h, 0, err);
 }
 
-const struct vd_write_format vd_write_stream = {
+const struct vd_create_ops vd_create_stream = {
   .create_type = "streamOptimized",
   .extent_type = "SPARSE",
   .embedded = true,

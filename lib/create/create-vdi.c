@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "vdi.h"
-#include "write-format.h"
-#include "write-vdi.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "create/create-format.h"
+#include "create/create-vdi.h"
+#include "format/vdi.h"
 
 #define MIB (UINT64_C (1) << 20)
 #define HEADER_SIZE 0x190u
@@ -45,7 +45,7 @@ put_header (uint8_t *h, uint64_t capacity, uint64_t blocks, uint64_t data,
 }
 
 int
-vd_write_vdi_child (const char *path, uint64_t capacity,
+vd_create_vdi_child (const char *path, uint64_t capacity,
                     const struct vd_identity *id, struct vd_err *err)
 {
   const uint64_t blocks = vd_div_up (capacity, MIB);

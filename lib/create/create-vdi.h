@@ -5,14 +5,14 @@
 
 /* Inside the library: a new, empty VDI that stands on another image. */
 
-#ifndef VD_WRITE_VDI_H
-#define VD_WRITE_VDI_H
+#ifndef VD_CREATE_VDI_H
+#define VD_CREATE_VDI_H
 
-#include "image.h"
+#include "format/image.h"
 
 /* Create and flush the file, which may not exist. */
-extern int vd_write_vdi_child (const char *path, uint64_t capacity,
+extern int vd_create_vdi_child (const char *path, uint64_t capacity,
                                const struct vd_identity *id,
                                struct vd_err *err);
 
-#endif /* VD_WRITE_VDI_H */
+#endif /* VD_CREATE_VDI_H */

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* New delta files: what all formats share.  See writer.h.
+/* New delta files: what all formats share.  See create.h.
  *
  * Invariants:
  * R1. Offsets rise, so each table is begun and ended once, and each grain has
@@ -20,31 +20,31 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cleanup.h"
-#include "image.h"
-#include "write-descriptor.h"
-#include "write-format.h"
+#include "base/cleanup.h"
+#include "create/create-format.h"
+#include "format/descriptor-text.h"
+#include "format/image.h"
 
 #define MAX_GRAIN (UINT64_C (1) << 20)
 #define MAX_THREADS 64u
 
 /* ---- Opening -------------------------------------------------------------- */
 
-static const struct vd_write_format *
-format_of (enum vd_writer_format f)
+static const struct vd_create_ops *
+format_of (enum vd_create_format f)
 {
   switch (f) {
-  case VD_WRITER_COWD: return &vd_write_cowd;
-  case VD_WRITER_SPARSE: return &vd_write_sparse;
-  case VD_WRITER_STREAM: return &vd_write_stream;
+  case VD_WRITER_COWD: return &vd_create_cowd;
+  case VD_WRITER_SPARSE: return &vd_create_kdmv;
+  case VD_WRITER_STREAM: return &vd_create_stream;
   }
   return NULL;
 }
 
 static int
-check_opts (struct vd_writer *w, const char *path, struct vd_err *err)
+check_opts (struct vd_create *w, const char *path, struct vd_err *err)
 {
-  struct vd_writer_opts *o = &w->opts;
+  struct vd_create_opts *o = &w->opts;
 
   if (o->grain_size == 0)
     o->grain_size = w->fmt->default_grain;
@@ -89,7 +89,7 @@ delta_name (const char *path)
 }
 
 static int
-open_files (struct vd_writer *w, const char *path, struct vd_err *err)
+open_files (struct vd_create *w, const char *path, struct vd_err *err)
 {
   CLEANUP_FREE char *delta = NULL;
 
@@ -124,7 +124,7 @@ last_component (const char *path)
  * before any work is done.
  */
 static char *
-describe (const struct vd_writer *w, struct vd_err *err)
+describe (const struct vd_create *w, struct vd_err *err)
 {
   const struct vd_description d = {
     .create_type = w->fmt->create_type,
@@ -140,7 +140,7 @@ describe (const struct vd_writer *w, struct vd_err *err)
 }
 
 static int
-open_writer (struct vd_writer *w, const char *path, struct vd_err *err)
+open_writer (struct vd_create *w, const char *path, struct vd_err *err)
 {
   CLEANUP_FREE char *text = NULL;
 
@@ -161,11 +161,11 @@ open_writer (struct vd_writer *w, const char *path, struct vd_err *err)
   return text ? 0 : -1;
 }
 
-struct vd_writer *
-vd_writer_open (const char *path, const struct vd_writer_opts *opts,
+struct vd_create *
+vd_create_open (const char *path, const struct vd_create_opts *opts,
                 struct vd_err *err)
 {
-  struct vd_writer *w = calloc (1, sizeof *w);
+  struct vd_create *w = calloc (1, sizeof *w);
 
   if (!w) {
     vd_fail_nomem (err);
@@ -178,12 +178,12 @@ vd_writer_open (const char *path, const struct vd_writer_opts *opts,
              (int) opts->format);
   else if (open_writer (w, path, err) == 0)
     return w;
-  vd_writer_abort (w);
+  vd_create_abort (w);
   return NULL;
 }
 
 void
-vd_writer_abort (struct vd_writer *w)
+vd_create_abort (struct vd_create *w)
 {
   if (!w)
     return;
@@ -198,13 +198,13 @@ vd_writer_abort (struct vd_writer *w)
 }
 
 uint64_t
-vd_writer_grain_size (const struct vd_writer *w)
+vd_create_grain_size (const struct vd_create *w)
 {
   return w->opts.grain_size;
 }
 
 const char *
-vd_writer_path (const struct vd_writer *w, unsigned i)
+vd_create_path (const struct vd_create *w, unsigned i)
 {
   if (w->fmt->embedded)
     return i == 0 ? w->extent.path : NULL;
@@ -214,7 +214,7 @@ vd_writer_path (const struct vd_writer *w, unsigned i)
 /* ---- For the formats ------------------------------------------------------ */
 
 int
-vd_write_claim (struct vd_writer *w, uint64_t sectors, uint64_t *at,
+vd_create_claim (struct vd_create *w, uint64_t sectors, uint64_t *at,
                 struct vd_err *err)
 {
   if (w->free > UINT32_MAX || sectors > UINT32_MAX - w->free)
@@ -228,24 +228,24 @@ vd_write_claim (struct vd_writer *w, uint64_t sectors, uint64_t *at,
 }
 
 int
-vd_write_append (struct vd_writer *w, const void *buf, size_t n,
+vd_create_append (struct vd_create *w, const void *buf, size_t n,
                  struct vd_err *err)
 {
   uint64_t at = 0;
 
-  if (vd_write_claim (w, n / VD_SECTOR, &at, err) == -1)
+  if (vd_create_claim (w, n / VD_SECTOR, &at, err) == -1)
     return -1;
   return vd_file_pwrite (w->extent.file, buf, n, at * VD_SECTOR, err);
 }
 
 static int
-claim_entries (struct vd_writer *w, uint32_t entry, uint64_t count,
+claim_entries (struct vd_create *w, uint32_t entry, uint64_t count,
                uint64_t *at, struct vd_err *err)
 {
   const uint64_t sectors = w->opts.grain_size / VD_SECTOR;
   uint64_t i;
 
-  if (vd_write_claim (w, count * sectors, at, err) == -1)
+  if (vd_create_claim (w, count * sectors, at, err) == -1)
     return -1;
   for (i = 0; i < count; ++i)
     w->table[entry + i] = htole32 ((uint32_t) (*at + i * sectors));
@@ -253,7 +253,7 @@ claim_entries (struct vd_writer *w, uint32_t entry, uint64_t count,
 }
 
 int
-vd_write_grains (struct vd_writer *w, uint32_t entry, const uint8_t *buf,
+vd_create_grains (struct vd_create *w, uint32_t entry, const uint8_t *buf,
                  size_t n, struct vd_err *err)
 {
   const uint64_t count = vd_div_up (n, w->opts.grain_size);
@@ -268,7 +268,7 @@ vd_write_grains (struct vd_writer *w, uint32_t entry, const uint8_t *buf,
 }
 
 int
-vd_write_hole (struct vd_writer *w, uint32_t entry, uint32_t count,
+vd_create_hole (struct vd_create *w, uint32_t entry, uint32_t count,
                struct vd_err *err)
 {
   uint64_t at = 0;
@@ -277,7 +277,7 @@ vd_write_hole (struct vd_writer *w, uint32_t entry, uint32_t count,
 }
 
 int
-vd_write_extend (struct vd_writer *w, uint64_t size, struct vd_err *err)
+vd_create_extend (struct vd_create *w, uint64_t size, struct vd_err *err)
 {
   if (w->extent.file->size >= size)
     return 0;
@@ -287,7 +287,7 @@ vd_write_extend (struct vd_writer *w, uint64_t size, struct vd_err *err)
 /* ---- Data ----------------------------------------------------------------- */
 
 static int
-end_table (struct vd_writer *w, struct vd_err *err)
+end_table (struct vd_create *w, struct vd_err *err)
 {
   if (!w->in_table)
     return 0;
@@ -296,7 +296,7 @@ end_table (struct vd_writer *w, struct vd_err *err)
 }
 
 static int
-enter_table (struct vd_writer *w, uint64_t index, struct vd_err *err)
+enter_table (struct vd_create *w, uint64_t index, struct vd_err *err)
 {
   if (w->in_table && w->table_index == index)
     return 0;
@@ -309,10 +309,10 @@ enter_table (struct vd_writer *w, uint64_t index, struct vd_err *err)
 }
 
 static int
-check_range (struct vd_writer *w, uint64_t offset, uint64_t length,
+check_range (struct vd_create *w, uint64_t offset, uint64_t length,
              struct vd_err *err)
 {
-  const struct vd_writer_opts *o = &w->opts;
+  const struct vd_create_opts *o = &w->opts;
 
   if (w->failed)
     return vd_fail (err, VD_USAGE, "%s: not written further after an error",
@@ -332,7 +332,7 @@ check_range (struct vd_writer *w, uint64_t offset, uint64_t length,
 
 /* buf NULL: zeros. */
 static int
-add (struct vd_writer *w, uint64_t offset, const uint8_t *buf,
+add (struct vd_create *w, uint64_t offset, const uint8_t *buf,
      uint64_t length, struct vd_err *err)
 {
   const uint64_t grain = w->opts.grain_size;
@@ -367,14 +367,14 @@ add (struct vd_writer *w, uint64_t offset, const uint8_t *buf,
 }
 
 int
-vd_writer_data (struct vd_writer *w, uint64_t offset, const void *buf,
+vd_create_data (struct vd_create *w, uint64_t offset, const void *buf,
                 size_t n, struct vd_err *err)
 {
   return add (w, offset, buf, n, err);
 }
 
 int
-vd_writer_zero (struct vd_writer *w, uint64_t offset, uint64_t length,
+vd_create_zero (struct vd_create *w, uint64_t offset, uint64_t length,
                 struct vd_err *err)
 {
   return add (w, offset, NULL, length, err);
@@ -383,7 +383,7 @@ vd_writer_zero (struct vd_writer *w, uint64_t offset, uint64_t length,
 /* ---- The end -------------------------------------------------------------- */
 
 static int
-write_all (struct vd_writer *w, const char *text, struct vd_err *err)
+write_all (struct vd_create *w, const char *text, struct vd_err *err)
 {
   if (end_table (w, err) == -1 ||
       w->fmt->finish (w, text, err) == -1 ||
@@ -403,7 +403,7 @@ write_all (struct vd_writer *w, const char *text, struct vd_err *err)
  * to the new extent, which may be over another parent.
  */
 static int
-publish_names (struct vd_writer *w, struct vd_err *err)
+publish_names (struct vd_create *w, struct vd_err *err)
 {
   const bool replace = w->opts.replace;
 
@@ -419,7 +419,7 @@ publish_names (struct vd_writer *w, struct vd_err *err)
 }
 
 static int
-publish (struct vd_writer *w, struct vd_err *err)
+publish (struct vd_create *w, struct vd_err *err)
 {
   struct vd_new_file *const files[] = { &w->text, &w->extent };
   unsigned i;
@@ -434,7 +434,7 @@ publish (struct vd_writer *w, struct vd_err *err)
 }
 
 int
-vd_writer_finish (struct vd_writer *w, struct vd_writer_result *result,
+vd_create_finish (struct vd_create *w, struct vd_create_result *result,
                   struct vd_err *err)
 {
   CLEANUP_FREE char *text = NULL;
@@ -447,7 +447,7 @@ vd_writer_finish (struct vd_writer *w, struct vd_writer_result *result,
            write_all (w, text, err) == 0 && publish (w, err) == 0) {
     r = 0;
     if (result)
-      *result = (struct vd_writer_result) {
+      *result = (struct vd_create_result) {
         .grain_size = w->opts.grain_size,
         .data_grains = w->data_grains,
         .zero_grains = w->zero_grains,
@@ -456,6 +456,6 @@ vd_writer_finish (struct vd_writer *w, struct vd_writer_result *result,
         .cid = w->opts.cid,
       };
   }
-  vd_writer_abort (w);
+  vd_create_abort (w);
   return r;
 }

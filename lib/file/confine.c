@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Opening files named by images; see place.h for the rules. */
+/* Opening files named by images; see confine.h for the rules. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,8 +20,8 @@
 #include <linux/openat2.h>
 #endif
 
-#include "cleanup.h"
-#include "place.h"
+#include "base/cleanup.h"
+#include "file/confine.h"
 
 #define READ_FLAGS (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
 
@@ -30,7 +30,7 @@ struct place {
   int fd;
 };
 
-struct vd_places {
+struct vd_confine {
   const struct vd_opts *opts;
   size_t nr_own;                /* the first of these are the file's own */
   size_t n;
@@ -85,7 +85,7 @@ below (const char *path, const char *dir)
 }
 
 static int
-add_place (struct vd_places *p, const char *path, struct vd_err *err)
+add_place (struct vd_confine *p, const char *path, struct vd_err *err)
 {
   CLEANUP_FREE char *abs = NULL, *cwd = NULL;
   struct place *q = &p->place[p->n];
@@ -108,16 +108,16 @@ add_place (struct vd_places *p, const char *path, struct vd_err *err)
 }
 
 static void
-free_places (struct vd_places **p)
+free_places (struct vd_confine **p)
 {
-  vd_places_free (*p);
+  vd_confine_free (*p);
 }
 
-struct vd_places *
-vd_places_of (const char *path, const struct vd_opts *opts,
+struct vd_confine *
+vd_confine_new (const char *path, const struct vd_opts *opts,
               struct vd_err *err)
 {
-  VD_CLEANUP (free_places) struct vd_places *p
+  VD_CLEANUP (free_places) struct vd_confine *p
     = calloc (1, sizeof *p + (2 + opts->nr_dirs) * sizeof p->place[0]);
   CLEANUP_FREE char *real = realpath (path, NULL);
   CLEANUP_FREE char *lexical = strdup (path);
@@ -160,7 +160,7 @@ vd_places_of (const char *path, const struct vd_opts *opts,
 }
 
 void
-vd_places_free (struct vd_places *p)
+vd_confine_free (struct vd_confine *p)
 {
   size_t i;
 
@@ -174,7 +174,7 @@ vd_places_free (struct vd_places *p)
 }
 
 const char *
-vd_places_dir (const struct vd_places *p)
+vd_confine_dir (const struct vd_confine *p)
 {
   return p->place[0].path;
 }
@@ -290,7 +290,7 @@ reopen (int path_fd, const char *shown, struct vd_err *err)
  * what the last attempt said, or EXDEV when no place contains it.
  */
 static int
-open_in_places (const struct vd_places *p, const char *path, int *errnum)
+open_in_places (const struct vd_confine *p, const char *path, int *errnum)
 {
   const char *rest;
   size_t i;
@@ -311,7 +311,7 @@ open_in_places (const struct vd_places *p, const char *path, int *errnum)
 
 /* One absolute path.  -1 and *errnum when it cannot be opened. */
 static int
-open_path (const struct vd_places *p, const char *path, int *errnum)
+open_path (const struct vd_confine *p, const char *path, int *errnum)
 {
   CLEANUP_FREE char *real = NULL;
   int fd = open_in_places (p, path, errnum);
@@ -332,7 +332,7 @@ open_path (const struct vd_places *p, const char *path, int *errnum)
 }
 
 struct vd_file *
-vd_places_open (const struct vd_places *p, const char *name,
+vd_confine_open (const struct vd_confine *p, const char *name,
                 const char *from, struct vd_err *err)
 {
   CLEANUP_FREE char *first = NULL;

@@ -21,27 +21,27 @@
  * Threads: used while images are opened, by one thread.
  */
 
-#ifndef VD_PLACE_H
-#define VD_PLACE_H
+#ifndef VD_CONFINE_H
+#define VD_CONFINE_H
 
-#include "err.h"
-#include "file.h"
-#include "opts.h"
+#include "base/err.h"
+#include "base/opts.h"
+#include "file/file.h"
 
-struct vd_places;
+struct vd_confine;
 
 /* The places for names found in the file `path` (which the user or an
  * earlier link named): its directory with symbolic links resolved, the
  * directory as it is written, then opts->dirs.  Borrows opts.
  */
-extern struct vd_places *vd_places_of (const char *path,
+extern struct vd_confine *vd_confine_new (const char *path,
                                        const struct vd_opts *opts,
                                        struct vd_err *err);
 
-extern void vd_places_free (struct vd_places *p);
+extern void vd_confine_free (struct vd_confine *p);
 
 /* The first of these directories, for messages. */
-extern const char *vd_places_dir (const struct vd_places *p);
+extern const char *vd_confine_dir (const struct vd_confine *p);
 
 /* Open `name` as it stands in the file `from`: relative names are relative
  * to its directory, absolute ones are taken as they are; both only as far as
@@ -50,8 +50,8 @@ extern const char *vd_places_dir (const struct vd_places *p);
  * VD_NOT_FOUND: there is no such file.  VD_DENIED: it leads where it may not.
  * VD_USAGE: it is neither a regular file nor a block device.
  */
-extern struct vd_file *vd_places_open (const struct vd_places *p,
+extern struct vd_file *vd_confine_open (const struct vd_confine *p,
                                        const char *name, const char *from,
                                        struct vd_err *err);
 
-#endif /* VD_PLACE_H */
+#endif /* VD_CONFINE_H */

@@ -18,9 +18,9 @@
 
 #include <linux/fs.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "file.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "file/file.h"
 
 struct local_file {
   struct vd_file file;

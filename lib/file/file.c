@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "file.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "file/file.h"
 
 static int
 check_read (const struct vd_file *f, size_t n, uint64_t offset,

@@ -27,7 +27,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-#include "err.h"
+#include "base/err.h"
 
 struct vd_file;
 
@@ -113,7 +113,7 @@ extern struct vd_file *vd_file_from_fd (int fd, const char *name,
                                         struct vd_err *err);
 
 /* Open a path that the user gave, read-only.  Symbolic links are followed:
- * the user's word is trusted.  For names that come from images see place.h.
+ * the user's word is trusted.  For names that come from images see confine.h.
  */
 extern struct vd_file *vd_file_open (const char *path, struct vd_err *err);
 

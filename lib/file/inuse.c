@@ -18,9 +18,9 @@
 
 #include <linux/loop.h>
 
-#include "cleanup.h"
-#include "inuse.h"
-#include "path.h"
+#include "base/cleanup.h"
+#include "base/path.h"
+#include "file/inuse.h"
 
 /* Hosted products put a lock (a directory, or a file) beside a disk that is
  * in use: NAME.lck.

@@ -19,7 +19,7 @@
 
 #include <stdbool.h>
 
-#include "file.h"
+#include "file/file.h"
 
 /* The first two signs, by name.  VD_DENIED when there is one. */
 extern int vd_check_unlocked (const char *path, struct vd_err *err);

@@ -22,9 +22,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cleanup.h"
-#include "path.h"
-#include "write-name.h"
+#include "base/cleanup.h"
+#include "base/path.h"
+#include "file/newfile.h"
 
 int
 vd_random (void *buf, size_t n, struct vd_err *err)

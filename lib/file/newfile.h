@@ -5,13 +5,13 @@
 
 /* Inside the library: files that get their name when they are complete. */
 
-#ifndef VD_WRITE_NAME_H
-#define VD_WRITE_NAME_H
+#ifndef VD_NEWFILE_H
+#define VD_NEWFILE_H
 
 #include <stdbool.h>
 #include <sys/stat.h>
 
-#include "file.h"
+#include "file/file.h"
 
 struct vd_new_file {
   char *path;                   /* the final name; NULL: no such file */
@@ -48,4 +48,4 @@ extern int vd_flush_directory_of (const char *path, struct vd_err *err);
 /* n random bytes. */
 extern int vd_random (void *buf, size_t n, struct vd_err *err);
 
-#endif /* VD_WRITE_NAME_H */
+#endif /* VD_NEWFILE_H */

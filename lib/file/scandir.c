@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Looking through a directory; see dir.h. */
+/* Looking through a directory; see scandir.h. */
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,8 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cleanup.h"
-#include "dir.h"
+#include "base/cleanup.h"
+#include "file/scandir.h"
 
 static void
 close_dir (DIR **dir)
@@ -75,7 +75,7 @@ read_names (DIR *dir, const char *path, struct names *names,
 }
 
 int
-vd_dir_scan (const char *path, vd_dir_fn fn, void *opaque,
+vd_scandir (const char *path, vd_scandir_fn fn, void *opaque,
              struct vd_err *err)
 {
   VD_CLEANUP (close_dir) DIR *dir = opendir (path);

@@ -9,11 +9,11 @@
  * a link there could make it lead anywhere.
  */
 
-#ifndef VD_DIR_H
-#define VD_DIR_H
+#ifndef VD_SCANDIR_H
+#define VD_SCANDIR_H
 
-#include "err.h"
-#include "file.h"
+#include "base/err.h"
+#include "file/file.h"
 
 /* A directory with more entries is not that of a VM. */
 #define VD_MAX_DIR_ENTRIES 10000u
@@ -22,10 +22,10 @@
  * vd_dir_open, path is for messages.  Returns 0 to go on, -1 after filling
  * err.
  */
-typedef int (*vd_dir_fn) (void *opaque, int dir, const char *name,
+typedef int (*vd_scandir_fn) (void *opaque, int dir, const char *name,
                           const char *path, struct vd_err *err);
 
-extern int vd_dir_scan (const char *path, vd_dir_fn fn, void *opaque,
+extern int vd_scandir (const char *path, vd_scandir_fn fn, void *opaque,
                         struct vd_err *err);
 
 /* "disk-flat.vmdk", "disk-f001.vmdk": raw data of a disk, which the guest
@@ -37,4 +37,4 @@ extern bool vd_is_flat_name (const char *name);
 extern struct vd_file *vd_dir_open (int dir, const char *name,
                                     const char *path, struct vd_err *err);
 
-#endif /* VD_DIR_H */
+#endif /* VD_SCANDIR_H */

@@ -23,8 +23,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "check-walk.h"
-#include "tables.h"
+#include "check/check-walk.h"
+#include "format/grain-tables.h"
 
 #define HEADER_SIZE 2048u
 

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "cleanup.h"
-#include "descriptor-edit.h"
+#include "base/cleanup.h"
+#include "format/descriptor-edit.h"
 
 #define MAX_CHANGES 16u
 

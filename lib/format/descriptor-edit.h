@@ -12,7 +12,7 @@
 #ifndef VD_DESCRIPTOR_EDIT_H
 #define VD_DESCRIPTOR_EDIT_H
 
-#include "descriptor.h"
+#include "format/descriptor.h"
 
 struct vd_descriptor_change {
   const char *key;              /* in any case; as it is to be spelled if it

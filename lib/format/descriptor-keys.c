@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "descriptor.h"
-#include "descriptor-keys.h"
+#include "format/descriptor-keys.h"
+#include "format/descriptor.h"
 
 static int
 get_hex32 (const struct vd_key *k, const char *name, uint32_t *v,

@@ -8,7 +8,7 @@
 #ifndef VD_DESCRIPTOR_KEYS_H
 #define VD_DESCRIPTOR_KEYS_H
 
-#include "descriptor.h"
+#include "format/descriptor.h"
 
 /* Fill the fields of d that come from its keys; refuse what changes the
  * meaning of the data in a way that we do not know.

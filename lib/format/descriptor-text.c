@@ -16,12 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "descriptor.h"
-#include "write-descriptor.h"
-#include "write-name.h"
-#include "writer.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "create/create.h"
+#include "file/newfile.h"
+#include "format/descriptor-text.h"
+#include "format/descriptor.h"
 
 /* A name stands between quotes on one line, and there is no escape. */
 static int
@@ -119,7 +119,7 @@ vd_describe (const struct vd_description *d, struct vd_err *err)
 }
 
 int
-vd_write_base_descriptor (const char *path, const char *extent,
+vd_create_base_descriptor (const char *path, const char *extent,
                           uint64_t capacity, uint32_t *cid,
                           struct vd_err *err)
 {

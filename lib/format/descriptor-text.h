@@ -5,13 +5,13 @@
 
 /* Inside the library: the text of a new descriptor. */
 
-#ifndef VD_WRITE_DESCRIPTOR_H
-#define VD_WRITE_DESCRIPTOR_H
+#ifndef VD_DESCRIPTOR_TEXT_H
+#define VD_DESCRIPTOR_TEXT_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "err.h"
+#include "base/err.h"
 
 struct vd_description {
   const char *create_type;      /* "vmfsSparse" */
@@ -30,4 +30,4 @@ extern char *vd_describe (const struct vd_description *d, struct vd_err *err);
 /* A random content ID that has no special meaning and is not `other`. */
 extern int vd_new_cid (uint32_t *cid, uint32_t other, struct vd_err *err);
 
-#endif /* VD_WRITE_DESCRIPTOR_H */
+#endif /* VD_DESCRIPTOR_TEXT_H */

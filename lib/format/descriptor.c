@@ -19,10 +19,10 @@
 #include <string.h>
 #include <strings.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "descriptor.h"
-#include "descriptor-keys.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "format/descriptor-keys.h"
+#include "format/descriptor.h"
 
 /* What parsing carries along. */
 struct parser {

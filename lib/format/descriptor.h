@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "err.h"
+#include "base/err.h"
 
 /* A larger text is no descriptor but a flat file named by mistake. */
 #define VD_MAX_DESCRIPTOR (UINT64_C (1) << 20)

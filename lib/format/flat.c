@@ -8,9 +8,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "image.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "format/image.h"
 
 struct flat_image {
   struct vd_image image;

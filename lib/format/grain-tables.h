@@ -17,19 +17,19 @@
  * W2. Table reads touch only what the range needs, in pieces of at most
  *     TABLE_BUFFER bytes; tables that are neighbours in the file are read
  *     together.
- * W3. Nothing is kept: a walk is a pure function of the file (map.h caches
+ * W3. Nothing is kept: a walk is a pure function of the file (map-cache.h caches
  *     its results).
  */
 
-#ifndef VD_TABLES_H
-#define VD_TABLES_H
+#ifndef VD_GRAIN_TABLES_H
+#define VD_GRAIN_TABLES_H
 
 #include <inttypes.h>
 #include <string.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "image.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "format/image.h"
 
 struct vd_tables {
   uint64_t gd_offset;           /* bytes */
@@ -58,7 +58,7 @@ struct vd_walk {
 };
 
 extern const struct vd_walk vd_walk_cowd;
-extern const struct vd_walk vd_walk_hosted;
+extern const struct vd_walk vd_walk_kdmv;
 extern const struct vd_walk vd_walk_sesparse;
 
 #define VD_TABLE_BUFFER 65536u
@@ -293,4 +293,4 @@ vd_tables_explain (const struct vd_image *image, const struct vd_tables *t,
                   image->file->size / VD_SECTOR);
 }
 
-#endif /* VD_TABLES_H */
+#endif /* VD_GRAIN_TABLES_H */

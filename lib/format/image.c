@@ -10,14 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "image.h"
-#include "path.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/path.h"
+#include "format/image.h"
 
 const struct vd_format *const vd_formats[] = {
   &vd_format_cowd,
-  &vd_format_hosted,
+  &vd_format_kdmv,
   &vd_format_sesparse,
   &vd_format_vdi,
   NULL

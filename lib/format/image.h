@@ -23,10 +23,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "err.h"
-#include "file.h"
-#include "opts.h"
-#include "runs.h"
+#include "base/err.h"
+#include "base/opts.h"
+#include "file/file.h"
+#include "format/runs.h"
 
 struct vd_checker;
 struct vd_format;
@@ -134,7 +134,7 @@ struct vd_format {
 extern const struct vd_format *const vd_formats[];
 
 extern const struct vd_format vd_format_cowd;
-extern const struct vd_format vd_format_hosted;
+extern const struct vd_format vd_format_kdmv;
 extern const struct vd_format vd_format_sesparse;
 extern const struct vd_format vd_format_vdi;
 extern const struct vd_format vd_format_flat;

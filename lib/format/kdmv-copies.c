@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-#include "hosted.h"
+#include "format/kdmv.h"
 
 /* Larger tables are left to a full check: this many entries in each copy
  * are 2 MiB of reading at open, 16 GiB of disk in the usual geometry.
@@ -20,10 +20,10 @@
 #define MAX_COMPARED (UINT64_C (1) << 18)
 
 void
-vd_hosted_compare_copies (const struct vd_image *image,
+vd_kdmv_compare_copies (const struct vd_image *image,
                           const struct vd_log *log)
 {
-  const struct vd_hosted_image *h = vd_hosted (image);
+  const struct vd_kdmv_image *h = vd_kdmv (image);
   const size_t bytes = (size_t) h->tables.gt_entries * 4;
   const uint64_t size = image->file->size;
   CLEANUP_FREE uint8_t *buf = NULL;

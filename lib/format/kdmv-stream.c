@@ -27,7 +27,7 @@
 
 #include <libdeflate.h>
 
-#include "hosted.h"
+#include "format/kdmv.h"
 
 #define MARKER_FOOTER 3u
 
@@ -46,7 +46,7 @@ all_zeros (const uint8_t *p, size_t n)
 }
 
 int
-vd_stream_footer (struct vd_file *file, struct vd_kdmv *k, struct vd_err *err)
+vd_stream_footer (struct vd_file *file, struct vd_kdmv_header *k, struct vd_err *err)
 {
   const uint64_t end = vd_round_down (file->size, VD_SECTOR);
   uint8_t s[VD_SECTOR];

@@ -21,8 +21,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "check-walk.h"
-#include "hosted.h"
+#include "check/check-walk.h"
+#include "format/kdmv.h"
 
 #define MAX_GRAIN_SECTORS (UINT64_C (1) << 21)  /* 1 GiB, as in QEMU */
 #define MAX_GTES_PER_GT 4096u
@@ -30,13 +30,13 @@
 #define MAX_TABLES (UINT64_C (1) << 25)
 
 static bool
-hosted_probe (const uint8_t *head, size_t n)
+kdmv_probe (const uint8_t *head, size_t n)
 {
   return n >= 4 && memcmp (head, "KDMV", 4) == 0;
 }
 
 void
-vd_kdmv_decode (const uint8_t h[512], struct vd_kdmv *k)
+vd_kdmv_decode (const uint8_t h[512], struct vd_kdmv_header *k)
 {
   k->version = vd_le32 (h + 4);
   k->flags = vd_le32 (h + 8);
@@ -55,7 +55,7 @@ vd_kdmv_decode (const uint8_t h[512], struct vd_kdmv *k)
 
 /* Version, flags, compression: do we know how to read this at all? */
 static int
-check_features (const struct vd_kdmv *k, const char *name, struct vd_err *err)
+check_features (const struct vd_kdmv_header *k, const char *name, struct vd_err *err)
 {
   static const uint8_t line_ends[4] = { 0x0a, 0x20, 0x0d, 0x0a };
   const uint32_t high = UINT32_C (0xffff0000);
@@ -99,8 +99,8 @@ check_features (const struct vd_kdmv *k, const char *name, struct vd_err *err)
 }
 
 static int
-check_geometry (const struct vd_kdmv *k, const struct vd_file *file,
-                struct vd_hosted_image *h, struct vd_err *err)
+check_geometry (const struct vd_kdmv_header *k, const struct vd_file *file,
+                struct vd_kdmv_image *h, struct vd_err *err)
 {
   const bool compressed = (k->flags & VD_KDMV_COMPRESSED) != 0;
   const uint64_t max_grain
@@ -175,7 +175,7 @@ check_geometry (const struct vd_kdmv *k, const struct vd_file *file,
 }
 
 static int
-check_descriptor (const struct vd_kdmv *k, const struct vd_file *file,
+check_descriptor (const struct vd_kdmv_header *k, const struct vd_file *file,
                   struct vd_image *image, struct vd_err *err)
 {
   uint64_t offset, length;
@@ -203,12 +203,12 @@ check_descriptor (const struct vd_kdmv *k, const struct vd_file *file,
 }
 
 static int
-hosted_open (struct vd_file *file, const struct vd_opts *opts,
+kdmv_open (struct vd_file *file, const struct vd_opts *opts,
              struct vd_image **image, struct vd_err *err)
 {
-  CLEANUP_FREE struct vd_hosted_image *h = calloc (1, sizeof *h);
+  CLEANUP_FREE struct vd_kdmv_image *h = calloc (1, sizeof *h);
   uint8_t header[VD_SECTOR];
-  struct vd_kdmv k, footer;
+  struct vd_kdmv_header k, footer;
   int r;
 
   if (!h)
@@ -248,22 +248,22 @@ hosted_open (struct vd_file *file, const struct vd_opts *opts,
   h->image.version = k.version;
   h->image.flags = k.flags;
   h->image.unclean = k.unclean != 0;
-  h->image.fmt = &vd_format_hosted;
+  h->image.fmt = &vd_format_kdmv;
   h->image.file = file;
   if (h->image.unclean)
     vd_warn (&opts->log, "%s was not closed cleanly by its writer; its tables "
              "are checked entry by entry as they are used", file->name);
   if (h->rgd_offset != 0)
-    vd_hosted_compare_copies (&h->image, &opts->log);
+    vd_kdmv_compare_copies (&h->image, &opts->log);
   *image = (struct vd_image *) VD_TAKE (h);
   return 0;
 }
 
 static inline struct vd_entry
-hosted_gde (const struct vd_image *image, uint64_t index, uint64_t raw,
+kdmv_gde (const struct vd_image *image, uint64_t index, uint64_t raw,
             struct vd_err *err)
 {
-  const struct vd_hosted_image *h = vd_hosted (image);
+  const struct vd_kdmv_image *h = vd_kdmv (image);
   const uint64_t where = raw * VD_SECTOR;
   const uint64_t bytes = h->tables.gt_entries * UINT64_C (4);
 
@@ -292,10 +292,10 @@ hosted_gde (const struct vd_image *image, uint64_t index, uint64_t raw,
 }
 
 static inline struct vd_entry
-hosted_gte (const struct vd_image *image, uint64_t index, uint64_t raw,
+kdmv_gte (const struct vd_image *image, uint64_t index, uint64_t raw,
             struct vd_err *err)
 {
-  const struct vd_hosted_image *h = vd_hosted (image);
+  const struct vd_kdmv_image *h = vd_kdmv (image);
   const uint64_t where = raw * VD_SECTOR;
 
   if (raw == 1) {
@@ -325,45 +325,45 @@ hosted_gte (const struct vd_image *image, uint64_t index, uint64_t raw,
 }
 
 static const struct vd_tables *
-hosted_tables (const struct vd_image *image)
+kdmv_tables (const struct vd_image *image)
 {
-  return &vd_hosted (image)->tables;
+  return &vd_kdmv (image)->tables;
 }
 
-const struct vd_walk vd_walk_hosted = {
-  .width = 4, .tables = hosted_tables, .gde = hosted_gde, .gte = hosted_gte,
+const struct vd_walk vd_walk_kdmv = {
+  .width = 4, .tables = kdmv_tables, .gde = kdmv_gde, .gte = kdmv_gte,
 };
 
 static int
-hosted_map (const struct vd_image *image, uint64_t offset, uint64_t length,
+kdmv_map (const struct vd_image *image, uint64_t offset, uint64_t length,
             const struct vd_out *out, struct vd_err *err)
 {
-  return vd_tables_map (image, &vd_hosted (image)->tables, 4, offset, length,
-                        out, hosted_gde, hosted_gte, err);
+  return vd_tables_map (image, &vd_kdmv (image)->tables, 4, offset, length,
+                        out, kdmv_gde, kdmv_gte, err);
 }
 
 static int
-hosted_explain (const struct vd_image *image, uint64_t offset,
+kdmv_explain (const struct vd_image *image, uint64_t offset,
                 struct vd_err *err)
 {
-  return vd_tables_explain (image, &vd_hosted (image)->tables, 4, offset,
-                            hosted_gde, hosted_gte, err);
+  return vd_tables_explain (image, &vd_kdmv (image)->tables, 4, offset,
+                            kdmv_gde, kdmv_gte, err);
 }
 
 static void
-hosted_close (struct vd_image *image)
+kdmv_close (struct vd_image *image)
 {
   free (image);
 }
 
-const struct vd_format vd_format_hosted = {
+const struct vd_format vd_format_kdmv = {
   .name = "KDMV",
   .long_name = "KDMV (hosted sparse)",
-  .probe = hosted_probe,
-  .open = hosted_open,
-  .map = hosted_map,
-  .explain = hosted_explain,
+  .probe = kdmv_probe,
+  .open = kdmv_open,
+  .map = kdmv_map,
+  .explain = kdmv_explain,
   .inflate = vd_stream_inflate,
-  .check = vd_check_hosted,
-  .close = hosted_close,
+  .check = vd_check_kdmv,
+  .close = kdmv_close,
 };

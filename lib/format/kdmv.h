@@ -3,14 +3,14 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Inside the library: the decoded KDMV header, shared by hosted.c (tables)
- * and stream.c (compressed grains and the footer).
+/* Inside the library: the decoded KDMV header, shared by kdmv.c (tables)
+ * and kdmv-stream.c (compressed grains and the footer).
  */
 
-#ifndef VD_HOSTED_H
-#define VD_HOSTED_H
+#ifndef VD_KDMV_H
+#define VD_KDMV_H
 
-#include "tables.h"
+#include "format/grain-tables.h"
 
 /* Flags of the header. */
 #define VD_KDMV_LINE_ENDS 0x1u  /* the four test bytes are valid */
@@ -23,7 +23,7 @@
 #define VD_KDMV_GD_AT_END UINT64_MAX
 
 /* Fields as they stand in the header: sectors, not checked. */
-struct vd_kdmv {
+struct vd_kdmv_header {
   uint32_t version;
   uint32_t flags;
   uint64_t capacity;
@@ -39,7 +39,7 @@ struct vd_kdmv {
   uint16_t compress_algorithm;
 };
 
-struct vd_hosted_image {
+struct vd_kdmv_image {
   struct vd_image image;
   struct vd_tables tables;
   uint64_t rgd_offset;          /* bytes; 0 = no redundant directory */
@@ -47,18 +47,18 @@ struct vd_hosted_image {
   uint64_t first_data;          /* bytes: entries may not point below */
 };
 
-static inline const struct vd_hosted_image *
-vd_hosted (const struct vd_image *image)
+static inline const struct vd_kdmv_image *
+vd_kdmv (const struct vd_image *image)
 {
-  return (const struct vd_hosted_image *) image;
+  return (const struct vd_kdmv_image *) image;
 }
 
-extern void vd_kdmv_decode (const uint8_t header[512], struct vd_kdmv *k);
+extern void vd_kdmv_decode (const uint8_t header[512], struct vd_kdmv_header *k);
 
 /* Look for a footer: the copy of the header that a stream has at its end.
  * Returns 1 with *k filled, 0 when there is none, -1 on an I/O error.
  */
-extern int vd_stream_footer (struct vd_file *file, struct vd_kdmv *k,
+extern int vd_stream_footer (struct vd_file *file, struct vd_kdmv_header *k,
                              struct vd_err *err);
 
 /* Check a grain marker, of which `in` holds the 12 bytes at `where`, for the
@@ -75,7 +75,7 @@ extern int vd_stream_inflate (const struct vd_image *image, uint64_t offset,
 /* Compare the redundant tables with the primary ones and warn about the
  * first difference.  Only done when they are small.
  */
-extern void vd_hosted_compare_copies (const struct vd_image *image,
+extern void vd_kdmv_compare_copies (const struct vd_image *image,
                                       const struct vd_log *log);
 
-#endif /* VD_HOSTED_H */
+#endif /* VD_KDMV_H */

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#include "runs.h"
+#include "format/runs.h"
 
 void
 vd_runs_free (struct vd_runs *runs)

@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "err.h"
+#include "base/err.h"
 
 enum vd_kind {
   VD_BASE,                      /* no layer holds it: ask underneath */

@@ -21,8 +21,8 @@
 
 #include <string.h>
 
-#include "bytes.h"
-#include "sesparse.h"
+#include "base/bytes.h"
+#include "format/sesparse.h"
 
 #define RECORD_MAGIC UINT64_C (0xc0ffee)
 #define PAIRS_OFFSET 128u

@@ -28,9 +28,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "check-walk.h"
-#include "sesparse.h"
-#include "tables.h"
+#include "check/check-walk.h"
+#include "format/grain-tables.h"
+#include "format/sesparse.h"
 
 /* Byte offsets in the constant header. */
 enum {

@@ -8,8 +8,8 @@
 #ifndef VD_SESPARSE_H
 #define VD_SESPARSE_H
 
-#include "err.h"
-#include "file.h"
+#include "base/err.h"
+#include "file/file.h"
 
 struct vd_journal {
   unsigned records;             /* well-formed ones */

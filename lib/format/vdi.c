@@ -21,9 +21,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "check-walk.h"
-#include "tables.h"
-#include "vdi.h"
+#include "check/check-walk.h"
+#include "format/grain-tables.h"
+#include "format/vdi.h"
 
 #define SIGNATURE UINT32_C (0xbeda107f)
 

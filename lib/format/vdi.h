@@ -8,7 +8,7 @@
 #ifndef VD_VDI_H
 #define VD_VDI_H
 
-#include "image.h"
+#include "format/image.h"
 
 /* Entries of the block map that name no stored block. */
 #define VD_VDI_FREE UINT32_C (0xffffffff)       /* ask the parent */

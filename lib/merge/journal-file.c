@@ -28,11 +28,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cleanup.h"
-#include "file.h"
-#include "merge-journal.h"
-#include "path.h"
-#include "write-name.h"
+#include "base/cleanup.h"
+#include "base/path.h"
+#include "file/file.h"
+#include "file/newfile.h"
+#include "merge/journal.h"
 
 #define FIRST_LINE "vmdkdelta-merge 1\n"
 #define MAX_JOURNAL (UINT64_C (1) << 30)

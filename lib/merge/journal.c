@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Carrying out a journal; see merge-journal.h. */
+/* Carrying out a journal; see journal.h. */
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,13 +16,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "file.h"
-#include "inuse.h"
-#include "merge-journal.h"
-#include "path.h"
-#include "write-name.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/path.h"
+#include "file/file.h"
+#include "file/inuse.h"
+#include "file/newfile.h"
+#include "merge/journal.h"
 
 static void
 close_file (struct vd_file **f)
@@ -272,7 +272,7 @@ vd_journal_check_unused (const struct vd_journal *j, struct vd_err *err)
 }
 
 /* What runs that were cut off left of the making of a file: NAME, a dot, eight
- * digits, and ".part" (write-name.h).
+ * digits, and ".part" (newfile.h).
  */
 static void
 remove_parts (const char *path)

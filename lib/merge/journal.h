@@ -22,16 +22,16 @@
  * folder, and below opts->dirs (unless opts->unconfined).
  */
 
-#ifndef VD_MERGE_JOURNAL_H
-#define VD_MERGE_JOURNAL_H
+#ifndef VD_JOURNAL_H
+#define VD_JOURNAL_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "err.h"
-#include "opts.h"
+#include "base/err.h"
+#include "base/opts.h"
 
 enum vd_step_kind { VD_STEP_WRITE, VD_STEP_REPLACE, VD_STEP_RENAME,
                     VD_STEP_REMOVE };
@@ -96,4 +96,4 @@ extern int vd_journal_save (const struct vd_journal *j, struct vd_err *err);
 /* vd_journal_check, then do all steps in order, then remove the journal. */
 extern int vd_journal_run (const struct vd_journal *j, struct vd_err *err);
 
-#endif /* VD_MERGE_JOURNAL_H */
+#endif /* VD_JOURNAL_H */

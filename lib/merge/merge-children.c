@@ -17,10 +17,10 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "cleanup.h"
-#include "dir.h"
-#include "merge-private.h"
-#include "path.h"
+#include "base/cleanup.h"
+#include "base/path.h"
+#include "file/scandir.h"
+#include "merge/merge-private.h"
 
 struct scan {
   const struct vd_merge_disk *d;
@@ -166,7 +166,7 @@ judge_files (const struct scan *s, const struct vd_link *link,
     if (!name)
       continue;
     if (asprintf (&path, "%s%s%s",
-                  name[0] == '/' ? "" : vd_places_dir (link->places),
+                  name[0] == '/' ? "" : vd_confine_dir (link->places),
                   name[0] == '/' ? "" : "/", name) == -1) {
       path = NULL;
       return vd_fail_nomem (err);
@@ -235,7 +235,7 @@ scan_dir (struct scan *s, const char *dir, struct vd_err *err)
     return vd_fail_nomem (err);
   s->dirs = p;
   p[s->nr_dirs++] = real;
-  return vd_dir_scan (VD_TAKE (real), try_file, s, err);
+  return vd_scandir (VD_TAKE (real), try_file, s, err);
 }
 
 /* The directory, its Snapshots, and what it is the Snapshots of. */
@@ -296,7 +296,7 @@ vd_merge_check_children (struct vd_merge *m, struct vd_merge_disk *d,
   int r = 0;
 
   for (i = 0; r == 0 && i < d->chain->nr_links; ++i)
-    r = scan_around (&s, vd_places_dir (d->chain->links[i]->places), err);
+    r = scan_around (&s, vd_confine_dir (d->chain->links[i]->places), err);
   for (i = 0; r == 0 && i < d->chain->nr_slots; ++i)
     r = scan_place (&s, d->chain->slots[i].image->file, err);
   for (i = 0; r == 0 && i < m->opts.nr_dirs; ++i)

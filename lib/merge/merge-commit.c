@@ -22,8 +22,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cleanup.h"
-#include "merge-private.h"
+#include "base/cleanup.h"
+#include "merge/merge-private.h"
 
 static int
 remove_step (const char *path, struct vd_journal *j, struct vd_err *err)
@@ -59,7 +59,7 @@ remove_cbt (const struct vd_link *link, struct vd_journal *j,
   if (n < 10 || strchr (name, '/') ||
       strcasecmp (name + n - 9, "-ctk.vmdk") != 0)
     return 0;
-  if (asprintf (&path, "%s/%s", vd_places_dir (link->places), name) == -1)
+  if (asprintf (&path, "%s/%s", vd_confine_dir (link->places), name) == -1)
     return vd_fail_nomem (err);
   r = lstat (path, &st) == 0 && S_ISREG (st.st_mode)
     ? remove_step (path, j, err) : 0;

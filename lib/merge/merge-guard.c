@@ -19,8 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cleanup.h"
-#include "merge-private.h"
+#include "base/cleanup.h"
+#include "merge/merge-private.h"
 
 struct known {
   dev_t dev;

@@ -17,9 +17,9 @@
 #include <strings.h>
 #include <time.h>
 
-#include "cleanup.h"
-#include "dir.h"
-#include "merge-private.h"
+#include "base/cleanup.h"
+#include "file/scandir.h"
+#include "merge/merge-private.h"
 
 /* The number of the link of a disk's chain with this UUID, or -1. */
 static long
@@ -473,7 +473,7 @@ vd_merge_check_registered (struct vd_merge *m, struct vd_err *err)
 {
   CLEANUP_FREE char *dir
     = strdup (m->box ? m->box_path
-              : vd_places_dir (m->disk[0].top->link->places));
+              : vd_confine_dir (m->disk[0].top->link->places));
   char *slash;
 
   if (m->how.no_machine)
@@ -482,7 +482,7 @@ vd_merge_check_registered (struct vd_merge *m, struct vd_err *err)
     return vd_fail_nomem (err);
   if (m->box)
     strrchr (dir, '/')[1] = '\0';
-  if (vd_dir_scan (dir, try_machine, m, err) == -1)
+  if (vd_scandir (dir, try_machine, m, err) == -1)
     return -1;
   slash = strrchr (dir, '/');
   if (slash && slash[1] == '\0' && slash > dir) {
@@ -492,5 +492,5 @@ vd_merge_check_registered (struct vd_merge *m, struct vd_err *err)
   if (!slash || slash == dir)
     return 0;
   *slash = '\0';
-  return vd_dir_scan (dir, try_machine, m, err);
+  return vd_scandir (dir, try_machine, m, err);
 }

@@ -12,13 +12,13 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#include "batch.h"
-#include "bytes.h"
-#include "check.h"
-#include "cleanup.h"
-#include "inuse.h"
-#include "merge-private.h"
-#include "target.h"
+#include "apply/batch.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "check/check.h"
+#include "file/inuse.h"
+#include "merge/merge-private.h"
+#include "write/write.h"
 
 /* Which links, by skip and count. */
 static int
@@ -212,18 +212,18 @@ static int
 count_target (const struct vd_merge *m, struct vd_merge_disk *d,
               struct vd_err *err)
 {
-  const struct vd_target_opts opts = {
+  const struct vd_write_opts opts = {
     .below = d->below_reader, .capacity = d->capacity, .dry = true,
     .skip_zeros = m->how.compact,
   };
-  struct vd_file *target = vd_target_open (d->target, &opts, err);
-  struct vd_target_stats stats;
+  struct vd_file *target = vd_write_open (d->target, &opts, err);
+  struct vd_write_stats stats;
   int r;
 
   if (!target)
     return -1;
   r = walk_dry (m, d, target, err);
-  vd_target_stats (target, &stats);
+  vd_write_stats (target, &stats);
   vd_file_close (target);
   d->numbers.new_blocks = stats.new_blocks;
   d->numbers.growth = stats.growth;
@@ -298,7 +298,7 @@ plan_target (struct vd_merge *m, struct vd_merge_disk *d, struct vd_err *err)
   if (d->target->role == VD_ROLE_BARE)
     return vd_fail (err, VD_UNSUPPORTED, "%s has no descriptor: into such it "
                     "is not merged", d->target->path);
-  if (vd_target_check (d->target, err) == -1 || check_capacity (d, err) == -1)
+  if (vd_write_check (d->target, err) == -1 || check_capacity (d, err) == -1)
     return -1;
   d->merged = part_of (d->chain, d->first, d->nr, err);
   if (!d->merged)

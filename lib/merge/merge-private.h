@@ -8,8 +8,8 @@
 #ifndef VD_MERGE_PRIVATE_H
 #define VD_MERGE_PRIVATE_H
 
-#include "merge-journal.h"
-#include "merge.h"
+#include "merge/journal.h"
+#include "merge/merge.h"
 
 /* merge-plan.c: fill in a disk whose name and top are set. */
 extern int vd_merge_plan_disk (struct vd_merge *m, struct vd_merge_disk *d,

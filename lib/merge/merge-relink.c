@@ -15,13 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "descriptor-edit.h"
-#include "merge-private.h"
-#include "vdi.h"
-#include "write-descriptor.h"
-#include "write-name.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "file/newfile.h"
+#include "format/descriptor-edit.h"
+#include "format/descriptor-text.h"
+#include "format/vdi.h"
+#include "merge/merge-private.h"
 
 static char *
 real_path (const char *path, struct vd_err *err)

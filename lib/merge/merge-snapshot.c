@@ -21,13 +21,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "descriptor-edit.h"
-#include "merge-private.h"
-#include "write-name.h"
-#include "write-vdi.h"
-#include "writer.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "create/create-vdi.h"
+#include "create/create.h"
+#include "file/newfile.h"
+#include "format/descriptor-edit.h"
+#include "merge/merge-private.h"
 
 static int
 new_uuid (uint8_t uuid[16], struct vd_err *err)
@@ -239,11 +239,11 @@ make_vmdk (struct vd_merge_disk *d, const struct vd_link *parent,
            struct vd_err *err)
 {
   CLEANUP_FREE char *hint = NULL;
-  struct vd_writer_opts opts = {
+  struct vd_create_opts opts = {
     .format = is_cowd (d) ? VD_WRITER_COWD : VD_WRITER_SPARSE,
     .capacity = capacity, .store_zeros = !is_cowd (d),
   };
-  struct vd_writer *w;
+  struct vd_create *w;
 
   if (!by_uuid (d)) {
     hint = vd_merge_hint (d->new_child, parent->path, err);
@@ -252,8 +252,8 @@ make_vmdk (struct vd_merge_disk *d, const struct vd_link *parent,
     opts.parent_cid = id->cid;
     opts.parent_hint = hint;
   }
-  w = vd_writer_open (d->new_temp, &opts, err);
-  return w ? vd_writer_finish (w, NULL, err) : -1;
+  w = vd_create_open (d->new_temp, &opts, err);
+  return w ? vd_create_finish (w, NULL, err) : -1;
 }
 
 static int
@@ -335,7 +335,7 @@ vd_merge_snapshot_steps (struct vd_merge *m, struct vd_merge_disk *d,
     if (make_dirs (m, d, err) == -1)
       return -1;
     if (!d->chain->links[0]->descriptor)
-      r = vd_write_vdi_child (d->new_temp, capacity, &ids, err);
+      r = vd_create_vdi_child (d->new_temp, capacity, &ids, err);
     else {
       r = make_vmdk (d, parent, id, capacity, err);
       if (r == 0 && by_uuid (d))

@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cleanup.h"
-#include "compact.h"
-#include "merge-private.h"
-#include "target.h"
+#include "base/cleanup.h"
+#include "compact/compact.h"
+#include "merge/merge-private.h"
+#include "write/write.h"
 
 static void
 free_disk (struct vd_merge_disk *d)
@@ -259,7 +259,7 @@ static int
 run_disk (const struct vd_merge *m, struct vd_merge_disk *d,
           struct phase *phase, struct vd_err *err)
 {
-  const struct vd_target_opts how = {
+  const struct vd_write_opts how = {
     .below = d->below_reader, .capacity = d->capacity,
     .skip_zeros = m->how.compact,
   };
@@ -273,13 +273,13 @@ run_disk (const struct vd_merge *m, struct vd_merge_disk *d,
 
   if (d->nr == 0)
     return 0;
-  target = vd_target_open (d->target, &how, err);
+  target = vd_write_open (d->target, &how, err);
   if (!target)
     return -1;
   phase->name = "merging";
   r = vd_apply (d->reader, target, &apply, err);
   if (r == 0)
-    r = vd_target_finish (target, err);
+    r = vd_write_finish (target, err);
   vd_file_close (target);
   if (r == 0)
     r = compact (m, d, phase, err);

@@ -22,7 +22,7 @@
  *     links hold something: every disk that stands on them reads as before.
  *     The same merge, run again, ends in the same bytes.
  * M2. vd_merge_commit starts when the target is flushed and verified.  Its
- *     steps are in a journal (merge-journal.h) before the first is done;
+ *     steps are in a journal (journal.h) before the first is done;
  *     vd_merge_resume completes them.
  * M3. Nothing is removed before what it held is verified in the target and
  *     all that needs it is re-linked.
@@ -31,9 +31,9 @@
 #ifndef VD_MERGE_H
 #define VD_MERGE_H
 
-#include "apply.h"
-#include "family.h"
-#include "vbox-edit.h"
+#include "apply/apply.h"
+#include "chain/family.h"
+#include "vbox/vbox-edit.h"
 
 struct vd_journal;
 

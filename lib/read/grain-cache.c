@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* The cache of inflated grains; see grains.h.  Entries are replaced in turn:
+/* The cache of inflated grains; see grain-cache.h.  Entries are replaced in turn:
  * the use is several small reads of one grain shortly after each other.
  */
 
@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "grains.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "read/grain-cache.h"
 
 #define MAX_ENTRIES 256u
 

@@ -9,14 +9,14 @@
  * while it is read or inflated.
  */
 
-#ifndef VD_GRAINS_H
-#define VD_GRAINS_H
+#ifndef VD_GRAIN_CACHE_H
+#define VD_GRAIN_CACHE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "err.h"
+#include "base/err.h"
 
 struct vd_grains;
 
@@ -35,4 +35,4 @@ extern bool vd_grains_get (struct vd_grains *g, uint32_t slot, uint64_t grain,
 extern void vd_grains_put (struct vd_grains *g, uint32_t slot, uint64_t grain,
                            const void *data, size_t size);
 
-#endif /* VD_GRAINS_H */
+#endif /* VD_GRAIN_CACHE_H */

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* The cache of regions; see map.h.
+/* The cache of regions; see map-cache.h.
  *
  * M1. A region is immutable once it is published in a shard.
  * M2. A region is freed when it is in no shard and nobody holds it.  The
@@ -18,9 +18,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "map.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "read/map-cache.h"
 
 #define NR_SHARDS 16u
 #define NR_BUCKETS 256u         /* in each shard */

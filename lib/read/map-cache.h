@@ -18,10 +18,10 @@
  * that computes it.
  */
 
-#ifndef VD_MAP_H
-#define VD_MAP_H
+#ifndef VD_MAP_CACHE_H
+#define VD_MAP_CACHE_H
 
-#include "chain.h"
+#include "chain/chain.h"
 
 #define VD_MAP_DEFAULT_BUDGET (UINT64_C (64) << 20)
 
@@ -93,4 +93,4 @@ vd_region_run_end (const struct vd_region *region, size_t i)
                            : region->length);
 }
 
-#endif /* VD_MAP_H */
+#endif /* VD_MAP_CACHE_H */

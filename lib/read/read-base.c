@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-#include "bytes.h"
-#include "read-base.h"
+#include "base/bytes.h"
+#include "read/read-base.h"
 
 /* One read is cheaper than two, if so many bytes lie between them. */
 #define BASE_GAP (UINT64_C (64) << 10)

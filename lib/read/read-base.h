@@ -8,7 +8,7 @@
 #ifndef VD_READ_BASE_H
 #define VD_READ_BASE_H
 
-#include "reader.h"
+#include "read/reader.h"
 
 /* Read the base where runs say VD_BASE into buf, which stands for the disk
  * from window to end.  Small gaps between are read over: what is in buf there

@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
-#include "read-pieces.h"
+#include "base/bytes.h"
+#include "read/read-pieces.h"
 
 #define FILE_GAP (UINT64_C (8) << 10)
 

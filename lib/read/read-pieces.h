@@ -8,7 +8,7 @@
 #ifndef VD_READ_PIECES_H
 #define VD_READ_PIECES_H
 
-#include "chain.h"
+#include "chain/chain.h"
 
 /* Something to be fetched from a file into buf + at. */
 struct vd_fetch_piece {

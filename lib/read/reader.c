@@ -21,12 +21,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
-#include "cleanup.h"
-#include "grains.h"
-#include "read-base.h"
-#include "read-pieces.h"
-#include "reader.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "read/grain-cache.h"
+#include "read/read-base.h"
+#include "read/read-pieces.h"
+#include "read/reader.h"
 
 /* Bounds the scratch memory of a request: 16384 pieces of one sector. */
 #define WINDOW (UINT64_C (8) << 20)

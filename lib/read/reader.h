@@ -19,9 +19,9 @@
 #ifndef VD_READER_H
 #define VD_READER_H
 
-#include "chain.h"
-#include "file.h"
-#include "map.h"
+#include "chain/chain.h"
+#include "file/file.h"
+#include "read/map-cache.h"
 
 struct vd_reader;
 
@@ -33,7 +33,7 @@ struct vd_base {
                                    two; 1 = none */
 };
 
-/* Borrows the chain.  budget: bytes for the map (see map.h). */
+/* Borrows the chain.  budget: bytes for the map (see map-cache.h). */
 extern struct vd_reader *vd_reader_new (const struct vd_chain *chain,
                                         uint64_t budget, struct vd_err *err);
 extern void vd_reader_free (struct vd_reader *reader);

@@ -13,8 +13,8 @@
 
 #include <stdlib.h>
 
-#include "bytes.h"
-#include "reader.h"
+#include "base/bytes.h"
+#include "read/reader.h"
 
 /* So many runs are described by one call; the caller asks again. */
 #define MAX_STATUS_RUNS 65536u

@@ -13,9 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cleanup.h"
-#include "vbox-plan.h"
-#include "vbox-splice.h"
+#include "base/cleanup.h"
+#include "vbox/vbox-plan.h"
+#include "vbox/vbox-splice.h"
 
 struct edit {
   const struct vd_vbox *box;

@@ -17,7 +17,7 @@
 #ifndef VD_VBOX_EDIT_H
 #define VD_VBOX_EDIT_H
 
-#include "vbox.h"
+#include "vbox/vbox.h"
 
 enum vd_vbox_change_kind {
   /* The medium `uuid` leaves the registry.  Its children take its place: they

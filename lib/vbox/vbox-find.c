@@ -9,8 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "cleanup.h"
-#include "vbox-read.h"
+#include "base/cleanup.h"
+#include "vbox/vbox-read.h"
 
 /* The first n bytes of name are "CONTROLLER-PORT-DEVICE". */
 static bool

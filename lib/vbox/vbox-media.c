@@ -10,16 +10,16 @@
 #include <string.h>
 #include <strings.h>
 
-#include "chain.h"
-#include "cleanup.h"
-#include "vbox-xml.h"
-#include "vbox.h"
+#include "base/cleanup.h"
+#include "chain/chain.h"
+#include "vbox/vbox-xml.h"
+#include "vbox/vbox.h"
 
 struct lookup {
   const struct vd_vbox *box;
   const struct vd_vbox_medium *medium;
   const struct vd_opts *opts;
-  struct vd_places *places;
+  struct vd_confine *places;
   struct vd_file *found;
   struct vd_err first;          /* why the location itself did not do */
   struct vd_err denied;         /* the first that is there, but outside */
@@ -33,7 +33,7 @@ try_name (struct lookup *l, const char *name, struct vd_err *err)
 
   if (l->found)
     return 0;
-  l->found = vd_places_open (l->places, name, l->box->path, &e);
+  l->found = vd_confine_open (l->places, name, l->box->path, &e);
   if (l->found)
     return 0;
   if (e.code == VD_NOMEM) {
@@ -140,7 +140,7 @@ not_found (const struct lookup *l, struct vd_err *err)
                   "Snapshots folder%s, too.  Copy it there, or name its "
                   "directory with %sparent-path", l->box->path,
                   l->medium->location, vd_uuid_text (text, l->medium->uuid),
-                  vd_places_dir (l->places), l->opts->nr_dirs > 0
+                  vd_confine_dir (l->places), l->opts->nr_dirs > 0
                   ? ", and in the directories named" : "",
                   vd_opts_prefix (l->opts));
 }
@@ -151,14 +151,14 @@ find_file (const struct vd_vbox *box, const struct vd_vbox_medium *medium,
 {
   struct lookup l = {
     .box = box, .medium = medium, .opts = opts,
-    .places = vd_places_of (box->path, opts, err),
+    .places = vd_confine_new (box->path, opts, err),
   };
 
   if (!l.places)
     return NULL;
   if (search (&l, err) == 0 && !l.found)
     not_found (&l, err);
-  vd_places_free (l.places);
+  vd_confine_free (l.places);
   return l.found;
 }
 

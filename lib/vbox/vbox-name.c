@@ -15,8 +15,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "cleanup.h"
-#include "vbox-read.h"
+#include "base/cleanup.h"
+#include "vbox/vbox-read.h"
 
 /* Of a disk's or snapshot's name: NBD allows 4096 bytes for both and "@". */
 #define MAX_NAME 255

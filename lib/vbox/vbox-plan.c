@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cleanup.h"
-#include "vbox-plan.h"
+#include "base/cleanup.h"
+#include "vbox/vbox-plan.h"
 
 const char *
 vd_braced (struct vd_braced *b, const uint8_t uuid[16])

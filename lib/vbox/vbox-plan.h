@@ -11,8 +11,8 @@
 #ifndef VD_VBOX_PLAN_H
 #define VD_VBOX_PLAN_H
 
-#include "vbox-edit.h"
-#include "vbox-read.h"
+#include "vbox/vbox-edit.h"
+#include "vbox/vbox-read.h"
 
 /* A UUID as VirtualBox writes it, "{...}". */
 struct vd_braced { char s[VD_UUID_TEXT + 2]; };

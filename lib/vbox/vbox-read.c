@@ -22,8 +22,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "cleanup.h"
-#include "vbox-read.h"
+#include "base/cleanup.h"
+#include "vbox/vbox-read.h"
 
 struct reading {
   struct vd_vbox *box;

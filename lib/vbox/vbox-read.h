@@ -10,9 +10,9 @@
 
 #include <stdlib.h>
 
-#include "bytes.h"
-#include "vbox.h"
-#include "vbox-xml.h"
+#include "base/bytes.h"
+#include "vbox/vbox-xml.h"
+#include "vbox/vbox.h"
 
 /* Caps beside those of the XML.  A machine with 250 snapshots and 30 disks has
  * 7530 media and attachments.

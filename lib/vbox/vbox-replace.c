@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cleanup.h"
-#include "vbox-edit.h"
-#include "write-name.h"
+#include "base/cleanup.h"
+#include "file/newfile.h"
+#include "vbox/vbox-edit.h"
 
 /* Fails if the file is not what was read into box. */
 static int

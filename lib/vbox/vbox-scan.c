@@ -17,8 +17,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "cleanup.h"
-#include "vbox-xml.h"
+#include "base/cleanup.h"
+#include "vbox/vbox-xml.h"
 
 struct scan {
   const char *path, *text;

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cleanup.h"
-#include "vbox-splice.h"
+#include "base/cleanup.h"
+#include "vbox/vbox-splice.h"
 
 void
 vd_splice_init (struct vd_splice *s, const char *text, size_t len,

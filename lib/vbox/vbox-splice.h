@@ -16,7 +16,7 @@
 #ifndef VD_VBOX_SPLICE_H
 #define VD_VBOX_SPLICE_H
 
-#include "vbox-xml.h"
+#include "vbox/vbox-xml.h"
 
 struct vd_splice_insert {
   size_t pos, order;

@@ -11,8 +11,8 @@
 
 #include <string.h>
 
-#include "cleanup.h"
-#include "vbox-plan.h"
+#include "base/cleanup.h"
+#include "vbox/vbox-plan.h"
 
 static int
 wrong (const char *what, const char *name, struct vd_err *err)

@@ -17,8 +17,8 @@
 #include <libxml/parser.h>
 #include <libxml/tree.h>
 
-#include "cleanup.h"
-#include "vbox-xml.h"
+#include "base/cleanup.h"
+#include "vbox/vbox-xml.h"
 
 #define OPTIONS (XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | \
                  XML_PARSE_HUGE | XML_PARSE_NOCDATA)

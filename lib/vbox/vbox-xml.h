@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "err.h"
+#include "base/err.h"
 
 /* Caps on what a text of 16 MiB could make us allocate.  An element costs us
  * and libxml2 together about 400 bytes, an attribute 250: 80 MB and 100 MB.

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "cleanup.h"
-#include "vbox-read.h"
+#include "base/cleanup.h"
+#include "vbox/vbox-read.h"
 
 static void
 free_state (struct vd_vbox_state *state)

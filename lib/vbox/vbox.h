@@ -29,7 +29,7 @@
 #ifndef VD_VBOX_H
 #define VD_VBOX_H
 
-#include "family.h"
+#include "chain/family.h"
 
 /* 250 snapshots, VirtualBox's limit, of 16 KiB each are 4 MiB. */
 #define VD_VBOX_MAX_SIZE ((size_t) 16 << 20)
@@ -239,7 +239,7 @@ vd_vbox_find_disk (const struct vd_vbox *box, const char *name,
 /* ---- The files ---------------------------------------------------------- */
 
 /* Open the file of a medium and read (not load) its link.  Tried in this
- * order, all as far as place.h allows, seen from the directory of the .vbox
+ * order, all as far as confine.h allows, seen from the directory of the .vbox
  * file:
  *
  *   1. the location as it stands (with \ as / if it is a Windows path);

@@ -3,14 +3,14 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Writing to blocks; see target-blocks.h, and T1 to T5 of target.h.
+/* Writing to blocks; see write-blocks.h, and T1 to T5 of write.h.
  *
  * Locks: b->lock is held while places are found and new blocks are prepared,
  * not while data is written.
  */
 
-#include "target-blocks.h"
-#include "write-format.h"
+#include "create/create-format.h"
+#include "write/write-blocks.h"
 
 #define MAX_SEGMENTS 256u
 
@@ -23,7 +23,7 @@ struct segment {
 struct vd_blocks *
 vd_blocks_new (const struct vd_image *image, struct vd_file *file,
                uint64_t start, uint64_t length,
-               const struct vd_target_opts *opts, struct vd_err *err)
+               const struct vd_write_opts *opts, struct vd_err *err)
 {
   struct vd_blocks *b = calloc (1, sizeof *b);
   int r;

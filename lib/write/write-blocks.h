@@ -7,17 +7,17 @@
  *
  * VDI, KDMV and COWD have this in common: tables of 32-bit entries, each of
  * which finds a block of the file or says that there is none.  What is done
- * to blocks is in target-blocks.c; a format says what its entries mean, where
+ * to blocks is in write-blocks.c; a format says what its entries mean, where
  * the next block goes, and how its tables and counters are written.
  */
 
-#ifndef VD_TARGET_BLOCKS_H
-#define VD_TARGET_BLOCKS_H
+#ifndef VD_WRITE_BLOCKS_H
+#define VD_WRITE_BLOCKS_H
 
 #include <pthread.h>
 
-#include "tables.h"
-#include "target.h"
+#include "format/grain-tables.h"
+#include "write/write.h"
 
 struct vd_blocks;
 
@@ -57,7 +57,7 @@ struct vd_blocks_ops {
 
 struct vd_blocks {
   const struct vd_blocks_ops *ops;
-  const struct vd_target_opts *opts;
+  const struct vd_write_opts *opts;
   const struct vd_image *image;
   struct vd_file *file;         /* for writing; when dry, the image's own */
   uint64_t start, length;       /* on the disk, bytes */
@@ -77,7 +77,7 @@ struct vd_blocks {
   bool can_zero;
   bool begun;                   /* marked */
   uint64_t pending;             /* bytes of blocks not in tables on disk */
-  struct vd_target_stats stats;
+  struct vd_write_stats stats;
   pthread_mutex_t lock;         /* all of the above, while writing */
 };
 
@@ -88,7 +88,7 @@ struct vd_blocks {
 extern struct vd_blocks *vd_blocks_new (const struct vd_image *image,
                                         struct vd_file *file, uint64_t start,
                                         uint64_t length,
-                                        const struct vd_target_opts *opts,
+                                        const struct vd_write_opts *opts,
                                         struct vd_err *err);
 extern void vd_blocks_free (struct vd_blocks *b);
 
@@ -125,4 +125,4 @@ vd_blocks_in_table (const struct vd_blocks *b, uint64_t t)
   return (uint32_t) vd_min (b->nr_blocks - t * b->per_table, b->per_table);
 }
 
-#endif /* VD_TARGET_BLOCKS_H */
+#endif /* VD_WRITE_BLOCKS_H */

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Writing into KDMV and COWD; see target-blocks.h.
+/* Writing into KDMV and COWD; see write-blocks.h.
  *
  * A grain goes behind everything that tables, directories and grains take in
  * the file: counters in headers are not believed.  A missing table gets its
@@ -12,9 +12,9 @@
 
 #include <inttypes.h>
 
-#include "hosted.h"
-#include "target-blocks.h"
-#include "write-format.h"
+#include "create/create-format.h"
+#include "format/kdmv.h"
+#include "write/write-blocks.h"
 
 #define OFF_KDMV_CAPACITY 12u
 #define OFF_KDMV_UNCLEAN 72u
@@ -22,21 +22,21 @@
 #define OFF_COWD_UNCLEAN 1648u
 
 static bool
-is_hosted (const struct vd_blocks *b)
+is_kdmv (const struct vd_blocks *b)
 {
-  return b->image->fmt == &vd_format_hosted;
+  return b->image->fmt == &vd_format_kdmv;
 }
 
 static const struct vd_tables *
 tables_of (const struct vd_blocks *b)
 {
-  return (is_hosted (b) ? &vd_walk_hosted : &vd_walk_cowd)->tables (b->image);
+  return (is_kdmv (b) ? &vd_walk_kdmv : &vd_walk_cowd)->tables (b->image);
 }
 
 static uint64_t
 rgd_of (const struct vd_blocks *b)
 {
-  return is_hosted (b) ? vd_hosted (b->image)->rgd_offset : 0;
+  return is_kdmv (b) ? vd_kdmv (b->image)->rgd_offset : 0;
 }
 
 static uint64_t
@@ -152,7 +152,7 @@ static int
 tables_allocate (struct vd_blocks *b, uint64_t t, uint32_t *raw,
                  struct vd_err *err)
 {
-  const uint64_t align = is_hosted (b) ? b->block_size : VD_SECTOR;
+  const uint64_t align = is_kdmv (b) ? b->block_size : VD_SECTOR;
   uint64_t where;
 
   if ((b->table[t].where == 0 && place_table (b, t, err) == -1) ||
@@ -189,7 +189,7 @@ tables_before (struct vd_blocks *b, struct vd_err *err)
          put_fresh (b, b->dirty[i], table->where, err) == -1))
       return -1;
   }
-  if (is_hosted (b))
+  if (is_kdmv (b))
     return 0;
   vd_put32 (raw, (uint32_t) vd_div_up (b->next, VD_SECTOR));
   return vd_file_pwrite (b->file, raw, sizeof raw, OFF_COWD_FREE, err);
@@ -237,7 +237,7 @@ tables_mark (struct vd_blocks *b, bool unclean, struct vd_err *err)
 {
   const uint8_t raw[4] = { unclean };
 
-  return is_hosted (b)
+  return is_kdmv (b)
     ? vd_file_pwrite (b->file, raw, 1, OFF_KDMV_UNCLEAN, err)
     : vd_file_pwrite (b->file, raw, 4, OFF_COWD_UNCLEAN, err);
 }
@@ -258,7 +258,7 @@ grow (struct vd_blocks *b, uint64_t length, struct vd_err *err)
   const uint64_t room = b->nr_tables * tables_of (b)->coverage;
   uint8_t raw[8];
 
-  if (!is_hosted (b) || length > room)
+  if (!is_kdmv (b) || length > room)
     return vd_fail (err, VD_UNSUPPORTED,
                     "%s: its tables have room for %" PRIu64 " bytes, the "
                     "merged disk has %" PRIu64 ": export it to a new file "
@@ -350,8 +350,8 @@ find_end (struct vd_blocks *b, const struct span *rest, struct vd_err *err)
   if (!raw)
     return vd_fail_nomem (err);
   if (pass (b, tables->gd_offset, gd_bytes, rest, &end, err) == -1 ||
-      (is_hosted (b) &&
-       pass (b, 0, vd_hosted (b->image)->first_data, rest, &end,
+      (is_kdmv (b) &&
+       pass (b, 0, vd_kdmv (b->image)->first_data, rest, &end,
              err) == -1) ||
       (rgd_of (b) != 0 &&
        pass (b, rgd_of (b), gd_bytes, rest, &end, err) == -1) ||
@@ -400,7 +400,7 @@ vd_blocks_open_tables (struct vd_blocks *b, uint64_t length,
   b->per_table = tables->gt_entries;
   b->nr_tables = vd_div_up (b->image->capacity, tables->coverage);
   b->zero_raw = 1;
-  b->can_zero = is_hosted (b) && b->image->version >= 2 &&
+  b->can_zero = is_kdmv (b) && b->image->version >= 2 &&
     (b->image->flags & VD_KDMV_ZEROED) != 0;
   if (length > b->length && grow (b, length, err) == -1)
     return -1;

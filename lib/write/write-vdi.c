@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Writing into a VDI; see target-blocks.h.
+/* Writing into a VDI; see write-blocks.h.
  *
  * A new block gets the number behind the highest one in use: the header's
  * counter may be behind that (then VirtualBox would overwrite a block) or,
@@ -12,9 +12,9 @@
 
 #include <inttypes.h>
 
-#include "target-blocks.h"
-#include "vdi.h"
-#include "write-format.h"
+#include "create/create-format.h"
+#include "format/vdi.h"
+#include "write/write-blocks.h"
 
 #define PER_TABLE 1024u         /* entries that are written together */
 #define MAX_MAP (UINT64_C (1) << 30) /* it is kept in memory */

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* A link opened for writing, with all its extents; see target.h.
+/* A link opened for writing, with all its extents; see write.h.
  *
  * Locks: writers hold t->lock for reading, so that a commit (for writing)
  * finds no block whose data is still under way.
@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hosted.h"
-#include "inuse.h"
-#include "target-blocks.h"
+#include "file/inuse.h"
+#include "format/kdmv.h"
+#include "write/write-blocks.h"
 
 #define COMMIT_BYTES (UINT64_C (256) << 20)
 
@@ -31,7 +31,7 @@ struct part {
 
 struct target {
   struct vd_file file;
-  struct vd_target_opts opts;
+  struct vd_write_opts opts;
   const struct vd_link *link;
   struct part *part;
   size_t nr_parts;
@@ -68,7 +68,7 @@ check_piece (const struct vd_image *image, const char *link,
 }
 
 int
-vd_target_check (const struct vd_link *link, struct vd_err *err)
+vd_write_check (const struct vd_link *link, struct vd_err *err)
 {
   size_t i;
 
@@ -318,13 +318,13 @@ open_part (struct target *t, const struct vd_piece *piece, bool last,
 }
 
 struct vd_file *
-vd_target_open (const struct vd_link *link, const struct vd_target_opts *opts,
+vd_write_open (const struct vd_link *link, const struct vd_write_opts *opts,
                 struct vd_err *err)
 {
   struct target *t;
   size_t i;
 
-  if (vd_target_check (link, err) == -1)
+  if (vd_write_check (link, err) == -1)
     return NULL;
   t = calloc (1, sizeof *t);
   if (!t || !(t->file.name = strdup (link->path)) ||
@@ -352,7 +352,7 @@ vd_target_open (const struct vd_link *link, const struct vd_target_opts *opts,
 }
 
 int
-vd_target_finish (struct vd_file *target, struct vd_err *err)
+vd_write_finish (struct vd_file *target, struct vd_err *err)
 {
   struct target *t = (struct target *) target;
   size_t i;
@@ -365,12 +365,12 @@ vd_target_finish (struct vd_file *target, struct vd_err *err)
 }
 
 void
-vd_target_stats (const struct vd_file *target, struct vd_target_stats *stats)
+vd_write_stats (const struct vd_file *target, struct vd_write_stats *stats)
 {
   const struct target *t = (const struct target *) target;
   size_t i;
 
-  *stats = (struct vd_target_stats) {
+  *stats = (struct vd_write_stats) {
     .growth = t->flat_growth, .holes = t->flat_holes,
   };
   for (i = 0; i < t->nr_parts; ++i) {

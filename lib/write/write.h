@@ -28,7 +28,7 @@
  *     allocated and not yet entered in a table are used again.
  * T5. KDMV: a table and its copy are written as wholes; where they differed
  *     they are made equal.  Header flag "unclean" (KDMV, COWD) is set before
- *     the first write and cleared by vd_target_finish.
+ *     the first write and cleared by vd_write_finish.
  *
  * Descriptors and UUIDs are not touched; the caller gives the disk a new
  * identity.
@@ -37,13 +37,13 @@
  * overlap; the rest by one thread while no other uses the target.
  */
 
-#ifndef VD_TARGET_H
-#define VD_TARGET_H
+#ifndef VD_WRITE_H
+#define VD_WRITE_H
 
-#include "link.h"
-#include "reader.h"
+#include "chain/link.h"
+#include "read/reader.h"
 
-struct vd_target_opts {
+struct vd_write_opts {
   /* What the disk shows where the image holds nothing: a reader of the chain
    * below the link.  NULL: the image is a base, and shows zeros.  Borrowed.
    */
@@ -74,7 +74,7 @@ struct vd_target_opts {
 };
 
 /* What was done so far; with `dry`, what would be done. */
-struct vd_target_stats {
+struct vd_write_stats {
   uint64_t new_blocks;          /* stored for the first time */
   uint64_t filled;              /* bytes put into them from below */
   uint64_t growth;              /* bytes that the files got longer */
@@ -85,22 +85,22 @@ struct vd_target_stats {
 /* Can this link (loaded) be written to at all?  -1 with VD_UNSUPPORTED and
  * advice if not.
  */
-extern int vd_target_check (const struct vd_link *link, struct vd_err *err);
+extern int vd_write_check (const struct vd_link *link, struct vd_err *err);
 
 /* Open a loaded link, whose tables are sound (check.h), for writing.  The
  * link stays open for reading and is borrowed.  The files are locked against
  * others (vd_file_lock).
  */
-extern struct vd_file *vd_target_open (const struct vd_link *link,
-                                       const struct vd_target_opts *opts,
+extern struct vd_file *vd_write_open (const struct vd_link *link,
+                                       const struct vd_write_opts *opts,
                                        struct vd_err *err);
 
 /* Flush everything, and mark the image as closed properly.  vd_file_close
  * without it leaves the image as a kill would.
  */
-extern int vd_target_finish (struct vd_file *target, struct vd_err *err);
+extern int vd_write_finish (struct vd_file *target, struct vd_err *err);
 
-extern void vd_target_stats (const struct vd_file *target,
-                             struct vd_target_stats *stats);
+extern void vd_write_stats (const struct vd_file *target,
+                             struct vd_write_stats *stats);
 
-#endif /* VD_TARGET_H */
+#endif /* VD_WRITE_H */

@@ -110,7 +110,7 @@ say_err (const char *what, const struct vd_err *err)
 #define CREATE_SIZE (UINT64_C (1) << 18)
 #define CREATE_GRAINS 32u
 static uint8_t content[2][CREATE_SIZE]; /* old, new */
-static enum vd_writer_format format;
+static enum vd_create_format format;
 static bool replace;
 
 static bool
@@ -123,22 +123,22 @@ static int
 write_delta (const uint8_t *bytes, struct vd_err *err)
 {
   const size_t grain = CREATE_SIZE / CREATE_GRAINS;
-  const struct vd_writer_opts opts = {
+  const struct vd_create_opts opts = {
     .format = format, .capacity = CREATE_SIZE, .grain_size = grain,
     .parent_cid = 0xfffffffe, .replace = replace,
   };
-  struct vd_writer *w = vd_writer_open (target, &opts, err);
+  struct vd_create *w = vd_create_open (target, &opts, err);
 
   if (!w)
     return -1;
   for (uint64_t i = 0; i < CREATE_GRAINS; i++)
     if (!all_zero (bytes + i * grain, grain)
-        ? vd_writer_data (w, i * grain, bytes + i * grain, grain, err) == -1
-        : i % 3 == 1 && vd_writer_zero (w, i * grain, grain, err) == -1) {
-      vd_writer_abort (w);
+        ? vd_create_data (w, i * grain, bytes + i * grain, grain, err) == -1
+        : i % 3 == 1 && vd_create_zero (w, i * grain, grain, err) == -1) {
+      vd_create_abort (w);
       return -1;
     }
-  return vd_writer_finish (w, NULL, err);
+  return vd_create_finish (w, NULL, err);
 }
 
 static bool
@@ -159,7 +159,7 @@ create_prepare (uint64_t seed, const char *dir)
         memset (content[k] + i * (CREATE_SIZE / CREATE_GRAINS), 0,
                 CREATE_SIZE / CREATE_GRAINS);
   }
-  format = (enum vd_writer_format) (seed % 3);
+  format = (enum vd_create_format) (seed % 3);
   replace = seed / 3 % 2;
   cr_path (target, "new.vmdk");
   return !replace || write_delta (content[0], &err) == 0 ||

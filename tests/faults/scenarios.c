@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "../crash/crash.h"
-#include "bytes.h"
+#include "base/bytes.h"
 #include "faults.h"
 #include "plan.h"
 
@@ -238,7 +238,7 @@ read_check (bool failed)
 /* ---- create ------------------------------------------------------------ */
 
 #define CREATE_SIZE (UINT64_C (1) << 20)
-static enum vd_writer_format create_format;
+static enum vd_create_format create_format;
 static uint8_t created[CREATE_SIZE];
 
 static bool
@@ -248,7 +248,7 @@ create_prepare (uint64_t seed, const char *dir)
 
   if (!fl_draw (seed, dir))
     return false;
-  create_format = (enum vd_writer_format) (seed % 3);
+  create_format = (enum vd_create_format) (seed % 3);
   mk_content_fill (&content, created, sizeof created, 0);
   for (size_t i = 0; i < 16; i++)
     if (i % 3 != 0)
@@ -260,22 +260,22 @@ create_prepare (uint64_t seed, const char *dir)
 static int
 create_run (struct vd_err *err)
 {
-  const struct vd_writer_opts opts = {
+  const struct vd_create_opts opts = {
     .format = create_format, .capacity = CREATE_SIZE, .grain_size = 65536,
     .parent_cid = 0xfffffffe, .threads = 2,
   };
-  struct vd_writer *w = vd_writer_open (target, &opts, err);
+  struct vd_create *w = vd_create_open (target, &opts, err);
 
   if (!w)
     return -1;
   for (uint64_t i = 0; i < 16; i++)
     if (i % 3 == 0
-        ? vd_writer_data (w, i * 65536, created + i * 65536, 65536, err) == -1
-        : i % 3 == 1 && vd_writer_zero (w, i * 65536, 65536, err) == -1) {
-      vd_writer_abort (w);
+        ? vd_create_data (w, i * 65536, created + i * 65536, 65536, err) == -1
+        : i % 3 == 1 && vd_create_zero (w, i * 65536, 65536, err) == -1) {
+      vd_create_abort (w);
       return -1;
     }
-  return vd_writer_finish (w, NULL, err);
+  return vd_create_finish (w, NULL, err);
 }
 
 /* Opened as a delta over nothing. */

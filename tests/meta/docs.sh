@@ -34,7 +34,7 @@ done < <(perl -ne 'while (/\]\(([^()\s]+)\)/g) { print "$ARGV|$1\n" }' -- *.md d
 while IFS='|' read -r page file; do
     # shellcheck disable=SC2086  # a pattern
     ls -d $file > /dev/null 2>&1 || complain "$page names $file, which is not there"
-done < <(perl -ne 'next if $ARGV eq "CONTRIBUTING.md" && m,lib/toy,; s,bench/results/DATE\S*,,g;
+done < <(perl -ne 'next if $ARGV eq "CONTRIBUTING.md" && m,lib/format/toy,; s,bench/results/DATE\S*,,g;
     while (/`((?:tests|lib|scripts|examples|fuzz|bench|tool|docs)\/[A-Za-z0-9_.\/*-]+)`/g) { print "$ARGV|$1\n" }' \
     -- *.md docs/*.md)
 # shellcheck disable=SC2016
@@ -47,26 +47,29 @@ done < <(perl -ne 'while (/\b((?:test|long)-[a-z]+(?:-[a-z]+)*\*?)(?=[^a-z*-])/g
 # Functions, where the text says that they are.
 while IFS='|' read -r function file; do
     grep -q "^$function (" "$file" || complain "docs/architecture.md says that $function is in $file"
-done < <(perl -0777 -ne 'while (/`(\w+_\w+)`,?\s+\(`([a-z]+\/[a-z.-]+)`\)|\(`(\w+_\w+)`,\s+`([a-z]+\/[a-z.-]+)`\)/g) {
+done < <(perl -0777 -ne 'while (/`(\w+_\w+)`,?\s+\(`([a-z]+\/[a-z.\/-]+)`\)|\(`(\w+_\w+)`,\s+`([a-z]+\/[a-z.\/-]+)`\)/g) {
     print $1 ? "$1|$2\n" : "$3|$4\n" }' docs/architecture.md | tee "$T/functions")
 [ "$(wc -l < "$T/functions")" -ge 10 ] || complain 'docs/architecture.md names no functions?'
 
-# The rooms: the names in the first column of its tables are the modules of lib/, each the
-# part of a file's name before the first "-" (merge-plan.c belongs to merge), or all of it.
-sed -n '/^## Rooms/,/^Four faces/p' docs/architecture.md | perl -ne \
-    '$c = /^\|/ ? (split /\|/)[1] : /^And/ .. /^$/ ? $_ : ""; print "$1\n" while $c =~ /`([a-z-]+)`/g' | sort > "$T/told"
-while read -r name; do
-    compgen -G "lib/$name.[ch]" > /dev/null || complain "docs/architecture.md tells of lib/$name, which is not there"
-done < "$T/told"
-for file in lib/*.[ch]; do
-    name=${file##*/} name=${name%.*}
-    # read-base and read-pieces are of reader, write-sparse is of writer.
-    grep -Eqx "$name|${name%%-*}e?r?" "$T/told" || complain "docs/architecture.md does not tell of $file"
+# The modules: each wing of lib/ has a row in the table of the architecture, and the last column of
+# it names the wing's modules: the part of a file's name before the first "-" (merge-plan.c belongs
+# to merge), or all of it.
+for dir in lib/*/; do
+    wing=${dir#lib/} wing=${wing%/}
+    grep "^| \`$wing/\`" docs/architecture.md | perl -ne '$c = (split /\|/)[3]; print "$1\n" while $c =~ /`([a-z-]+)`/g' | sort > "$T/told"
+    [ -s "$T/told" ] || complain "docs/architecture.md has no row for $dir"
+    while read -r name; do
+        compgen -G "lib/$wing/$name.[ch]" > /dev/null || complain "docs/architecture.md says that $dir has $name, which is not there"
+    done < "$T/told"
+    for file in "$dir"*.[ch]; do
+        name=${file##*/} name=${name%.*}
+        grep -Eqx "$name|${name%%-*}" "$T/told" || complain "docs/architecture.md does not tell of $file"
+    done
 done
 
 # The header that is the library's manual tells of all that it includes.
 while read -r header; do
-    grep -Eq "^ \*.* $header( |\.|,|\$)" lib/vmdkdelta.h || complain "the comment in lib/vmdkdelta.h does not tell of $header"
+    grep -Eq "^ \*.* ${header##*/}( |\.|,|\$)" lib/vmdkdelta.h || complain "the comment in lib/vmdkdelta.h does not tell of $header"
 done < <(sed -n 's/^#include "\(.*\)"/\1/p' lib/vmdkdelta.h)
 
 [ $bad -eq 0 ] || fail 'the pages are not up to date, see above'

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bytes.h"
+#include "base/bytes.h"
 #include "plan.h"
 #include "trial.h"
 #include "vmdkdelta.h"

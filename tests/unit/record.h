@@ -16,7 +16,7 @@
 extern unsigned u_seed;
 extern unsigned u_random (unsigned n);
 
-/* For vd_target_opts.reopen. */
+/* For vd_write_opts.reopen. */
 extern struct vd_file *u_record (void *opaque, const struct vd_file *f,
                                  struct vd_err *err);
 

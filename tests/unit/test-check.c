@@ -440,7 +440,7 @@ TEST (cowd_header)
   u_free (&m);
 }
 
-TEST (hosted_header)
+TEST (kdmv_header)
 {
   struct u_image m;
 
@@ -673,7 +673,7 @@ main (void)
     cmocka_unit_test (redundant_tables_that_differ),
     cmocka_unit_test (entries_past_the_end),
     cmocka_unit_test (cowd_header),
-    cmocka_unit_test (hosted_header),
+    cmocka_unit_test (kdmv_header),
     cmocka_unit_test (stream_grains),
     cmocka_unit_test (stream_markers),
     cmocka_unit_test (stream_cut_in_its_last_grain),

@@ -2,9 +2,9 @@
  * done right, and what is not zeros stays.
  */
 
-#include "compact-parts.h"
+#include "compact/compact-parts.h"
 #include "unit.h"
-#include "write-format.h"
+#include "create/create-format.h"
 
 #define GRAIN UINT64_C (4096)
 #define SIZE (100 * GRAIN)

@@ -6,7 +6,7 @@
 #include <limits.h>
 
 #include "unit.h"
-#include "vdi.h"
+#include "format/vdi.h"
 
 #define CONTENT (MIB)           /* no disk here is larger */
 

@@ -28,12 +28,12 @@ static struct vd_file *
 open_name (const char *from, const char *name, const struct vd_opts *opts,
            struct vd_err *err)
 {
-  struct vd_places *p = vd_places_of (from, opts, err);
+  struct vd_confine *p = vd_confine_new (from, opts, err);
   struct vd_file *f;
 
   assert_opened (p, err);
-  f = vd_places_open (p, name, from, err);
-  vd_places_free (p);
+  f = vd_confine_open (p, name, from, err);
+  vd_confine_free (p);
   return f;
 }
 
@@ -192,9 +192,9 @@ TEST (other_directories_can_be_named)
   assert_int_equal (symlink ("/etc/passwd", "out/evil"), 0);
   refused ("../out/evil", &opts, VD_DENIED, "outside");
 
-  assert_null (vd_places_of ("in/d.vmdk", &bad, &err));
+  assert_null (vd_confine_new ("in/d.vmdk", &bad, &err));
   assert_err (&err, VD_NOT_FOUND, "no-such-dir");
-  assert_null (vd_places_of ("in/gone.vmdk", &none, &err));
+  assert_null (vd_confine_new ("in/gone.vmdk", &none, &err));
   assert_err (&err, VD_NOT_FOUND, "in/gone.vmdk");
 }
 

@@ -1,4 +1,4 @@
-/* lib/writer.c and the formats below it: what is written is read back, limits
+/* lib/create/create.c and the formats below it: what is written is read back, limits
  * are found before anything is written, and failing files leave nothing.
  */
 
@@ -13,7 +13,7 @@
 enum kind { HOLE, DATA, ZERO };
 
 struct disk {
-  struct vd_writer_opts opts;
+  struct vd_create_opts opts;
   uint64_t grain;
   uint8_t *base, *want;
   enum kind *kind;              /* of each grain */
@@ -32,7 +32,7 @@ draw (struct disk *d, uint64_t below)
 
 /* Grains of one kind come in rows, so that calls are of any length. */
 static void
-disk_init (struct disk *d, const struct vd_writer_opts *opts, uint64_t grain,
+disk_init (struct disk *d, const struct vd_create_opts *opts, uint64_t grain,
            uint64_t seed)
 {
   enum kind kind = HOLE;
@@ -81,7 +81,7 @@ disk_free (struct disk *d)
 }
 
 static int
-disk_add (struct disk *d, struct vd_writer *w, struct vd_err *err)
+disk_add (struct disk *d, struct vd_create *w, struct vd_err *err)
 {
   uint64_t i, j;
   int r = 0;
@@ -96,9 +96,9 @@ disk_add (struct disk *d, struct vd_writer *w, struct vd_err *err)
       ;
     end = vd_min (j * d->grain, d->opts.capacity);
     if (d->kind[i] == DATA)
-      r = vd_writer_data (w, at, d->want + at, end - at, err);
+      r = vd_create_data (w, at, d->want + at, end - at, err);
     else if (d->kind[i] == ZERO)
-      r = vd_writer_zero (w, at, end - at, err);
+      r = vd_create_zero (w, at, end - at, err);
   }
   return r;
 }
@@ -145,17 +145,17 @@ files_here (void)
   return n;
 }
 
-static const struct vd_writer_opts child = {
+static const struct vd_create_opts child = {
   .parent_cid = 0x1234, .parent_hint = "p.vmdk",
 };
 
 static void
-round_trip (enum vd_writer_format format, uint64_t capacity, uint64_t grain,
+round_trip (enum vd_create_format format, uint64_t capacity, uint64_t grain,
             uint64_t seed)
 {
-  struct vd_writer_opts opts = child;
-  struct vd_writer_result result;
-  struct vd_writer *w;
+  struct vd_create_opts opts = child;
+  struct vd_create_result result;
+  struct vd_create *w;
   struct vd_err err;
   struct disk d;
 
@@ -166,19 +166,19 @@ round_trip (enum vd_writer_format format, uint64_t capacity, uint64_t grain,
   opts.store_zeros = seed % 3 == 0;
   opts.threads = (unsigned) (seed % 4);
   disk_init (&d, &opts, grain, seed);
-  w = vd_writer_open ("t.vmdk", &opts, &err);
+  w = vd_create_open ("t.vmdk", &opts, &err);
   assert_opened (w, &err);
-  assert_int_equal (vd_writer_grain_size (w), grain);
-  assert_string_equal (vd_writer_path (w, 0), "t.vmdk");
+  assert_int_equal (vd_create_grain_size (w), grain);
+  assert_string_equal (vd_create_path (w, 0), "t.vmdk");
   if (format == VD_WRITER_COWD)
-    assert_string_equal (vd_writer_path (w, 1), "t-delta.vmdk");
+    assert_string_equal (vd_create_path (w, 1), "t-delta.vmdk");
   else
-    assert_null (vd_writer_path (w, 1));
-  assert_null (vd_writer_path (w, 2));
+    assert_null (vd_create_path (w, 1));
+  assert_null (vd_create_path (w, 2));
   if (seed == 1)
     assert_int_equal (access ("t.vmdk", F_OK), -1);
   if (disk_add (&d, w, &err) == -1 ||
-      vd_writer_finish (w, &result, &err) == -1)
+      vd_create_finish (w, &result, &err) == -1)
     fail_msg ("%s", err.msg);
   assert_int_equal (result.data_grains, d.data);
   assert_int_equal (result.zero_grains, d.zeros);
@@ -188,7 +188,7 @@ round_trip (enum vd_writer_format format, uint64_t capacity, uint64_t grain,
 }
 
 static void
-round_trips (enum vd_writer_format format, uint64_t min_grain)
+round_trips (enum vd_create_format format, uint64_t min_grain)
 {
   uint64_t grain, seed = 1;
 
@@ -225,24 +225,24 @@ slurp (const char *path, uint64_t *size)
 /* Sectors 0, 4095, 4096 and 9999 of 10 000: the reference for each field. */
 TEST (cowd_is_the_reference_to_the_byte)
 {
-  struct vd_writer_opts opts = child;
+  struct vd_create_opts opts = child;
   uint8_t grain[1024];
   uint32_t word[512] = {
     0x44574f43, 1, 3, 10000, 1, 4, 3, 105,
   };
-  struct vd_writer *w;
+  struct vd_create *w;
   struct vd_err err;
   uint64_t size;
   uint8_t *f;
 
   memset (grain, 'x', sizeof grain);
   opts.capacity = 10000 * 512;
-  w = vd_writer_open ("r.vmdk", &opts, &err);
+  w = vd_create_open ("r.vmdk", &opts, &err);
   assert_opened (w, &err);
-  assert_int_equal (vd_writer_data (w, 0, grain, 512, &err), 0);
-  assert_int_equal (vd_writer_data (w, 4095 * 512, grain, 1024, &err), 0);
-  assert_int_equal (vd_writer_data (w, 9999 * 512, grain, 512, &err), 0);
-  assert_int_equal (vd_writer_finish (w, NULL, &err), 0);
+  assert_int_equal (vd_create_data (w, 0, grain, 512, &err), 0);
+  assert_int_equal (vd_create_data (w, 4095 * 512, grain, 1024, &err), 0);
+  assert_int_equal (vd_create_data (w, 9999 * 512, grain, 512, &err), 0);
+  assert_int_equal (vd_create_finish (w, NULL, &err), 0);
 
   f = slurp ("r-delta.vmdk", &size);
   assert_memory_equal (f, word, sizeof word);
@@ -272,11 +272,11 @@ TEST (cowd_is_the_reference_to_the_byte)
 
 /* A disk of 70 MiB with one data grain; with a zero grain on top. */
 static uint8_t *
-small (enum vd_writer_format format, bool zero, bool store, uint64_t *size)
+small (enum vd_create_format format, bool zero, bool store, uint64_t *size)
 {
-  struct vd_writer_opts opts = child;
+  struct vd_create_opts opts = child;
   static uint8_t grain[65536];
-  struct vd_writer *w;
+  struct vd_create *w;
   struct vd_err err;
 
   memset (grain, 'x', sizeof grain);
@@ -284,12 +284,12 @@ small (enum vd_writer_format format, bool zero, bool store, uint64_t *size)
   opts.format = format;
   opts.store_zeros = store;
   opts.replace = true;
-  w = vd_writer_open ("s.vmdk", &opts, &err);
+  w = vd_create_open ("s.vmdk", &opts, &err);
   assert_opened (w, &err);
-  assert_int_equal (vd_writer_data (w, 33 * MIB, grain, 65536, &err), 0);
+  assert_int_equal (vd_create_data (w, 33 * MIB, grain, 65536, &err), 0);
   if (zero)
-    assert_int_equal (vd_writer_zero (w, 69 * MIB, MIB, &err), 0);
-  assert_int_equal (vd_writer_finish (w, NULL, &err), 0);
+    assert_int_equal (vd_create_zero (w, 69 * MIB, MIB, &err), 0);
+  assert_int_equal (vd_create_finish (w, NULL, &err), 0);
   return slurp ("s.vmdk", size);
 }
 
@@ -354,12 +354,12 @@ TEST (stream_ends_with_a_footer)
 /* ---- What is refused ---------------------------------------------------- */
 
 static void
-refused (const struct vd_writer_opts *opts, enum vd_code code,
+refused (const struct vd_create_opts *opts, enum vd_code code,
          const char *part)
 {
   struct vd_err err;
 
-  assert_null (vd_writer_open ("no.vmdk", opts, &err));
+  assert_null (vd_create_open ("no.vmdk", opts, &err));
   assert_err (&err, code, part);
   assert_int_equal (files_here (), 0);
 }
@@ -367,7 +367,7 @@ refused (const struct vd_writer_opts *opts, enum vd_code code,
 TEST (limits)
 {
   static const struct {
-    enum vd_writer_format format;
+    enum vd_create_format format;
     uint64_t capacity, grain;
     enum vd_code code;
     const char *part;
@@ -383,9 +383,9 @@ TEST (limits)
     { VD_WRITER_SPARSE, UINT64_C (1) << 62, 0, VD_UNSUPPORTED, "larger" },
     { VD_WRITER_SPARSE, 65 * 1024 * GIB, 4096, VD_UNSUPPORTED, "larger" },
     { VD_WRITER_STREAM, 62 * 1024 * GIB, 4096, VD_UNSUPPORTED, "stream" },
-    { (enum vd_writer_format) 7, MIB, 0, VD_USAGE, "format 7" },
+    { (enum vd_create_format) 7, MIB, 0, VD_USAGE, "format 7" },
   };
-  struct vd_writer_opts opts;
+  struct vd_create_opts opts;
   size_t i;
 
   for (i = 0; i < ARRAY_SIZE (c); ++i) {
@@ -415,7 +415,7 @@ TEST (limits)
 TEST (large_disks)
 {
   static const struct {
-    enum vd_writer_format format;
+    enum vd_create_format format;
     uint64_t capacity, grain;
   } c[] = {
     { VD_WRITER_COWD, 2048 * GIB - 512, 512 },
@@ -430,9 +430,9 @@ TEST (large_disks)
   memset (grain, 'x', 65536);
   for (i = 0; i < ARRAY_SIZE (c); ++i) {
     const struct vd_opts o = { .allow_dirty = false };
-    struct vd_writer_opts opts = child;
+    struct vd_create_opts opts = child;
     struct vd_runs runs = VD_RUNS_INIT (8);
-    struct vd_writer *w;
+    struct vd_create *w;
     struct vd_link *link;
     struct vd_err err;
     struct stat st;
@@ -441,11 +441,11 @@ TEST (large_disks)
     opts.capacity = c[i].capacity;
     opts.grain_size = c[i].grain;
     opts.replace = true;
-    w = vd_writer_open ("l.vmdk", &opts, &err);
+    w = vd_create_open ("l.vmdk", &opts, &err);
     assert_opened (w, &err);
-    assert_int_equal (vd_writer_data (w, c[i].capacity - c[i].grain, grain,
+    assert_int_equal (vd_create_data (w, c[i].capacity - c[i].grain, grain,
                                       c[i].grain, &err), 0);
-    if (vd_writer_finish (w, NULL, &err) == -1)
+    if (vd_create_finish (w, NULL, &err) == -1)
       fail_msg ("%s", err.msg);
     assert_int_equal (stat (c[i].format == VD_WRITER_COWD
                             ? "l-delta.vmdk" : "l.vmdk", &st), 0);
@@ -467,20 +467,20 @@ TEST (large_disks)
 /* Positions are checked before they are used. */
 TEST (file_larger_than_2_tib)
 {
-  struct vd_writer_opts opts = child;
-  struct vd_writer *w;
+  struct vd_create_opts opts = child;
+  struct vd_create *w;
   struct vd_err err;
 
   opts.format = VD_WRITER_SPARSE;
   opts.capacity = 4096 * GIB;
   opts.store_zeros = true;
-  w = vd_writer_open ("l.vmdk", &opts, &err);
+  w = vd_create_open ("l.vmdk", &opts, &err);
   assert_opened (w, &err);
-  assert_int_equal (vd_writer_zero (w, 0, 2040 * GIB, &err), 0);
-  assert_int_equal (vd_writer_zero (w, 2040 * GIB, 9 * GIB, &err), -1);
+  assert_int_equal (vd_create_zero (w, 0, 2040 * GIB, &err), 0);
+  assert_int_equal (vd_create_zero (w, 2040 * GIB, 9 * GIB, &err), -1);
   assert_err (&err, VD_UNSUPPORTED, "32-bit");
-  assert_int_equal (vd_writer_zero (w, 3000 * GIB, GIB, &err), -1);
-  assert_int_equal (vd_writer_finish (w, NULL, &err), -1);
+  assert_int_equal (vd_create_zero (w, 3000 * GIB, GIB, &err), -1);
+  assert_int_equal (vd_create_finish (w, NULL, &err), -1);
   assert_int_equal (files_here (), 0);
 }
 
@@ -497,35 +497,35 @@ TEST (order_and_alignment)
     { 9 * 65536, 65536 + 512, 0 },
     { 10 * 65536 + 512, 0, 0 },
   };
-  struct vd_writer_opts opts = child;
-  struct vd_writer *w;
+  struct vd_create_opts opts = child;
+  struct vd_create *w;
   struct vd_err err;
   size_t i;
 
   opts.format = VD_WRITER_SPARSE;
   opts.capacity = 10 * 65536 + 512;
-  w = vd_writer_open ("o.vmdk", &opts, &err);
+  w = vd_create_open ("o.vmdk", &opts, &err);
   assert_opened (w, &err);
   for (i = 0; i + 1 < ARRAY_SIZE (c); ++i) {
-    const int r = vd_writer_zero (w, c[i].offset, c[i].n, &err);
+    const int r = vd_create_zero (w, c[i].offset, c[i].n, &err);
 
     if (r != c[i].want)
       fail_msg ("case %zu: %d", i, r);
     if (r == -1)
       assert_err (&err, VD_USAGE, "cannot be added");
   }
-  vd_writer_abort (w);
-  vd_writer_abort (NULL);
+  vd_create_abort (w);
+  vd_create_abort (NULL);
   assert_int_equal (files_here (), 0);
 }
 
 /* ---- Names -------------------------------------------------------------- */
 
 static void
-existing (enum vd_writer_format format, const char *name, bool late)
+existing (enum vd_create_format format, const char *name, bool late)
 {
-  struct vd_writer_opts opts = child;
-  struct vd_writer *w;
+  struct vd_create_opts opts = child;
+  struct vd_create *w;
   struct vd_err err;
   uint64_t size;
   uint8_t *f;
@@ -534,11 +534,11 @@ existing (enum vd_writer_format format, const char *name, bool late)
   opts.capacity = MIB;
   if (!late)
     u_write_text (name, "mine");
-  w = vd_writer_open ("e.vmdk", &opts, &err);
+  w = vd_create_open ("e.vmdk", &opts, &err);
   if (late) {
     assert_opened (w, &err);
     u_write_text (name, "mine");
-    assert_int_equal (vd_writer_finish (w, NULL, &err), -1);
+    assert_int_equal (vd_create_finish (w, NULL, &err), -1);
   }
   else
     assert_null (w);
@@ -549,13 +549,13 @@ existing (enum vd_writer_format format, const char *name, bool late)
   free (f);
 
   opts.replace = true;
-  w = vd_writer_open ("e.vmdk", &opts, &err);
+  w = vd_create_open ("e.vmdk", &opts, &err);
   assert_opened (w, &err);
-  vd_writer_abort (w);
+  vd_create_abort (w);
   assert_int_equal (files_here (), 1);
-  w = vd_writer_open ("e.vmdk", &opts, &err);
+  w = vd_create_open ("e.vmdk", &opts, &err);
   assert_opened (w, &err);
-  assert_int_equal (vd_writer_finish (w, NULL, &err), 0);
+  assert_int_equal (vd_create_finish (w, NULL, &err), 0);
   f = slurp (name, &size);
   assert_true (size > 4);
   free (f);
@@ -566,7 +566,7 @@ existing (enum vd_writer_format format, const char *name, bool late)
 
 TEST (existing_files_stay)
 {
-  struct vd_writer_opts opts = child;
+  struct vd_create_opts opts = child;
   struct vd_err err;
   unsigned late;
 
@@ -580,9 +580,9 @@ TEST (existing_files_stay)
   opts.capacity = MIB;
   opts.replace = true;
   assert_int_equal (symlink ("target", "e.vmdk"), 0);
-  assert_null (vd_writer_open ("e.vmdk", &opts, &err));
+  assert_null (vd_create_open ("e.vmdk", &opts, &err));
   assert_err (&err, VD_USAGE, "not a regular file");
-  assert_null (vd_writer_open ("none/e.vmdk", &opts, &err));
+  assert_null (vd_create_open ("none/e.vmdk", &opts, &err));
   assert_err (&err, VD_NOT_FOUND, "none/e.vmdk");
 }
 
@@ -595,7 +595,7 @@ TEST (base_descriptor)
 
   u_write ("base.img", "0123456789abcdef", 16);
   assert_int_equal (truncate ("base.img", 3 * 512), 0);
-  assert_int_equal (vd_write_base_descriptor ("b.vmdk", "base.img", 3 * 512,
+  assert_int_equal (vd_create_base_descriptor ("b.vmdk", "base.img", 3 * 512,
                                               &cid, &err), 0);
   link = vd_link_open ("b.vmdk", &opts, &err);
   assert_opened (link, &err);
@@ -603,10 +603,10 @@ TEST (base_descriptor)
   assert_int_equal (link->capacity, 3 * 512);
   assert_int_equal (link->descriptor->cid, cid);
   vd_link_close (link);
-  assert_int_equal (vd_write_base_descriptor ("b.vmdk", "base.img", 3 * 512,
+  assert_int_equal (vd_create_base_descriptor ("b.vmdk", "base.img", 3 * 512,
                                               &cid, &err), -1);
   assert_err (&err, VD_USAGE, "b.vmdk", "exists");
-  assert_int_equal (vd_write_base_descriptor ("c.vmdk", "base.img", 100,
+  assert_int_equal (vd_create_base_descriptor ("c.vmdk", "base.img", 100,
                                               &cid, &err), -1);
   assert_int_equal (files_here (), 2);
 }
@@ -686,10 +686,10 @@ faulty_create (const char *path, struct vd_err *err)
 
 /* Each call in turn: nothing is left, and the message is kept. */
 static void
-each_failure (enum vd_writer_format format)
+each_failure (enum vd_create_format format)
 {
-  struct vd_writer_opts opts = child;
-  struct vd_writer *w;
+  struct vd_create_opts opts = child;
+  struct vd_create *w;
   struct vd_err err;
   struct disk d;
   int r;
@@ -702,17 +702,17 @@ each_failure (enum vd_writer_format format)
   for (inject.fail_at = 1; ; ++inject.fail_at) {
     inject.calls = 0;
     inject.failed = false;
-    w = vd_writer_open ("f.vmdk", &opts, &err);
+    w = vd_create_open ("f.vmdk", &opts, &err);
     r = w ? disk_add (&d, w, &err) : -1;
     if (w && r == -1) {
       assert_err (&err, VD_NOSPACE, "on purpose");
       if (inject.fail_at % 2)
-        vd_writer_abort (w);
+        vd_create_abort (w);
       else
-        assert_int_equal (vd_writer_finish (w, NULL, NULL), -1);
+        assert_int_equal (vd_create_finish (w, NULL, NULL), -1);
     }
     else if (w)
-      r = vd_writer_finish (w, NULL, &err);
+      r = vd_create_finish (w, NULL, &err);
     if (!inject.failed)
       break;
     assert_int_equal (r, -1);

@@ -1,6 +1,6 @@
 /* Descriptors changed line by line. */
 
-#include "descriptor-edit.h"
+#include "format/descriptor-edit.h"
 #include "unit.h"
 
 /* Changes text (without its NUL), and compares. */

@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 
-#include "inuse.h"
+#include "file/inuse.h"
 #include "unit.h"
 
 /* The type of file system that is told; 0: the true one. */

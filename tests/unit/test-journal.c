@@ -1,4 +1,4 @@
-/* Several files changed as one: journals of merges (merge-journal.h).  What
+/* Several files changed as one: journals of merges (journal.h).  What
  * is not whole, not ours or leads elsewhere is refused; each step is done
  * only where its file is as before or behind it, and can be done again.
  */
@@ -8,7 +8,7 @@
 #include <libdeflate.h>
 #include <sys/stat.h>
 
-#include "merge-journal.h"
+#include "merge/journal.h"
 #include "unit.h"
 
 #define FIRST "vmdkdelta-merge 1\n"

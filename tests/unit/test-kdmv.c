@@ -139,7 +139,7 @@ TEST (what_was_read_is_told)
   make_some (&m);
   u_put (&m, MK_KDMV_UNCLEAN, 1, 1);
   image = u_open_ok (&m);
-  assert_ptr_equal (image->fmt, &vd_format_hosted);
+  assert_ptr_equal (image->fmt, &vd_format_kdmv);
   assert_int_equal (image->capacity, 20 * GRAIN + 2048);
   assert_int_equal (image->grain_size, GRAIN);
   assert_int_equal (image->tables_size, 8 * GRAIN);

@@ -11,10 +11,10 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-#include "merge-private.h"
+#include "merge/merge-private.h"
 #include "unit.h"
 #include "vbox-text.h"
-#include "write-name.h"
+#include "file/newfile.h"
 
 /* ---- The calls ----------------------------------------------------------- */
 

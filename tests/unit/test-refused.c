@@ -6,7 +6,7 @@
 
 #include "unit.h"
 #include "vbox-text.h"
-#include "write-vdi.h"
+#include "create/create-vdi.h"
 
 static const struct vd_opts none;
 
@@ -16,14 +16,14 @@ static void
 no_writer (const char *path, const char *hint, const char *part,
            const char *part2)
 {
-  const struct vd_writer_opts opts = {
+  const struct vd_create_opts opts = {
     .format = VD_WRITER_SPARSE, .capacity = MIB, .grain_size = 65536,
     .parent_hint = hint, .parent_cid = 5,
   };
   struct vd_err err;
-  struct vd_writer *w = vd_writer_open (path, &opts, &err);
+  struct vd_create *w = vd_create_open (path, &opts, &err);
 
-  if (w && vd_writer_finish (w, NULL, &err) == 0)
+  if (w && vd_create_finish (w, NULL, &err) == 0)
     fail_msg ("written");
   assert_err (&err, VD_USAGE, part, part2);
   assert_int_equal (access (path, F_OK), -1);
@@ -46,7 +46,7 @@ TEST (a_vdi_has_so_many_blocks)
   const struct vd_identity id = { .image = { 1 } };
   struct vd_err err;
 
-  assert_int_equal (vd_write_vdi_child ("n.vdi", UINT64_C (1) << 51, &id,
+  assert_int_equal (vd_create_vdi_child ("n.vdi", UINT64_C (1) << 51, &id,
                                         &err), -1);
   assert_err (&err, VD_UNSUPPORTED, "n.vdi: a disk of 2251799813685248 bytes "
               "is too large for a VDI");
@@ -185,12 +185,12 @@ static void
 not_written (const char *path, uint64_t capacity, const char *part,
              const char *part2)
 {
-  const struct vd_target_opts opts = { .dry = true, .capacity = capacity };
+  const struct vd_write_opts opts = { .dry = true, .capacity = capacity };
   struct vd_err err;
   struct vd_link *link = vd_link_open (path, &none, &err);
 
   assert_opened (link, &err);
-  assert_null (vd_target_open (link, &opts, &err));
+  assert_null (vd_write_open (link, &opts, &err));
   assert_err (&err, VD_UNSUPPORTED, path, part, part2);
   vd_link_close (link);
 }

@@ -277,7 +277,7 @@ TEST (unconfined_without_openat2)
   static const char *const names[] = { "link", "dir/b" };
   const struct vd_opts opts = { .unconfined = true };
   struct vd_err err;
-  struct vd_places *p;
+  struct vd_confine *p;
   struct vd_file *f;
   size_t i;
 
@@ -289,14 +289,14 @@ TEST (unconfined_without_openat2)
   assert_int_equal (symlink ("sub/b", "in/link"), 0);
   forbid_openat2 ();
 
-  p = vd_places_of ("in/d", &opts, &err);
+  p = vd_confine_new ("in/d", &opts, &err);
   assert_opened (p, &err);
   for (i = 0; i < 2; ++i) {
-    f = vd_places_open (p, names[i], "in/d", &err);
+    f = vd_confine_open (p, names[i], "in/d", &err);
     assert_opened (f, &err);
     vd_file_close (f);
   }
-  vd_places_free (p);
+  vd_confine_free (p);
 }
 
 int

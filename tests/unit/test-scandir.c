@@ -7,7 +7,7 @@
 #include <sys/un.h>
 
 #include "unit.h"
-#include "dir.h"
+#include "file/scandir.h"
 
 struct seen {
   unsigned n, stop_after;
@@ -36,7 +36,7 @@ sees (const char *dir, const char *want)
   struct seen s = { .n = 0 };
   struct vd_err err;
 
-  if (vd_dir_scan (dir, note, &s, &err) == -1)
+  if (vd_scandir (dir, note, &s, &err) == -1)
     fail_msg ("%s", err.msg);
   assert_string_equal (s.text, want);
 }
@@ -83,7 +83,7 @@ TEST (a_callback_can_stop_it)
   u_write_text ("c", "");
   u_write_text ("a", "");
   u_write_text ("b", "");
-  assert_int_equal (vd_dir_scan (".", note, &s, &err), -1);
+  assert_int_equal (vd_scandir (".", note, &s, &err), -1);
   assert_err (&err, VD_USAGE, "stopped at b");
   assert_string_equal (s.text, "a b ");
 }
@@ -94,10 +94,10 @@ TEST (what_is_no_directory)
   struct vd_err err;
 
   u_write_text ("file", "x");
-  assert_int_equal (vd_dir_scan ("gone", note, &s, &err), -1);
+  assert_int_equal (vd_scandir ("gone", note, &s, &err), -1);
   assert_err (&err, VD_NOT_FOUND, "gone: cannot open directory");
   assert_int_equal (err.errnum, ENOENT);
-  assert_int_equal (vd_dir_scan ("file", note, &s, &err), -1);
+  assert_int_equal (vd_scandir ("file", note, &s, &err), -1);
   assert_err (&err, err.code, "file: cannot open directory");
   assert_int_equal (err.errnum, ENOTDIR);
   assert_int_equal (s.n, 0);
@@ -115,11 +115,11 @@ TEST (too_many_files)
     snprintf (name, sizeof name, "f%u", i);
     assert_int_equal (link ("x", name), 0);
   }
-  assert_int_equal (vd_dir_scan (".", note, &s, &err), -1);
+  assert_int_equal (vd_scandir (".", note, &s, &err), -1);
   assert_err (&err, VD_UNSUPPORTED, "10000");
   assert_int_equal (s.n, 0);
   assert_int_equal (remove ("x"), 0);
-  assert_int_equal (vd_dir_scan (".", note, &s, &err), 0);
+  assert_int_equal (vd_scandir (".", note, &s, &err), 0);
   assert_int_equal (s.n, VD_MAX_DIR_ENTRIES);
 }
 

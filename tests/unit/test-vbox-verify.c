@@ -2,7 +2,7 @@
  * one: whatever is not as the changes say is found.
  */
 
-#include "vbox-plan.h"
+#include "vbox/vbox-plan.h"
 #include "vbox-text.h"
 
 /* A disk with a child and a loose one; a snapshot; all that may differ is a

@@ -62,8 +62,8 @@ write_and_compare (void)
     { PART + 500000, 200000, false }, { 0, 512, true },
   };
   static const struct vd_base none = { .align = 1 };
-  const struct vd_target_opts opts = { .commit_bytes = 100000 };
-  const struct vd_target_opts dry = { .dry = true };
+  const struct vd_write_opts opts = { .commit_bytes = 100000 };
+  const struct vd_write_opts dry = { .dry = true };
   struct vd_link *link = open_link ();
   struct vd_chain *chain;
   struct vd_reader *reader;
@@ -73,13 +73,13 @@ write_and_compare (void)
   int r;
 
   /* Counting only leaves nothing to be finished. */
-  t = vd_target_open (link, &dry, &err);
+  t = vd_write_open (link, &dry, &err);
   assert_opened (t, &err);
   assert_int_equal (vd_file_pwrite (t, NULL, SIZE, 0, &err), 0);
-  assert_int_equal (vd_target_finish (t, &err), 0);
+  assert_int_equal (vd_write_finish (t, &err), 0);
   vd_file_close (t);
 
-  t = vd_target_open (link, &opts, &err);
+  t = vd_write_open (link, &opts, &err);
   assert_opened (t, &err);
   for (i = 0; i < ARRAY_SIZE (all); ++i) {
     memset (want + all[i].at, all[i].zero ? 0 : 1 + (int) i, all[i].n);
@@ -88,7 +88,7 @@ write_and_compare (void)
     if (r == -1)
       fail_msg ("%s", err.msg);
   }
-  if (vd_target_finish (t, &err) == -1)
+  if (vd_write_finish (t, &err) == -1)
     fail_msg ("%s", err.msg);
   vd_file_close (t);
   vd_link_close (link);
@@ -153,11 +153,11 @@ TEST (two_in_one_file)
 static void
 refused (enum vd_code code, const char *part, const char *advice)
 {
-  const struct vd_target_opts opts = { .dry = true };
+  const struct vd_write_opts opts = { .dry = true };
   struct vd_link *link = open_link ();
   struct vd_err err;
 
-  assert_null (vd_target_open (link, &opts, &err));
+  assert_null (vd_write_open (link, &opts, &err));
   assert_err (&err, code, part, advice);
   vd_link_close (link);
 }
@@ -184,7 +184,7 @@ TEST (not_a_local_file)
 
   u_make (&m, &spec);
   link = u_link (&m);
-  assert_int_equal (vd_target_check (link, &err), -1);
+  assert_int_equal (vd_write_check (link, &err), -1);
   assert_err (&err, VD_UNSUPPORTED, "m.vmdk is not a local file");
   vd_link_close (link);
   u_free (&m);

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 
 #include "unit.h"
-#include "vdi.h"
-#include "write-format.h"
+#include "format/vdi.h"
+#include "create/create-format.h"
 
 #define SIZE (3 * MIB)
 
@@ -80,11 +80,11 @@ expect (const char *path, uint64_t size)
 static void
 write_into (const char *path, uint64_t size, uint64_t capacity)
 {
-  const struct vd_target_opts opts = { .commit_bytes = 64 * KIB,
+  const struct vd_write_opts opts = { .commit_bytes = 64 * KIB,
                                        .capacity = capacity };
   struct vd_link *link = open_link (path);
   struct vd_err err;
-  struct vd_file *t = vd_target_open (link, &opts, &err);
+  struct vd_file *t = vd_write_open (link, &opts, &err);
   struct mk_rng rng;
 
   assert_opened (t, &err);
@@ -108,7 +108,7 @@ write_into (const char *path, uint64_t size, uint64_t capacity)
   }
   assert_int_equal (vd_file_pread (t, buf, 512, 0, &err), -1);
   assert_err (&err, VD_USAGE, "cannot be read");
-  if (vd_target_finish (t, &err) == -1)
+  if (vd_write_finish (t, &err) == -1)
     fail_msg ("%s", err.msg);
   vd_file_close (t);
   vd_link_close (link);
@@ -118,13 +118,13 @@ static void
 refused (const char *path, uint64_t capacity, const char *part,
          const char *advice)
 {
-  const struct vd_target_opts opts = { .capacity = capacity };
+  const struct vd_write_opts opts = { .capacity = capacity };
   struct vd_link *link = open_link (path);
   struct vd_err err;
   struct stat before, after;
 
   assert_int_equal (stat (path, &before), 0);
-  assert_null (vd_target_open (link, &opts, &err));
+  assert_null (vd_write_open (link, &opts, &err));
   assert_err (&err, VD_UNSUPPORTED, path, part, advice);
   vd_link_close (link);
   assert_int_equal (stat (path, &after), 0);
@@ -135,10 +135,10 @@ refused (const char *path, uint64_t capacity, const char *part,
 static void
 write_refused (const char *path, uint64_t at, const char *part)
 {
-  const struct vd_target_opts opts = { .capacity = 0 };
+  const struct vd_write_opts opts = { .capacity = 0 };
   struct vd_link *link = open_link (path);
   struct vd_err err;
-  struct vd_file *t = vd_target_open (link, &opts, &err);
+  struct vd_file *t = vd_write_open (link, &opts, &err);
 
   assert_opened (t, &err);
   assert_int_equal (vd_file_pwrite (t, want, 512, at, &err), -1);

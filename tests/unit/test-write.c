@@ -37,7 +37,7 @@ static struct vd_opts quiet = { .ignore_cid = true };
 
 struct kind {
   const char *name;
-  enum vd_writer_format format;
+  enum vd_create_format format;
   bool vdi, flat;
   uint64_t grain;
   bool base;
@@ -78,25 +78,25 @@ same_kind (unsigned n, uint64_t at)
 static void
 write_with_writer (const char *path, unsigned n, const struct kind *k)
 {
-  const struct vd_writer_opts opts = {
+  const struct vd_create_opts opts = {
     .format = k->format, .capacity = SIZE, .grain_size = k->grain,
     .parent_cid = k->base ? 0 : 1, .parent_hint = k->base ? NULL : "x.vmdk",
     .store_zeros = k->store_zeros, .replace = true,
   };
   struct vd_err err;
-  struct vd_writer *w = vd_writer_open (path, &opts, &err);
+  struct vd_create *w = vd_create_open (path, &opts, &err);
   uint64_t at, end;
 
   assert_opened (w, &err);
   for (at = 0; at < SIZE; at = end) {
     end = same_kind (n, at);
     if (held[n][at / CELL] == BYTES)
-      assert_int_equal (vd_writer_data (w, at, disk[n] + at, end - at, &err),
+      assert_int_equal (vd_create_data (w, at, disk[n] + at, end - at, &err),
                         0);
     else if (held[n][at / CELL] == ZEROS)
-      assert_int_equal (vd_writer_zero (w, at, end - at, &err), 0);
+      assert_int_equal (vd_create_zero (w, at, end - at, &err), 0);
   }
-  assert_int_equal (vd_writer_finish (w, NULL, &err), 0);
+  assert_int_equal (vd_create_finish (w, NULL, &err), 0);
 }
 
 static void
@@ -217,21 +217,21 @@ stack_close (struct stack *s)
 }
 
 static void
-merge (struct stack *s, bool record, struct vd_target_stats *stats)
+merge (struct stack *s, bool record, struct vd_write_stats *stats)
 {
-  const struct vd_target_opts opts = {
+  const struct vd_write_opts opts = {
     .below = s->below_reader, .commit_bytes = 300 * KIB,
     .reopen = record ? u_record : NULL,
   };
   const struct vd_apply_opts apply = { .threads = 2, .exact_zeros = true };
   struct vd_err err;
-  struct vd_file *t = vd_target_open (s->link[1], &opts, &err);
+  struct vd_file *t = vd_write_open (s->link[1], &opts, &err);
 
   assert_opened (t, &err);
   if (vd_apply (s->child_reader, t, &apply, &err) == -1 ||
-      vd_target_finish (t, &err) == -1)
+      vd_write_finish (t, &err) == -1)
     fail_msg ("%s", err.msg);
-  vd_target_stats (t, stats);
+  vd_write_stats (t, stats);
   vd_file_close (t);
 }
 
@@ -285,7 +285,7 @@ check_kind (const struct kind *k, const struct kind *child, unsigned crashes)
   static const struct kind b = {
     .format = VD_WRITER_SPARSE, .grain = 65536, .base = true,
   };
-  struct vd_target_stats stats, again;
+  struct vd_write_stats stats, again;
   struct stack s;
   unsigned i;
 
@@ -356,8 +356,8 @@ TEST (dry_is_true)
   static const struct kind b = {
     .format = VD_WRITER_SPARSE, .grain = 65536, .base = true,
   };
-  struct vd_target_stats dry, stats;
-  struct vd_target_opts opts = { .dry = true };
+  struct vd_write_stats dry, stats;
+  struct vd_write_opts opts = { .dry = true };
   const struct vd_apply_opts apply = { .threads = 1, .exact_zeros = true };
   struct vd_file *t;
   struct stat before, after;
@@ -371,10 +371,10 @@ TEST (dry_is_true)
   stat ("t.vmdk", &before);
   stack_open (&s, "t.vmdk", true);
   opts.below = s.below_reader;
-  t = vd_target_open (s.link[1], &opts, &err);
+  t = vd_write_open (s.link[1], &opts, &err);
   assert_opened (t, &err);
   assert_int_equal (vd_apply (s.child_reader, t, &apply, &err), 0);
-  vd_target_stats (t, &dry);
+  vd_write_stats (t, &dry);
   vd_file_close (t);
   merge (&s, false, &stats);
   stack_close (&s);
@@ -389,7 +389,7 @@ TEST (dry_is_true)
 TEST (stale_counter)
 {
   const struct kind k = { .vdi = true, .grain = 65536, .base = true };
-  struct vd_target_stats stats;
+  struct vd_write_stats stats;
   struct stack s;
 
   u_seed = 8;
@@ -409,7 +409,7 @@ TEST (refused)
   const struct kind stream = {
     .format = VD_WRITER_STREAM, .grain = 65536, .base = true,
   };
-  const struct vd_target_opts opts = { .dry = true };
+  const struct vd_write_opts opts = { .dry = true };
   struct vd_link *link;
   struct vd_err err;
 
@@ -418,7 +418,7 @@ TEST (refused)
   write_with_writer ("t.vmdk", 0, &stream);
   link = vd_link_open ("t.vmdk", &quiet, &err);
   assert_opened (link, &err);
-  assert_null (vd_target_open (link, &opts, &err));
+  assert_null (vd_write_open (link, &opts, &err));
   assert_err (&err, VD_UNSUPPORTED, "t.vmdk", "compressed", "nbdcopy");
   vd_link_close (link);
 
@@ -426,7 +426,7 @@ TEST (refused)
                 "parentCID=ffffffff\ncreateType=\"custom\"\nRW 10 ZERO\n");
   link = vd_link_open ("z.vmdk", &quiet, &err);
   assert_opened (link, &err);
-  assert_int_equal (vd_target_check (link, &err), -1);
+  assert_int_equal (vd_write_check (link, &err), -1);
   assert_err (&err, VD_UNSUPPORTED, "ZERO");
   vd_link_close (link);
 }

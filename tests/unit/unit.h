@@ -30,7 +30,7 @@
 #define stop() (a_name_of_cmocka_2)
 #endif
 
-#include "bytes.h"
+#include "base/bytes.h"
 #include "maker.h"
 #include "model.h"
 #include "vmdkdelta.h"
