@@ -9,7 +9,7 @@
  *   check-report.c     findings and lost ranges
  *   check-walk.c       the walk over directory and tables
  *   check-owners.c     who owns which place of the file
- *   check-cowd.c, check-kdmv.c, check-stream.c, check-sesparse.c
+ *   check-cowd.c, check-kdmv.c, check-stream.c, check-sesparse.c, check-vdi.c
  *                      what only one format has
  *
  * Functions return 0 to go on, 1 when the check is to stop, -1 on error.
@@ -151,16 +151,17 @@ extern void vd_check_area (struct vd_checker *c, uint64_t start,
 extern int vd_check_walk (struct vd_checker *c, struct vd_err *err);
 
 
-/* ---- The formats ---- */
+/* ---- The formats: the table in check.c says who checks which ---- */
 
 extern int vd_check_cowd (struct vd_checker *c, const struct vd_image *image,
                           struct vd_err *err);
-extern int vd_check_kdmv (struct vd_checker *c,
-                            const struct vd_image *image,
-                            struct vd_err *err);
+extern int vd_check_kdmv (struct vd_checker *c, const struct vd_image *image,
+                          struct vd_err *err);
 extern int vd_check_sesparse (struct vd_checker *c,
                               const struct vd_image *image,
                               struct vd_err *err);
+extern int vd_check_vdi (struct vd_checker *c, const struct vd_image *image,
+                         struct vd_err *err);
 /* Streams: sets the hook `stored`.  Afterwards, with the bits of one window
  * that was enough: walk over the markers.
  */

@@ -23,7 +23,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "check/check-walk.h"
 #include "format/grain-tables.h"
 
 #define HEADER_SIZE 2048u
@@ -231,6 +230,5 @@ const struct vd_format vd_format_cowd = {
   .open = cowd_open,
   .map = cowd_map,
   .explain = cowd_explain,
-  .check = vd_check_cowd,
   .close = cowd_close,
 };

@@ -18,7 +18,6 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
-#include "create/create.h"
 #include "file/newfile.h"
 #include "format/descriptor-text.h"
 #include "format/descriptor.h"
@@ -116,35 +115,4 @@ vd_describe (const struct vd_description *d, struct vd_err *err)
     return NULL;
   }
   return text;
-}
-
-int
-vd_create_base_descriptor (const char *path, const char *extent,
-                          uint64_t capacity, uint32_t *cid,
-                          struct vd_err *err)
-{
-  struct vd_description d = {
-    .create_type = "monolithicFlat", .parent_cid = VD_NO_PARENT,
-    .capacity = capacity, .extent_type = "FLAT", .extent_name = extent,
-  };
-  struct vd_new_file n = { .path = NULL };
-  CLEANUP_FREE char *text = NULL;
-  int r = -1;
-
-  if (capacity == 0 || capacity % VD_SECTOR != 0)
-    return vd_fail (err, VD_USAGE, "%s: a disk of %" PRIu64 " bytes is not "
-                    "made of whole sectors", path, capacity);
-  if (vd_new_cid (cid, VD_NO_PARENT, err) == -1)
-    return -1;
-  d.cid = *cid;
-  text = vd_describe (&d, err);
-  if (!text)
-    return -1;
-  if (vd_new_file_open (&n, path, false, NULL, err) == 0 &&
-      vd_file_pwrite (n.file, text, strlen (text), 0, err) == 0 &&
-      vd_file_flush (n.file, err) == 0 &&
-      vd_new_file_publish (&n, false, err) == 0)
-    r = vd_flush_directory_of (path, err);
-  vd_new_file_close (&n);
-  return r;
 }

@@ -28,7 +28,6 @@
 #include "file/file.h"
 #include "format/runs.h"
 
-struct vd_checker;
 struct vd_format;
 
 /* How VirtualBox tells images apart and links them; UUIDs in the order of
@@ -119,12 +118,6 @@ struct vd_format {
    */
   int (*inflate) (const struct vd_image *image, uint64_t offset,
                   uint64_t where, void *buf, struct vd_err *err);
-
-  /* Look at everything in the file, not only at what a read needs; see
-   * check.h and check-walk.h.  NULL: there is nothing to check.
-   */
-  int (*check) (struct vd_checker *c, const struct vd_image *image,
-                struct vd_err *err);
 
   /* Free the image itself, not its file. */
   void (*close) (struct vd_image *image);

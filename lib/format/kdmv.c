@@ -21,7 +21,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "check/check-walk.h"
 #include "format/kdmv.h"
 
 #define MAX_GRAIN_SECTORS (UINT64_C (1) << 21)  /* 1 GiB, as in QEMU */
@@ -364,6 +363,5 @@ const struct vd_format vd_format_kdmv = {
   .map = kdmv_map,
   .explain = kdmv_explain,
   .inflate = vd_stream_inflate,
-  .check = vd_check_kdmv,
   .close = kdmv_close,
 };

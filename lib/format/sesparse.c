@@ -28,7 +28,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "check/check-walk.h"
 #include "format/grain-tables.h"
 #include "format/sesparse.h"
 
@@ -409,6 +408,5 @@ const struct vd_format vd_format_sesparse = {
   .open = sesparse_open,
   .map = sesparse_map,
   .explain = sesparse_explain,
-  .check = vd_check_sesparse,
   .close = sesparse_close,
 };

@@ -21,7 +21,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "check/check-walk.h"
 #include "format/grain-tables.h"
 #include "format/vdi.h"
 
@@ -223,9 +222,9 @@ vdi_open (struct vd_file *file, const struct vd_opts *opts,
   return 0;
 }
 
-static struct vd_entry
-judge (const struct vd_image *image, uint64_t block, uint32_t raw,
-       struct vd_err *err)
+struct vd_entry
+vd_vdi_judge (const struct vd_image *image, uint64_t block, uint32_t raw,
+              struct vd_err *err)
 {
   const struct vd_vdi_image *vdi = vd_vdi (image);
 
@@ -267,7 +266,7 @@ vdi_map (const struct vd_image *image, uint64_t offset, uint64_t length,
       const uint64_t start = (first + i) * vdi->block_size;
       const uint64_t to = vd_min (start + vdi->block_size, end);
       const struct vd_entry e
-        = judge (image, first + i, vd_le32 (buf + i * 4), NULL);
+        = vd_vdi_judge (image, first + i, vd_le32 (buf + i * 4), NULL);
 
       if (e.kind == VD_DATA)
         r = vd_emit_data (image, out, offset, to - offset,
@@ -294,7 +293,7 @@ vdi_explain (const struct vd_image *image, uint64_t offset,
   if (vd_file_pread (image->file, raw, sizeof raw,
                      vdi->map_offset + block * 4, err) == -1)
     return -1;
-  e = judge (image, block, vd_le32 (raw), err);
+  e = vd_vdi_judge (image, block, vd_le32 (raw), err);
   if (e.kind == VD_DAMAGED)
     return -1;
   return vd_fail (err, VD_TRUNCATED,
@@ -302,85 +301,6 @@ vdi_explain (const struct vd_image *image, uint64_t offset,
                   PRIu64 " bytes, but the file ends at byte %" PRIu64
                   ": it is truncated", image->file->name, block, e.where,
                   vdi->block_size, image->file->size);
-}
-
-/* One entry of the map.  seen: a bit for each stored block, or NULL. */
-static int
-check_entry (struct vd_checker *c, uint64_t block, uint32_t raw,
-             uint8_t *seen, struct vd_err *err)
-{
-  const struct vd_vdi_image *vdi = vd_vdi (c->image);
-  const uint64_t offset = block * vdi->block_size;
-  const uint64_t place = vdi->map_offset + block * 4;
-  const uint64_t size = c->image->file->size;
-  struct vd_err why;
-  const struct vd_entry e = judge (c->image, block, raw, &why);
-  uint64_t needed, have;
-
-  if (offset >= c->image->capacity)
-    return raw == VD_VDI_FREE ? 0
-      : vd_check_add (c, VD_CHECK_GRAIN_BEYOND, place, 0, 0, err,
-                      "block %" PRIu64 " lies past the end of the disk",
-                      block);
-  needed = vd_min (vdi->block_size, c->image->capacity - offset);
-  c->report->zero_grains += e.kind == VD_ZERO;
-  if (e.kind == VD_DAMAGED)
-    return vd_check_add_err (c, VD_CHECK_GRAIN_OUTSIDE, place, offset, needed,
-                             &why, err);
-  if (e.kind != VD_DATA)
-    return 0;
-
-  c->report->grains++;
-  have = e.where < size ? vd_min (size - e.where, needed) : 0;
-  if (have < needed) {
-    const uint64_t whole = vd_round_down (have, VD_SECTOR); /* can be read */
-
-    return vd_check_add (c, VD_CHECK_GRAIN_TRUNCATED, place, offset + whole,
-                         needed - whole, err, "block %" PRIu64 " has %" PRIu64
-                         " of %" PRIu64 " bytes", block, have, needed);
-  }
-  if (!seen)
-    return 0;
-  if (seen[raw / 8] & 1u << raw % 8)
-    return vd_check_add (c, VD_CHECK_GRAIN_OVERLAP, place, offset, needed,
-                         err, "block %" PRIu64 " is stored at %" PRIu32
-                         ", where another block is too", block, raw);
-  seen[raw / 8] = (uint8_t) (seen[raw / 8] | 1u << raw % 8);
-  return 0;
-}
-
-/* Two blocks in one place are looked for in files of up to 2^28 blocks: a bit
- * for each is 32 MiB.
- */
-#define MAX_SEEN (UINT64_C (1) << 28)
-
-static int
-vdi_check (struct vd_checker *c, const struct vd_image *image,
-           struct vd_err *err)
-{
-  const struct vd_vdi_image *vdi = vd_vdi (image);
-  CLEANUP_FREE uint8_t *seen
-    = vdi->nr_stored <= MAX_SEEN ? calloc (vdi->nr_stored / 8 + 1, 1) : NULL;
-  uint8_t buf[MAP_CHUNK * 4];
-  uint64_t block;
-  size_t i, n;
-  int r;
-
-  if (!seen && vdi->nr_stored <= MAX_SEEN)
-    return vd_fail_nomem (err);
-  c->report->tables++;
-  for (block = 0; block < vdi->nr_blocks; block += n) {
-    n = (size_t) vd_min (vdi->nr_blocks - block, MAP_CHUNK);
-    if (vd_file_pread (image->file, buf, n * 4, vdi->map_offset + block * 4,
-                       err) == -1)
-      return -1;
-    for (i = 0; i < n; ++i) {
-      r = check_entry (c, block + i, vd_le32 (buf + i * 4), seen, err);
-      if (r != 0)
-        return r;
-    }
-  }
-  return 0;
 }
 
 static void
@@ -396,6 +316,5 @@ const struct vd_format vd_format_vdi = {
   .open = vdi_open,
   .map = vdi_map,
   .explain = vdi_explain,
-  .check = vdi_check,
   .close = vdi_close,
 };

@@ -8,7 +8,7 @@
 #ifndef VD_VDI_H
 #define VD_VDI_H
 
-#include "format/image.h"
+#include "format/grain-tables.h"
 
 /* Entries of the block map that name no stored block. */
 #define VD_VDI_FREE UINT32_C (0xffffffff)       /* ask the parent */
@@ -48,6 +48,14 @@ vd_vdi (const struct vd_image *image)
 {
   return (const struct vd_vdi_image *) image;
 }
+
+/* What an entry of the block map says; VD_DATA: where its block is stored,
+ * behind what stands in front.  With err not NULL a VD_DAMAGED entry is also
+ * explained there.
+ */
+extern struct vd_entry vd_vdi_judge (const struct vd_image *image,
+                                     uint64_t block, uint32_t raw,
+                                     struct vd_err *err);
 
 /* Between a UUID as its text orders it and as the file does. */
 extern void vd_vdi_swap_uuid (uint8_t to[16], const uint8_t from[16]);
