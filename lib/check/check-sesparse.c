@@ -135,7 +135,7 @@ check_journal (struct vd_checker *c, struct vd_err *err)
 {
   const struct sesparse_check *s = c->opaque;
   const uint64_t place = s->area[VOLATILE].start + 24;
-  struct vd_journal j = { 0, 0 };
+  struct vd_sesparse_journal j = { 0, 0 };
   struct vd_err why;
 
   if (!c->image->unclean)

@@ -60,13 +60,13 @@ is_on_disk (struct vd_file *file, const uint8_t *header, uint64_t content,
 
 int
 vd_sesparse_journal (struct vd_file *file, uint64_t offset, uint64_t size,
-                     struct vd_journal *j, struct vd_err *err)
+                     struct vd_sesparse_journal *j, struct vd_err *err)
 {
   uint8_t header[VD_SECTOR];
   uint64_t end, sectors, sum, n, k;
   int r;
 
-  *j = (struct vd_journal) { 0, 0 };
+  *j = (struct vd_sesparse_journal) { 0, 0 };
   if (offset > file->size)
     return 0;
   end = offset + vd_min (vd_min (size, MAX_JOURNAL), file->size - offset);

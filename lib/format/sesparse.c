@@ -260,7 +260,7 @@ check_volatile (struct vd_file *file, const uint8_t *h,
 
   replay = vd_le64 (v + 24);
   if (replay != 0) {
-    struct vd_journal j = { 0, 0 };
+    struct vd_sesparse_journal j = { 0, 0 };
 
     se->image.unclean = true;
     if (get_area (file, h, OFF_JOURNAL, "journal", &jo, &js, err) == -1 ||

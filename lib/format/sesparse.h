@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "file/file.h"
 
-struct vd_journal {
+struct vd_sesparse_journal {
   unsigned records;             /* well-formed ones */
   unsigned pending;             /* of these, not (all) at their places */
 };
@@ -20,7 +20,7 @@ struct vd_journal {
  * errors fail: a journal that makes no sense has no records.
  */
 extern int vd_sesparse_journal (struct vd_file *file, uint64_t offset,
-                                uint64_t size, struct vd_journal *j,
+                                uint64_t size, struct vd_sesparse_journal *j,
                                 struct vd_err *err);
 
 #endif /* VD_SESPARSE_H */

@@ -28,7 +28,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
 #include "base/opts.h"
@@ -67,6 +67,14 @@ extern void vd_journal_free (struct vd_journal *j);
  */
 extern int vd_journal_add (struct vd_journal *j, const struct vd_step *step,
                            struct vd_err *err);
+
+/* The time of the last change as steps keep it. */
+static inline uint64_t
+vd_mtime (const struct stat *st)
+{
+  return (uint64_t) st->st_mtim.tv_sec * 1000000000u +
+    (uint64_t) st->st_mtim.tv_nsec;
+}
 
 /* Is there one on disk?  Then read it: 1.  0: no.  -1: it cannot be used. */
 extern int vd_journal_load (struct vd_journal *j, const struct vd_opts *opts,

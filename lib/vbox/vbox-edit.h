@@ -9,9 +9,8 @@
  * touches no file.  Only the bytes that a change is about are cut out,
  * replaced or added; all other bytes, spaces and comments included, stay as
  * they are and in their order.  In particular every element that has nothing
- * to do with the changes is byte-identical.
- *
- * vd_vbox_replace puts the new text in the place of the file.
+ * to do with the changes is byte-identical.  The file itself is replaced by a
+ * step of a journal (merge/journal.h).
  */
 
 #ifndef VD_VBOX_EDIT_H
@@ -99,27 +98,5 @@ struct vd_vbox_change {
 extern int vd_vbox_edit (const struct vd_vbox *box,
                          const struct vd_vbox_change *changes, size_t n,
                          char **text, size_t *len, struct vd_err *err);
-
-/* Put text (of len bytes) in the place of the file box->path.
- *
- * R1. A complete .vbox file, the old or the new one, is under its name at
- *     every moment, also after a crash of the system.
- * R2. The old file is kept as NAME.vbox-prev, as VirtualBox does it; one that
- *     is there already is replaced.
- * R3. When this returns 0 the new file is on stable storage.
- * R4. A file that is not what was read into box any more is not replaced
- *     (VD_MISMATCH): VirtualBox, or another run of ours, has written it.
- *
- * The order: write NAME.vbox.XXXXXXXX.part, with the old file's mode and, if
- * possible, owner; flush it; link (or copy) the old file to another .part
- * file; rename that to NAME.vbox-prev; rename the new one to NAME.vbox; flush
- * the directory.  After a crash a .part file may be left, which nobody reads.
- * If box->path is a symbolic link, what it leads to is replaced.
- *
- * After an error the old file is still there, except that a failed flush of
- * the directory at the very end leaves the new one.
- */
-extern int vd_vbox_replace (const struct vd_vbox *box, const char *text,
-                            size_t len, struct vd_err *err);
 
 #endif /* VD_VBOX_EDIT_H */

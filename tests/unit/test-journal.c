@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <libdeflate.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "merge/journal.h"
 #include "unit.h"
@@ -565,6 +566,53 @@ TEST (a_machine_file_that_was_saved_meanwhile_is_not_replaced)
   end ();
 }
 
+/* One replacement of r by a journal of its own. */
+static int
+replace_once (bool back, struct vd_err *err)
+{
+  begin ();
+  add ((struct vd_step) {
+    .kind = VD_STEP_REPLACE, .path = full ("r"), .prev = true,
+    .old_data = copy (back ? NEW : OLD, 9), .old_len = 9,
+    .new_data = copy (back ? OLD : NEW, 9), .new_len = 9,
+  });
+  return vd_journal_save (&j, err) == -1 ? -1 : vd_journal_run (&j, err);
+}
+
+/* Whoever looks, at any moment, sees one of the two, and the old mode. */
+TEST (a_replaced_file_is_complete_at_every_moment)
+{
+  unsigned seen[2] = { 0, 0 }, i;
+  struct vd_err err;
+  struct stat st;
+  int status;
+  pid_t pid;
+
+  u_write_text ("r", OLD);
+  assert_int_equal (chmod ("r", 0640), 0);
+  pid = fork ();
+  assert_true (pid >= 0);
+  if (pid == 0) {
+    for (i = 0; i < 100; ++i)
+      if (replace_once (i % 2, &err) == -1)
+        _exit (1);
+    _exit (0);
+  }
+  while (waitpid (pid, &status, WNOHANG) == 0) {
+    const bool new = holds ("r", NEW);
+
+    /* Between the two looks it may have become the other. */
+    assert_true (new || holds ("r", OLD) || holds ("r", NEW));
+    seen[new]++;
+  }
+  assert_int_equal (status, 0);
+  assert_true (seen[0] > 0 && seen[1] > 0);
+  assert_int_equal (stat ("r", &st), 0);
+  assert_int_equal (st.st_mode & 07777, 0640);
+  assert_true (holds ("r", OLD) && holds ("r-prev", NEW));
+  end ();
+}
+
 TEST (names_that_became_links_are_not_followed)
 {
   make ();
@@ -713,6 +761,7 @@ main (void)
     tmpdir_test (half_done_it_is_completed),
     tmpdir_test (what_somebody_else_changed_is_not_touched),
     tmpdir_test (a_machine_file_that_was_saved_meanwhile_is_not_replaced),
+    tmpdir_test (a_replaced_file_is_complete_at_every_moment),
     tmpdir_test (names_that_became_links_are_not_followed),
     tmpdir_test (a_new_file_replaces_nothing),
     tmpdir_test (a_step_that_cannot_be_done_can_be_done_later),

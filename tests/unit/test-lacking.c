@@ -505,32 +505,6 @@ holds (const char *path, const char *text, mode_t mode)
   assert_int_equal (st.st_mode & 07777, mode);
 }
 
-/* No links, no owners: a copy has to do, which is no more open than the old
- * one; and no modes.
- */
-TEST (replacing_a_machine_file)
-{
-  struct vd_err err;
-  struct vd_vbox *box;
-
-  u_write_text ("m.vbox", OLD);
-  assert_int_equal (chmod ("m.vbox", 0600), 0);
-  box = vd_vbox_open ("m.vbox", &err);
-  assert_opened (box, &err);
-  fails.link = EPERM;
-  fails.chown = EPERM;
-  assert_int_equal (vd_vbox_replace (box, NEW, strlen (NEW), &err), 0);
-  holds ("m.vbox", NEW, 0600);
-  holds ("m.vbox-prev", OLD, 0600);
-  vd_vbox_free (box);
-
-  box = vd_vbox_open ("m.vbox", &err);
-  assert_opened (box, &err);
-  fails.chmod = EOPNOTSUPP;
-  assert_int_equal (vd_vbox_replace (box, OLD, strlen (OLD), &err), 0);
-  vd_vbox_free (box);
-}
-
 static void
 add_replacement (struct vd_journal *j, const char *old, const char *fresh)
 {
@@ -547,6 +521,9 @@ add_replacement (struct vd_journal *j, const char *old, const char *fresh)
   assert_int_equal (vd_journal_save (j, &err), 0);
 }
 
+/* No links, no owners: a copy has to do, which is no more open than the old
+ * one; and no modes.
+ */
 TEST (replacing_by_a_journal)
 {
   const struct vd_opts opts = { .prefix = NULL };
@@ -689,7 +666,6 @@ main (void)
     T (no_leases),
     T (a_device_in_use),
     T (what_a_device_is_like),
-    T (replacing_a_machine_file),
     T (replacing_by_a_journal),
     T (not_allowed_to_write),
     T (no_directories),

@@ -4,8 +4,6 @@
  * machine before and after the changes.
  */
 
-#include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "vbox-text.h"
 
@@ -761,179 +759,6 @@ TEST (not_utf8)
   vd_vbox_free (box);
 }
 
-/* ---- Replacing the file -------------------------------------------------- */
-
-#define OLD BOX ("", "<Hardware/>\n")
-#define NEW BOX ("", "<Hardware/>\n<New/>\n")
-
-static struct vd_vbox *
-open_box (const char *path)
-{
-  struct vd_err err;
-  struct vd_vbox *box = vd_vbox_open (path, &err);
-
-  assert_opened (box, &err);
-  return box;
-}
-
-static void
-replace_ok (const struct vd_vbox *box, const char *text)
-{
-  struct vd_err err = { .code = VD_OK };
-
-  if (vd_vbox_replace (box, text, strlen (text), &err) == -1)
-    fail_msg ("%s", err.msg);
-}
-
-static void
-holds (const char *path, const char *text)
-{
-  struct vd_vbox *box = open_box (path);
-
-  assert_string_equal (box->text, text);
-  vd_vbox_free (box);
-}
-
-static void
-no_leftovers (void)
-{
-  assert_int_equal (system ("test -z \"$(find . -name '*.part')\""), 0);
-}
-
-TEST (replace_file)
-{
-  struct stat old, st;
-  struct vd_vbox *box;
-
-  u_write_text ("m.vbox", OLD);
-  assert_int_equal (chmod ("m.vbox", 0640), 0);
-  assert_int_equal (stat ("m.vbox", &old), 0);
-  box = open_box ("m.vbox");
-  replace_ok (box, NEW);
-  holds ("m.vbox", NEW);
-  holds ("m.vbox-prev", OLD);
-  assert_int_equal (stat ("m.vbox", &st), 0);
-  assert_int_equal (st.st_mode & 07777, 0640);
-  assert_int_not_equal (st.st_ino, old.st_ino);
-  assert_int_equal (stat ("m.vbox-prev", &st), 0);
-  assert_int_equal (st.st_ino, old.st_ino);     /* the old one itself */
-  vd_vbox_free (box);
-
-  /* Again: the .vbox-prev that is there goes. */
-  box = open_box ("m.vbox");
-  replace_ok (box, OLD);
-  holds ("m.vbox", OLD);
-  holds ("m.vbox-prev", NEW);
-  vd_vbox_free (box);
-  no_leftovers ();
-}
-
-TEST (replace_after_a_cut)
-{
-  struct vd_vbox *box;
-
-  /* Cut off between the two renames: both names, one file. */
-  u_write_text ("m.vbox", OLD);
-  assert_int_equal (link ("m.vbox", "m.vbox-prev"), 0);
-  box = open_box ("m.vbox");
-  replace_ok (box, NEW);
-  holds ("m.vbox", NEW);
-  holds ("m.vbox-prev", OLD);
-  vd_vbox_free (box);
-  no_leftovers ();
-}
-
-TEST (replace_what_a_link_leads_to)
-{
-  struct vd_vbox *box;
-  struct stat st;
-
-  assert_int_equal (mkdir ("d", 0755), 0);
-  u_write_text ("d/m.vbox", OLD);
-  assert_int_equal (symlink ("d/m.vbox", "l.vbox"), 0);
-  box = open_box ("l.vbox");
-  replace_ok (box, NEW);
-  holds ("d/m.vbox", NEW);
-  holds ("d/m.vbox-prev", OLD);
-  assert_int_equal (lstat ("l.vbox", &st), 0);
-  assert_true (S_ISLNK (st.st_mode));
-  vd_vbox_free (box);
-}
-
-TEST (replace_refused)
-{
-  struct vd_vbox *box;
-  struct vd_err err;
-
-  /* changed meanwhile: another size, the same size, gone */
-  u_write_text ("m.vbox", OLD);
-  box = open_box ("m.vbox");
-  u_write_text ("m.vbox", NEW);
-  assert_int_equal (vd_vbox_replace (box, "x", 1, &err), -1);
-  assert_err (&err, VD_MISMATCH, "m.vbox was changed by another program");
-  holds ("m.vbox", NEW);
-  vd_vbox_free (box);
-  box = open_box ("m.vbox");
-  {
-    char text[] = NEW;
-
-    *strstr (text, "New") = 'O';
-    u_write_text ("m.vbox", text);
-    assert_int_equal (vd_vbox_replace (box, "x", 1, &err), -1);
-    assert_err (&err, VD_MISMATCH, "m.vbox was changed by another program");
-    holds ("m.vbox", text);
-  }
-  assert_int_equal (unlink ("m.vbox"), 0);
-  assert_int_equal (vd_vbox_replace (box, "x", 1, &err), -1);
-  assert_err (&err, VD_NOT_FOUND, "m.vbox");
-  assert_int_equal (access ("m.vbox", F_OK), -1);
-  vd_vbox_free (box);
-
-  /* .vbox-prev is no file */
-  u_write_text ("m.vbox", OLD);
-  assert_int_equal (mkdir ("m.vbox-prev", 0755), 0);
-  box = open_box ("m.vbox");
-  assert_int_equal (vd_vbox_replace (box, NEW, strlen (NEW), &err), -1);
-  assert_err (&err, VD_USAGE, "m.vbox-prev is not a regular file");
-  holds ("m.vbox", OLD);
-  vd_vbox_free (box);
-  no_leftovers ();
-}
-
-/* R1: whoever looks, at any moment, sees one of the two. */
-TEST (replace_while_others_look)
-{
-  unsigned seen[2] = { 0, 0 }, i;
-  struct vd_err err;
-  struct vd_vbox *box;
-  int status;
-  pid_t pid;
-
-  u_write_text ("m.vbox", OLD);
-  pid = fork ();
-  assert_true (pid >= 0);
-  if (pid == 0) {
-    for (i = 0; i < 100; ++i) {
-      box = vd_vbox_open ("m.vbox", &err);
-      if (!box || vd_vbox_replace (box, i % 2 ? OLD : NEW,
-                                   strlen (i % 2 ? OLD : NEW), &err) == -1)
-        _exit (1);
-      vd_vbox_free (box);
-    }
-    _exit (0);
-  }
-  while (waitpid (pid, &status, WNOHANG) == 0) {
-    box = open_box ("m.vbox");
-    i = strcmp (box->text, OLD) != 0;
-    if (i)
-      assert_string_equal (box->text, NEW);
-    seen[i]++;
-    vd_vbox_free (box);
-  }
-  assert_int_equal (status, 0);
-  assert_true (seen[0] > 0 && seen[1] > 0);
-}
-
 int
 main (void)
 {
@@ -943,11 +768,6 @@ main (void)
     cmocka_unit_test (new_elements),
     cmocka_unit_test (refused_changes),
     cmocka_unit_test (not_utf8),
-    tmpdir_test (replace_file),
-    tmpdir_test (replace_after_a_cut),
-    tmpdir_test (replace_what_a_link_leads_to),
-    tmpdir_test (replace_refused),
-    tmpdir_test (replace_while_others_look),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);
