@@ -118,7 +118,7 @@ tests: $(UNITS) $(DRIVERS) $(TRIAL) $(FAULTS) $(CRASH) $(MKIMAGE) $(NODLCLOSE) $
 RUN_TESTS = top_srcdir='$(CURDIR)' builddir='$(CURDIR)/$(B)' \
   FILTER='$(FILTER:%=$(CURDIR)/%)' PLUGIN='$(PLUGIN:%=$(CURDIR)/%)' TOOL='$(TOOL:%=$(CURDIR)/%)' \
   MKIMAGE='$(MKIMAGE:%=$(CURDIR)/%)' SANITIZE='$(SANITIZE)' \
-  NBDKIT_BUILT_FOR="$$(cat $(B)/nbdkit-version)" tests/run -j $(JOBS)
+  NBDKIT_BUILT_FOR="$$(cat $(B)/nbdkit-version)" tests/run --make $$PPID -j $(JOBS)
 
 check: all tests $(B)/nbdkit-version  ## run the tests; ends with "N passed, N failed[, N skipped]"; TESTS="a b" runs only those
 	$(Q)$(RUN_TESTS) $(TESTS)
