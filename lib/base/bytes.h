@@ -46,6 +46,27 @@ vd_le64 (const void *p)
   return le64toh (v);
 }
 
+static inline void
+vd_put16 (uint8_t *p, uint16_t v)
+{
+  v = htole16 (v);
+  memcpy (p, &v, sizeof v);
+}
+
+static inline void
+vd_put32 (uint8_t *p, uint32_t v)
+{
+  v = htole32 (v);
+  memcpy (p, &v, sizeof v);
+}
+
+static inline void
+vd_put64 (uint8_t *p, uint64_t v)
+{
+  v = htole64 (v);
+  memcpy (p, &v, sizeof v);
+}
+
 static inline uint64_t
 vd_min (uint64_t a, uint64_t b)
 {

@@ -12,17 +12,7 @@
  */
 
 #include "check/check-walk.h"
-
-#define HEADER_SIZE 2048u
-
-/* Byte offsets in the header. */
-enum {
-  OFF_FLAGS = 8,
-  OFF_GD_OFFSET = 20,
-  OFF_NUM_GD_ENTRIES = 24,
-  OFF_FREE_SECTOR = 28,
-  OFF_UNCLEAN = 1648,
-};
+#include "format/cowd.h"
 
 /* Directory entries past those that are needed are looked at up to so many. */
 #define MAX_SPARE 65536u
@@ -46,12 +36,12 @@ check_counter (struct vd_checker *c, uint32_t free_sector, struct vd_err *err)
   const uint64_t used = vd_div_up (c->data_end, VD_SECTOR);
 
   if (free_sector * VD_SECTOR > c->image->file->size)
-    return vd_check_add (c, VD_CHECK_FREE_SECTOR, OFF_FREE_SECTOR, 0, 0, err,
+    return vd_check_add (c, VD_CHECK_FREE_SECTOR, VD_COWD_OFF_FREE_SECTOR, 0, 0, err,
                          "the header counts %" PRIu32 " sectors in use, but "
                          "the file ends at sector %" PRIu64 ": it looks "
                          "truncated", free_sector, sectors);
   if (free_sector < used)
-    return vd_check_add (c, VD_CHECK_FREE_SECTOR, OFF_FREE_SECTOR, 0, 0, err,
+    return vd_check_add (c, VD_CHECK_FREE_SECTOR, VD_COWD_OFF_FREE_SECTOR, 0, 0, err,
                          "free sector is %" PRIu32 ", but sector %" PRIu64
                          " is in use", free_sector, used - 1);
   return 0;
@@ -61,7 +51,7 @@ int
 vd_check_cowd (struct vd_checker *c, const struct vd_image *image,
                struct vd_err *err)
 {
-  uint8_t h[HEADER_SIZE];
+  uint8_t h[VD_COWD_HEADER_SIZE];
   uint64_t needed, entries, gd, gd_end;
   int r;
 
@@ -69,7 +59,7 @@ vd_check_cowd (struct vd_checker *c, const struct vd_image *image,
     return -1;
   c->walk = &vd_walk_cowd;
   needed = vd_div_up (image->capacity, c->walk->tables (image)->coverage);
-  entries = vd_le32 (h + OFF_NUM_GD_ENTRIES);
+  entries = vd_le32 (h + VD_COWD_OFF_NUM_GD_ENTRIES);
   gd = c->walk->tables (image)->gd_offset;
   gd_end = (gd / VD_SECTOR + vd_div_up (entries * 4, VD_SECTOR)) * VD_SECTOR;
   c->dir_entries = vd_min (vd_min (entries, needed + MAX_SPARE),
@@ -80,15 +70,15 @@ vd_check_cowd (struct vd_checker *c, const struct vd_image *image,
   vd_check_area (c, 0, gd, "header");
   vd_check_area (c, gd, needed * 4, "grain directory");
 
-  if (image->flags != 3 &&
-      (r = vd_check_add (c, VD_CHECK_FLAGS, OFF_FLAGS, 0, 0, err,
+  if (image->flags != VD_COWD_FLAGS &&
+      (r = vd_check_add (c, VD_CHECK_FLAGS, VD_COWD_OFF_FLAGS, 0, 0, err,
                          "COWD flags are 0x%x, expected is 3",
                          image->flags)) != 0)
     return r;
   if (image->unclean &&
-      (r = vd_check_add (c, VD_CHECK_UNCLEAN, OFF_UNCLEAN, 0, 0, err,
+      (r = vd_check_add (c, VD_CHECK_UNCLEAN, VD_COWD_OFF_UNCLEAN, 0, 0, err,
                          "was not closed cleanly by its writer")) != 0)
     return r;
   r = vd_check_walk (c, err);
-  return r != 0 ? r : check_counter (c, vd_le32 (h + OFF_FREE_SECTOR), err);
+  return r != 0 ? r : check_counter (c, vd_le32 (h + VD_COWD_OFF_FREE_SECTOR), err);
 }

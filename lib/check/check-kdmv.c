@@ -16,9 +16,6 @@
 #include "check/check-walk.h"
 #include "format/kdmv.h"
 
-#define OFF_FLAGS 8
-#define OFF_UNCLEAN 72
-
 #define KNOWN_FLAGS (VD_KDMV_LINE_ENDS | VD_KDMV_REDUNDANT | VD_KDMV_ZEROED | \
                      VD_KDMV_COMPRESSED | VD_KDMV_MARKERS)
 
@@ -89,12 +86,12 @@ check_header (struct vd_checker *c, struct vd_err *err)
   int r;
 
   if (image->flags & ~KNOWN_FLAGS &&
-      (r = vd_check_add (c, VD_CHECK_FLAGS, OFF_FLAGS, 0, 0, err,
+      (r = vd_check_add (c, VD_CHECK_FLAGS, VD_KDMV_OFF_FLAGS, 0, 0, err,
                          "KDMV flags are 0x%x; known are 0x%x", image->flags,
                          KNOWN_FLAGS)) != 0)
     return r;
   if (image->unclean)
-    return vd_check_add (c, VD_CHECK_UNCLEAN, OFF_UNCLEAN, 0, 0, err,
+    return vd_check_add (c, VD_CHECK_UNCLEAN, VD_KDMV_OFF_UNCLEAN, 0, 0, err,
                          "was not closed cleanly by its writer");
   return 0;
 }

@@ -26,14 +26,14 @@ static const struct {
   const char *what;
   bool metadata;                /* no tables and no grains may lie in it */
 } fields[] = {
-  { 80, "volatile header", true },
-  { 96, "journal header", true },
-  { 112, "journal", true },
-  { 128, "grain directory", true },
-  { 144, "grain table area", false },
-  { 160, "free bitmap", true },
-  { 176, "backmap", true },
-  { 192, "grain area", false },
+  { VD_SESPARSE_OFF_VOLATILE, "volatile header", true },
+  { VD_SESPARSE_OFF_JOURNAL_HEADER, "journal header", true },
+  { VD_SESPARSE_OFF_JOURNAL, "journal", true },
+  { VD_SESPARSE_OFF_GD, "grain directory", true },
+  { VD_SESPARSE_OFF_GTS, "grain table area", false },
+  { VD_SESPARSE_OFF_BITMAP, "free bitmap", true },
+  { VD_SESPARSE_OFF_BACKMAP, "backmap", true },
+  { VD_SESPARSE_OFF_GRAINS, "grain area", false },
 };
 #define NR_AREAS (sizeof fields / sizeof fields[0])
 enum { VOLATILE = 0, JOURNAL = 2, DIRECTORY = 3, BITMAP = 5, BACKMAP = 6,

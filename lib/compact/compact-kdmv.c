@@ -16,15 +16,7 @@
 #include <inttypes.h>
 
 #include "compact/compact-slots.h"
-#include "create/create-format.h"
 #include "format/kdmv.h"
-
-#define OFF_UNCLEAN 72u
-
-/* "Not closed", for all who look; and for us: by a compaction. */
-#define UNCLEAN_COMPACT 0xc5u
-
-#define MAX_ENTRIES 4096u       /* of a table, as kdmv.c has it */
 
 struct kdmv_slots {
   struct vd_slots slots;        /* first */
@@ -79,7 +71,7 @@ kdmv_load (struct vd_slots *s, uint64_t chunk, uint32_t *raw, size_t *n,
   const struct vd_kdmv_image *h = image_of (s);
   const struct kdmv_slots *hs = (const struct kdmv_slots *) s;
   const size_t bytes = (size_t) h->tables.gt_entries * 4;
-  uint8_t buf[MAX_ENTRIES * 4], other[MAX_ENTRIES * 4];
+  uint8_t buf[VD_KDMV_MAX_GTES * 4], other[VD_KDMV_MAX_GTES * 4];
   uint64_t table, copy;
   size_t i;
 
@@ -94,7 +86,7 @@ kdmv_load (struct vd_slots *s, uint64_t chunk, uint32_t *raw, size_t *n,
     if (vd_file_pread (s->file, other, bytes, copy, err) == -1)
       return -1;
     if (memcmp (buf, other, bytes) != 0) {
-      if (hs->unclean != UNCLEAN_COMPACT)
+      if (hs->unclean != VD_KDMV_UNCLEAN_COMPACT)
         return vd_fail (err, VD_CORRUPT,
                         "%s: grain table %" PRIu64 " differs from its copy; "
                         "nothing was written.  A new file (--output) is made "
@@ -113,7 +105,7 @@ static int
 kdmv_store (struct vd_slots *s, uint64_t chunk, const uint32_t *raw,
               size_t first, size_t n, struct vd_err *err)
 {
-  uint8_t buf[MAX_ENTRIES * 4];
+  uint8_t buf[VD_KDMV_MAX_GTES * 4];
   uint64_t table, copy;
   size_t i;
 
@@ -145,13 +137,13 @@ kdmv_entry (const struct vd_slots *s, uint64_t where)
 static int
 put_unclean (struct vd_slots *s, uint8_t value, struct vd_err *err)
 {
-  return vd_file_pwrite (s->file, &value, 1, OFF_UNCLEAN, err);
+  return vd_file_pwrite (s->file, &value, 1, VD_KDMV_OFF_UNCLEAN, err);
 }
 
 static int
 kdmv_begin (struct vd_slots *s, struct vd_err *err)
 {
-  return put_unclean (s, UNCLEAN_COMPACT, err);
+  return put_unclean (s, VD_KDMV_UNCLEAN_COMPACT, err);
 }
 
 /* Whoever else left his mark has to take it away himself. */
@@ -160,7 +152,7 @@ kdmv_end (struct vd_slots *s, struct vd_err *err)
 {
   const uint8_t was = ((const struct kdmv_slots *) s)->unclean;
 
-  return put_unclean (s, was == UNCLEAN_COMPACT ? 0 : was, err);
+  return put_unclean (s, was == VD_KDMV_UNCLEAN_COMPACT ? 0 : was, err);
 }
 
 /* ---- A new file --------------------------------------------------------- */
@@ -250,11 +242,11 @@ kdmv_new_begin (struct vd_slots *s, struct vd_file *to, struct vd_err *err)
     return vd_fail_nomem (err);
   if (vd_file_pread (s->file, head, sizeof head, 0, err) == -1)
     return -1;
-  vd_put64 (head + 28, hs->descriptor);
-  vd_put64 (head + 48, hs->rgd);
-  vd_put64 (head + 56, hs->gd);
-  vd_put64 (head + 64, hs->overhead);
-  head[OFF_UNCLEAN] = 0;
+  vd_put64 (head + VD_KDMV_OFF_DESCRIPTOR, hs->descriptor);
+  vd_put64 (head + VD_KDMV_OFF_RGD, hs->rgd);
+  vd_put64 (head + VD_KDMV_OFF_GD, hs->gd);
+  vd_put64 (head + VD_KDMV_OFF_OVERHEAD, hs->overhead);
+  head[VD_KDMV_OFF_UNCLEAN] = 0;
   if (vd_file_pwrite (to, head, sizeof head, 0, err) == -1 ||
       vd_copy_slot (&z, to, h->image.descriptor_offset,
                      h->image.descriptor_offset + h->image.descriptor_length,
@@ -275,7 +267,7 @@ kdmv_new_store (struct vd_slots *s, struct vd_file *to, uint64_t chunk,
   struct kdmv_slots *hs = kdmv_of (s);
   const uint64_t at
     = gd_sectors (s) + hs->next_table++ * gt_sectors (s);
-  uint8_t buf[MAX_ENTRIES * 4];
+  uint8_t buf[VD_KDMV_MAX_GTES * 4];
   size_t i;
 
   (void) chunk;
@@ -305,16 +297,17 @@ static int
 check_unclean (struct vd_compact_job *job, struct kdmv_slots *hs,
                struct vd_err *err)
 {
-  if (vd_file_pread (job->file, &hs->unclean, 1, OFF_UNCLEAN, err) == -1)
+  if (vd_file_pread (job->file, &hs->unclean, 1, VD_KDMV_OFF_UNCLEAN,
+                     err) == -1)
     return -1;
-  if (hs->unclean == UNCLEAN_COMPACT)
+  if (hs->unclean == VD_KDMV_UNCLEAN_COMPACT)
     hs->slots.must_write = true;
   else if (hs->unclean != 0 && !job->copying && !job->st->opts->allow_unclean)
     return vd_fail (err, VD_CORRUPT,
-                    "%s was not closed cleanly by its writer (header byte %u "
+                    "%s was not closed cleanly by its writer (header byte %d "
                     "is %u): let the product that wrote it open and close it "
                     "first, or let a new file be written (--output)",
-                    job->file->name, OFF_UNCLEAN, hs->unclean);
+                    job->file->name, VD_KDMV_OFF_UNCLEAN, hs->unclean);
   return 0;
 }
 
@@ -322,7 +315,7 @@ check_unclean (struct vd_compact_job *job, struct kdmv_slots *hs,
 static int
 find_residue (struct vd_slots *s, uint64_t *residue, struct vd_err *err)
 {
-  uint32_t raw[MAX_ENTRIES];
+  uint32_t raw[VD_KDMV_MAX_GTES];
   uint64_t chunk, where;
   size_t n, i;
 

@@ -10,7 +10,6 @@
  */
 
 #include "compact/compact-slots.h"
-#include "create/create-format.h"
 #include "format/vdi.h"
 
 #define CHUNK 4096u             /* entries of the map */

@@ -17,9 +17,9 @@
 #include <stdlib.h>
 
 #include "create/create-format.h"
+#include "format/cowd.h"
 
-#define HEADER_SECTORS UINT64_C (4)
-#define GT_ENTRIES 4096u
+#define HEADER_SECTORS (VD_COWD_HEADER_SIZE / VD_SECTOR)
 #define PAD UINT64_C (65536)
 
 static uint64_t
@@ -46,7 +46,7 @@ cowd_open (struct vd_create *w, struct vd_err *err)
 static int
 cowd_begin_table (struct vd_create *w, struct vd_err *err)
 {
-  if (vd_create_claim (w, GT_ENTRIES * 4 / VD_SECTOR, &w->table_at,
+  if (vd_create_claim (w, VD_COWD_GT_ENTRIES * 4 / VD_SECTOR, &w->table_at,
                       err) == -1)
     return -1;
   w->gd[w->table_index] = htole32 ((uint32_t) w->table_at);
@@ -56,7 +56,7 @@ cowd_begin_table (struct vd_create *w, struct vd_err *err)
 static int
 cowd_end_table (struct vd_create *w, struct vd_err *err)
 {
-  return vd_file_pwrite (w->extent.file, w->table, GT_ENTRIES * 4,
+  return vd_file_pwrite (w->extent.file, w->table, VD_COWD_GT_ENTRIES * 4,
                          w->table_at * VD_SECTOR, err);
 }
 
@@ -76,13 +76,15 @@ cowd_header (struct vd_create *w, struct vd_err *err)
 {
   uint8_t h[HEADER_SECTORS * VD_SECTOR] = { 'C', 'O', 'W', 'D' };
 
-  vd_put32 (h + 4, 1);          /* version */
-  vd_put32 (h + 8, 3);          /* flags */
-  vd_put32 (h + 12, (uint32_t) (w->opts.capacity / VD_SECTOR));
-  vd_put32 (h + 16, (uint32_t) (w->opts.grain_size / VD_SECTOR));
-  vd_put32 (h + 20, HEADER_SECTORS); /* gdOffset */
-  vd_put32 (h + 24, (uint32_t) w->nr_tables);
-  vd_put32 (h + 28, (uint32_t) w->free);
+  vd_put32 (h + VD_COWD_OFF_VERSION, 1);
+  vd_put32 (h + VD_COWD_OFF_FLAGS, VD_COWD_FLAGS);
+  vd_put32 (h + VD_COWD_OFF_NUM_SECTORS,
+            (uint32_t) (w->opts.capacity / VD_SECTOR));
+  vd_put32 (h + VD_COWD_OFF_GRAIN_SIZE,
+            (uint32_t) (w->opts.grain_size / VD_SECTOR));
+  vd_put32 (h + VD_COWD_OFF_GD, HEADER_SECTORS);
+  vd_put32 (h + VD_COWD_OFF_NUM_GD_ENTRIES, (uint32_t) w->nr_tables);
+  vd_put32 (h + VD_COWD_OFF_FREE_SECTOR, (uint32_t) w->free);
   return vd_file_pwrite (w->extent.file, h, sizeof h, 0, err);
 }
 
@@ -91,7 +93,7 @@ const struct vd_create_ops vd_create_cowd = {
   .extent_type = "VMFSSPARSE",
   .min_grain = VD_SECTOR,
   .default_grain = VD_SECTOR,
-  .gtes = GT_ENTRIES,
+  .gtes = VD_COWD_GT_ENTRIES,
   .open = cowd_open,
   .begin_table = cowd_begin_table,
   .data = vd_create_grains,

@@ -16,8 +16,6 @@
 #ifndef VD_CREATE_FORMAT_H
 #define VD_CREATE_FORMAT_H
 
-#include <endian.h>
-
 #include "base/bytes.h"
 #include "create/create.h"
 #include "file/newfile.h"
@@ -100,28 +98,6 @@ extern int vd_create_hole (struct vd_create *w, uint32_t entry, uint32_t count,
 extern int vd_create_extend (struct vd_create *w, uint64_t size,
                             struct vd_err *err);
 
-/* Little-endian fields of a header. */
-static inline void
-vd_put16 (uint8_t *p, uint16_t v)
-{
-  v = htole16 (v);
-  memcpy (p, &v, sizeof v);
-}
-
-static inline void
-vd_put32 (uint8_t *p, uint32_t v)
-{
-  v = htole32 (v);
-  memcpy (p, &v, sizeof v);
-}
-
-static inline void
-vd_put64 (uint8_t *p, uint64_t v)
-{
-  v = htole64 (v);
-  memcpy (p, &v, sizeof v);
-}
-
 /* KDMV, sparse and stream alike (create-kdmv.c). */
 
 #define VD_WRITE_DESCRIPTOR_SECTORS UINT64_C (20)
@@ -132,9 +108,9 @@ struct vd_kdmv_places {
   uint16_t compression;
 };
 
-extern void vd_kdmv_encode (const struct vd_create *w,
-                            const struct vd_kdmv_places *p,
-                            uint8_t header[512]);
+extern void vd_create_kdmv_header (const struct vd_create *w,
+                                   const struct vd_kdmv_places *p,
+                                   uint8_t header[VD_SECTOR]);
 
 /* Put the descriptor at its place, sector 1. */
 extern int vd_kdmv_write_descriptor (struct vd_create *w, const char *text,

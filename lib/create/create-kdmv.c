@@ -15,37 +15,34 @@
 
 #include "base/cleanup.h"
 #include "create/create-format.h"
-#include "format/kdmv.h"
+#include "format/kdmv-header.h"
 
 #define GTES 512u
 #define GT_SECTORS (GTES * 4 / VD_SECTOR)
 #define DESCRIPTOR_SECTOR UINT64_C (1)
 
-/* The largest directory that QEMU opens: 2^25 entries. */
-#define MAX_TABLES (UINT64_C (1) << 25)
-
 #define GD_CHUNK 16384u         /* entries written together: 64 KiB */
 
 void
-vd_kdmv_encode (const struct vd_create *w, const struct vd_kdmv_places *p,
-                uint8_t h[512])
+vd_create_kdmv_header (const struct vd_create *w,
+                       const struct vd_kdmv_places *p, uint8_t h[VD_SECTOR])
 {
-  static const uint8_t line_ends[4] = { 0x0a, 0x20, 0x0d, 0x0a };
+  struct vd_kdmv_header k = {
+    .version = p->version,
+    .flags = p->flags,
+    .capacity = w->opts.capacity / VD_SECTOR,
+    .grain_size = w->opts.grain_size / VD_SECTOR,
+    .descriptor_offset = DESCRIPTOR_SECTOR,
+    .descriptor_size = VD_WRITE_DESCRIPTOR_SECTORS,
+    .gtes_per_gt = GTES,
+    .rgd_offset = p->rgd,
+    .gd_offset = p->gd,
+    .overhead = p->overhead,
+    .compress_algorithm = p->compression,
+  };
 
-  memset (h, 0, 512);
-  memcpy (h, "KDMV", 4);
-  vd_put32 (h + 4, p->version);
-  vd_put32 (h + 8, p->flags);
-  vd_put64 (h + 12, w->opts.capacity / VD_SECTOR);
-  vd_put64 (h + 20, w->opts.grain_size / VD_SECTOR);
-  vd_put64 (h + 28, DESCRIPTOR_SECTOR);
-  vd_put64 (h + 36, VD_WRITE_DESCRIPTOR_SECTORS);
-  vd_put32 (h + 44, GTES);
-  vd_put64 (h + 48, p->rgd);
-  vd_put64 (h + 56, p->gd);
-  vd_put64 (h + 64, p->overhead);
-  memcpy (h + 73, line_ends, sizeof line_ends);
-  vd_put16 (h + 77, p->compression);
+  memcpy (k.line_ends, vd_kdmv_line_ends, sizeof k.line_ends);
+  vd_kdmv_encode (&k, h);
 }
 
 int
@@ -102,12 +99,12 @@ overhead (const struct vd_create *w)
 static int
 sparse_open (struct vd_create *w, struct vd_err *err)
 {
-  if (w->nr_tables > MAX_TABLES)
+  if (w->nr_tables > VD_KDMV_MAX_TABLES)
     return vd_fail (err, VD_UNSUPPORTED,
                     "%" PRIu64 " bytes in grains of %" PRIu64 " need %" PRIu64
                     " grain tables, at most %" PRIu64 " are possible: use "
                     "larger grains", w->opts.capacity, w->opts.grain_size,
-                    w->nr_tables, MAX_TABLES);
+                    w->nr_tables, VD_KDMV_MAX_TABLES);
   /* 2 * 2^25 tables of 4 sectors fit into 32 bits, so this only fails
    * later, when data comes.
    */
@@ -184,7 +181,7 @@ sparse_header (struct vd_create *w, struct vd_err *err)
   };
   uint8_t h[VD_SECTOR];
 
-  vd_kdmv_encode (w, &p, h);
+  vd_create_kdmv_header (w, &p, h);
   return vd_file_pwrite (w->extent.file, h, sizeof h, 0, err);
 }
 

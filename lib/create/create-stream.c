@@ -293,7 +293,7 @@ encode (const struct vd_create *w, uint64_t gd, uint8_t h[512])
     .gd = gd, .overhead = overhead (w), .compression = 1,
   };
 
-  vd_kdmv_encode (w, &p, h);
+  vd_create_kdmv_header (w, &p, h);
 }
 
 static int

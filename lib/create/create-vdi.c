@@ -13,7 +13,6 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
-#include "create/create-format.h"
 #include "create/create-vdi.h"
 #include "format/vdi.h"
 
@@ -27,21 +26,21 @@ put_header (uint8_t *h, uint64_t capacity, uint64_t blocks, uint64_t data,
             const struct vd_identity *id)
 {
   memcpy (h, text, sizeof text);
-  vd_put32 (h + 0x40, UINT32_C (0xbeda107f));
-  vd_put32 (h + 0x44, 0x00010001);
-  vd_put32 (h + 0x48, HEADER_SIZE);
-  vd_put32 (h + 0x4c, VD_VDI_DIFF);
-  vd_put32 (h + 0x154, (uint32_t) MIB);
-  vd_put32 (h + 0x158, (uint32_t) data);
-  vd_put32 (h + 0x168, VD_SECTOR);
+  vd_put32 (h + VD_VDI_OFF_SIGNATURE, VD_VDI_SIGNATURE);
+  vd_put32 (h + VD_VDI_OFF_VERSION, 0x00010001);
+  vd_put32 (h + VD_VDI_OFF_HEADER_SIZE, HEADER_SIZE);
+  vd_put32 (h + VD_VDI_OFF_TYPE, VD_VDI_DIFF);
+  vd_put32 (h + VD_VDI_OFF_MAP, (uint32_t) MIB);
+  vd_put32 (h + VD_VDI_OFF_DATA, (uint32_t) data);
+  vd_put32 (h + VD_VDI_OFF_SECTOR_SIZE, VD_SECTOR);
   vd_put64 (h + VD_VDI_OFF_DISK_SIZE, capacity);
-  vd_put32 (h + 0x178, (uint32_t) MIB);
+  vd_put32 (h + VD_VDI_OFF_BLOCK_SIZE, (uint32_t) MIB);
   vd_put32 (h + VD_VDI_OFF_NR_BLOCKS, (uint32_t) blocks);
-  vd_vdi_swap_uuid (h + 0x188, id->image);
+  vd_vdi_swap_uuid (h + VD_VDI_OFF_UUID, id->image);
   vd_vdi_swap_uuid (h + VD_VDI_OFF_MODIFIED, id->modified);
   vd_vdi_swap_uuid (h + VD_VDI_OFF_PARENT, id->parent);
   vd_vdi_swap_uuid (h + VD_VDI_OFF_PARENT_MODIFIED, id->parent_modified);
-  vd_put32 (h + 0x1d4, VD_SECTOR);
+  vd_put32 (h + VD_VDI_OFF_SECTOR_SIZE_2, VD_SECTOR);
 }
 
 int

@@ -23,23 +23,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "format/cowd.h"
 #include "format/grain-tables.h"
 
-#define HEADER_SIZE 2048u
-
-/* Byte offsets in the header. */
-enum {
-  OFF_VERSION = 4,
-  OFF_FLAGS = 8,
-  OFF_NUM_SECTORS = 12,
-  OFF_GRAIN_SIZE = 16,
-  OFF_GD_OFFSET = 20,
-  OFF_NUM_GD_ENTRIES = 24,
-  OFF_FREE_SECTOR = 28,
-  OFF_UNCLEAN = 1648,
-};
-
-#define GT_ENTRIES 4096u
 #define MAX_GRAIN_SECTORS 2048u
 
 struct cowd_image {
@@ -60,45 +46,47 @@ decode_header (const uint8_t *h, const struct vd_file *file,
                const struct vd_log *log, struct cowd_image *cowd,
                struct vd_err *err)
 {
-  const uint32_t version = vd_le32 (h + OFF_VERSION);
-  const uint32_t flags = vd_le32 (h + OFF_FLAGS);
-  const uint32_t sectors = vd_le32 (h + OFF_NUM_SECTORS);
-  const uint32_t grain = vd_le32 (h + OFF_GRAIN_SIZE);
-  const uint32_t gd = vd_le32 (h + OFF_GD_OFFSET);
-  const uint32_t entries = vd_le32 (h + OFF_NUM_GD_ENTRIES);
-  const uint32_t free_sector = vd_le32 (h + OFF_FREE_SECTOR);
+  const uint32_t version = vd_le32 (h + VD_COWD_OFF_VERSION);
+  const uint32_t flags = vd_le32 (h + VD_COWD_OFF_FLAGS);
+  const uint32_t sectors = vd_le32 (h + VD_COWD_OFF_NUM_SECTORS);
+  const uint32_t grain = vd_le32 (h + VD_COWD_OFF_GRAIN_SIZE);
+  const uint32_t gd = vd_le32 (h + VD_COWD_OFF_GD);
+  const uint32_t entries = vd_le32 (h + VD_COWD_OFF_NUM_GD_ENTRIES);
+  const uint32_t free_sector = vd_le32 (h + VD_COWD_OFF_FREE_SECTOR);
   uint64_t tables, gd_end;
 
   if (version != 1)
     return vd_fail (err, VD_UNSUPPORTED,
                     "%s: COWD version %" PRIu32 " (header byte %d) is not "
-                    "supported, only 1", file->name, version, OFF_VERSION);
+                    "supported, only 1", file->name, version,
+                    VD_COWD_OFF_VERSION);
   if (grain == 0 || grain > MAX_GRAIN_SECTORS || !vd_is_power_of_2 (grain))
     return vd_fail (err, VD_CORRUPT,
                     "%s: grain size is %" PRIu32 " sectors (header byte %d); "
                     "allowed is a power of two from 1 to %u",
-                    file->name, grain, OFF_GRAIN_SIZE, MAX_GRAIN_SECTORS);
+                    file->name, grain, VD_COWD_OFF_GRAIN_SIZE,
+                    MAX_GRAIN_SECTORS);
   if (sectors == 0)
     return vd_fail (err, VD_CORRUPT,
                     "%s: disk has no sectors (header byte %d)",
-                    file->name, OFF_NUM_SECTORS);
+                    file->name, VD_COWD_OFF_NUM_SECTORS);
   /* All of this fits 64 bits easily: the fields have 32. */
-  tables = vd_div_up (sectors, (uint64_t) GT_ENTRIES * grain);
+  tables = vd_div_up (sectors, (uint64_t) VD_COWD_GT_ENTRIES * grain);
   if (entries < tables)
     return vd_fail (err, VD_CORRUPT,
                     "%s: grain directory has %" PRIu32 " entries (header byte "
                     "%d), %" PRIu64 " are needed for %" PRIu32 " sectors",
-                    file->name, entries, OFF_NUM_GD_ENTRIES, tables, sectors);
+                    file->name, entries, VD_COWD_OFF_NUM_GD_ENTRIES, tables, sectors);
   gd_end = gd * VD_SECTOR + tables * 4;
-  if (gd < HEADER_SIZE / VD_SECTOR || gd_end > file->size)
+  if (gd < VD_COWD_HEADER_SIZE / VD_SECTOR || gd_end > file->size)
     return vd_fail (err, gd_end > file->size ? VD_TRUNCATED : VD_CORRUPT,
                     "%s: grain directory at sector %" PRIu32 " (header byte "
                     "%d), of %" PRIu64 " bytes, is outside of the file; "
                     "allowed is sector %u up to its end at byte %" PRIu64,
-                    file->name, gd, OFF_GD_OFFSET, tables * 4,
-                    (unsigned) (HEADER_SIZE / VD_SECTOR), file->size);
+                    file->name, gd, VD_COWD_OFF_GD, tables * 4,
+                    (unsigned) (VD_COWD_HEADER_SIZE / VD_SECTOR), file->size);
 
-  if (flags != 3)
+  if (flags != VD_COWD_FLAGS)
     vd_warn (log, "%s: COWD flags are 0x%" PRIx32 ", expected is 3; going on",
              file->name, flags);
   if (free_sector * VD_SECTOR > file->size)
@@ -111,14 +99,14 @@ decode_header (const uint8_t *h, const struct vd_file *file,
   cowd->image.grain_size = grain * VD_SECTOR;
   cowd->image.version = version;
   cowd->image.flags = flags;
-  cowd->image.unclean = vd_le32 (h + OFF_UNCLEAN) != 0;
+  cowd->image.unclean = vd_le32 (h + VD_COWD_OFF_UNCLEAN) != 0;
   cowd->first_free
     = (uint32_t) vd_min (UINT32_MAX, gd + vd_div_up (tables * 4, VD_SECTOR));
   cowd->tables = (struct vd_tables) {
     .gd_offset = gd * VD_SECTOR,
-    .gt_entries = GT_ENTRIES,
+    .gt_entries = VD_COWD_GT_ENTRIES,
     .grain_size = grain * VD_SECTOR,
-    .coverage = (uint64_t) GT_ENTRIES * grain * VD_SECTOR,
+    .coverage = (uint64_t) VD_COWD_GT_ENTRIES * grain * VD_SECTOR,
   };
   cowd->image.tables_size = cowd->tables.coverage;
   return 0;
@@ -129,7 +117,7 @@ cowd_open (struct vd_file *file, const struct vd_opts *opts,
            struct vd_image **image, struct vd_err *err)
 {
   CLEANUP_FREE struct cowd_image *cowd = calloc (1, sizeof *cowd);
-  uint8_t header[HEADER_SIZE];
+  uint8_t header[VD_COWD_HEADER_SIZE];
 
   if (!cowd)
     return vd_fail_nomem (err);
@@ -156,14 +144,14 @@ cowd_gde (const struct vd_image *image, uint64_t index, uint64_t raw,
   const uint64_t where = raw * VD_SECTOR;
 
   if (raw < get (image)->first_free ||
-      where + GT_ENTRIES * 4 > image->file->size) {
+      where + VD_COWD_GT_ENTRIES * 4 > image->file->size) {
     if (err)
       vd_fail (err, raw < get (image)->first_free ? VD_CORRUPT : VD_TRUNCATED,
                "%s: grain table %" PRIu64 " is at sector %" PRIu64
                "; allowed is sector %" PRIu32 " up to %d sectors before the "
                "end of the file at sector %" PRIu64, image->file->name, index,
                raw, get (image)->first_free,
-               (int) (GT_ENTRIES * 4 / VD_SECTOR),
+               (int) (VD_COWD_GT_ENTRIES * 4 / VD_SECTOR),
                image->file->size / VD_SECTOR);
     return (struct vd_entry) { .kind = VD_DAMAGED };
   }

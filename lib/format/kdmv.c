@@ -24,9 +24,6 @@
 #include "format/kdmv.h"
 
 #define MAX_GRAIN_SECTORS (UINT64_C (1) << 21)  /* 1 GiB, as in QEMU */
-#define MAX_GTES_PER_GT 4096u
-/* 2^25 tables are 1 PiB with the usual 32 MiB of coverage. */
-#define MAX_TABLES (UINT64_C (1) << 25)
 
 static bool
 kdmv_probe (const uint8_t *head, size_t n)
@@ -34,29 +31,11 @@ kdmv_probe (const uint8_t *head, size_t n)
   return n >= 4 && memcmp (head, "KDMV", 4) == 0;
 }
 
-void
-vd_kdmv_decode (const uint8_t h[512], struct vd_kdmv_header *k)
-{
-  k->version = vd_le32 (h + 4);
-  k->flags = vd_le32 (h + 8);
-  k->capacity = vd_le64 (h + 12);
-  k->grain_size = vd_le64 (h + 20);
-  k->descriptor_offset = vd_le64 (h + 28);
-  k->descriptor_size = vd_le64 (h + 36);
-  k->gtes_per_gt = vd_le32 (h + 44);
-  k->rgd_offset = vd_le64 (h + 48);     /* the copy comes first */
-  k->gd_offset = vd_le64 (h + 56);
-  k->overhead = vd_le64 (h + 64);
-  k->unclean = h[72];
-  memcpy (k->line_ends, h + 73, 4);
-  k->compress_algorithm = vd_le16 (h + 77);
-}
-
 /* Version, flags, compression: do we know how to read this at all? */
 static int
-check_features (const struct vd_kdmv_header *k, const char *name, struct vd_err *err)
+check_features (const struct vd_kdmv_header *k, const char *name,
+                struct vd_err *err)
 {
-  static const uint8_t line_ends[4] = { 0x0a, 0x20, 0x0d, 0x0a };
   const uint32_t high = UINT32_C (0xffff0000);
   const uint32_t known = VD_KDMV_COMPRESSED | VD_KDMV_MARKERS;
 
@@ -71,7 +50,7 @@ check_features (const struct vd_kdmv_header *k, const char *name, struct vd_err 
                     "upper half only 0x%" PRIx32 " are supported", name,
                     k->flags, known);
   if ((k->flags & VD_KDMV_LINE_ENDS) &&
-      memcmp (k->line_ends, line_ends, sizeof line_ends) != 0)
+      memcmp (k->line_ends, vd_kdmv_line_ends, sizeof k->line_ends) != 0)
     return vd_fail (err, VD_CORRUPT,
                     "%s was damaged by a text-mode transfer (test bytes at "
                     "byte 73 are %02x %02x %02x %02x, not 0a 20 0d 0a): copy "
@@ -112,11 +91,11 @@ check_geometry (const struct vd_kdmv_header *k, const struct vd_file *file,
                     "allowed is a power of two from 1 to %" PRIu64 "%s",
                     file->name, k->grain_size, max_grain,
                     compressed ? " when compressed" : "");
-  if (!vd_is_power_of_2 (k->gtes_per_gt) || k->gtes_per_gt > MAX_GTES_PER_GT)
+  if (!vd_is_power_of_2 (k->gtes_per_gt) || k->gtes_per_gt > VD_KDMV_MAX_GTES)
     return vd_fail (err, VD_CORRUPT,
                     "%s: a grain table has %" PRIu32 " entries (header byte "
                     "44); allowed is a power of two from 1 to %u", file->name,
-                    k->gtes_per_gt, MAX_GTES_PER_GT);
+                    k->gtes_per_gt, VD_KDMV_MAX_GTES);
   if (!vd_sectors (k->capacity, &h->image.capacity) ||
       h->image.capacity > VD_MAX_CAPACITY)
     return vd_fail (err, VD_CORRUPT,
@@ -129,11 +108,11 @@ check_geometry (const struct vd_kdmv_header *k, const struct vd_file *file,
     .coverage = k->grain_size * k->gtes_per_gt * VD_SECTOR,
   };
   h->nr_tables = vd_div_up (h->image.capacity, h->tables.coverage);
-  if (h->nr_tables > MAX_TABLES)
+  if (h->nr_tables > VD_KDMV_MAX_TABLES)
     return vd_fail (err, VD_CORRUPT,
                     "%s: %" PRIu64 " sectors (header byte 12) need %" PRIu64
                     " grain tables; allowed are %" PRIu64, file->name,
-                    k->capacity, h->nr_tables, MAX_TABLES);
+                    k->capacity, h->nr_tables, VD_KDMV_MAX_TABLES);
   gd_bytes = h->nr_tables * 4;
 
   if (!vd_sectors (k->overhead, &h->first_data) ||

@@ -3,41 +3,15 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Inside the library: the decoded KDMV header, shared by kdmv.c (tables)
- * and kdmv-stream.c (compressed grains and the footer).
+/* Inside the library: an open KDMV file, shared by kdmv.c (tables) and
+ * kdmv-stream.c (compressed grains and the footer).
  */
 
 #ifndef VD_KDMV_H
 #define VD_KDMV_H
 
 #include "format/grain-tables.h"
-
-/* Flags of the header. */
-#define VD_KDMV_LINE_ENDS 0x1u  /* the four test bytes are valid */
-#define VD_KDMV_REDUNDANT 0x2u  /* there is a second directory */
-#define VD_KDMV_ZEROED 0x4u     /* table entry 1 means zeros */
-#define VD_KDMV_COMPRESSED 0x10000u
-#define VD_KDMV_MARKERS 0x20000u
-
-/* gdOffset when the directory is found through the footer. */
-#define VD_KDMV_GD_AT_END UINT64_MAX
-
-/* Fields as they stand in the header: sectors, not checked. */
-struct vd_kdmv_header {
-  uint32_t version;
-  uint32_t flags;
-  uint64_t capacity;
-  uint64_t grain_size;
-  uint64_t descriptor_offset;
-  uint64_t descriptor_size;
-  uint32_t gtes_per_gt;
-  uint64_t rgd_offset;
-  uint64_t gd_offset;
-  uint64_t overhead;
-  uint8_t unclean;
-  uint8_t line_ends[4];
-  uint16_t compress_algorithm;
-};
+#include "format/kdmv-header.h"
 
 struct vd_kdmv_image {
   struct vd_image image;
@@ -52,8 +26,6 @@ vd_kdmv (const struct vd_image *image)
 {
   return (const struct vd_kdmv_image *) image;
 }
-
-extern void vd_kdmv_decode (const uint8_t header[512], struct vd_kdmv_header *k);
 
 /* Look for a footer: the copy of the header that a stream has at its end.
  * Returns 1 with *k filled, 0 when there is none, -1 on an I/O error.

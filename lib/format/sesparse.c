@@ -31,29 +31,6 @@
 #include "format/grain-tables.h"
 #include "format/sesparse.h"
 
-/* Byte offsets in the constant header. */
-enum {
-  OFF_VERSION = 8,
-  OFF_CAPACITY = 16,
-  OFF_GRAIN_SIZE = 24,
-  OFF_GT_SIZE = 32,
-  OFF_FLAGS = 40,
-  OFF_RESERVED1 = 48,
-  OFF_RESERVED2 = 56,
-  OFF_RESERVED3 = 64,
-  OFF_RESERVED4 = 72,
-  OFF_VOLATILE = 80,
-  OFF_JOURNAL = 112,
-  OFF_JOURNAL_SIZE = 120,
-  OFF_GD = 128,
-  OFF_GD_SIZE = 136,
-  OFF_GT = 144,
-  OFF_GT_AREA_SIZE = 152,
-  OFF_GRAINS = 192,
-  OFF_GRAINS_SIZE = 200,
-  OFF_PAD = 208,
-};
-
 #define CONST_MAGIC UINT64_C (0x00000000cafebabe)
 #define VOLATILE_MAGIC UINT64_C (0x00000000cafecafe)
 #define VERSION_2_1 UINT64_C (0x0000000200000001)
@@ -145,8 +122,8 @@ static int
 decode_header (const uint8_t *h, const struct vd_file *file,
                struct sesparse_image *se, struct vd_err *err)
 {
-  const uint64_t version = vd_le64 (h + OFF_VERSION);
-  const uint64_t reserved1 = vd_le64 (h + OFF_RESERVED1);
+  const uint64_t version = vd_le64 (h + VD_SESPARSE_OFF_VERSION);
+  const uint64_t reserved1 = vd_le64 (h + VD_SESPARSE_OFF_RESERVED1);
   uint64_t gd_offset, gd_size, gt_size, grains_size, tables;
   const uint8_t *p;
 
@@ -154,46 +131,47 @@ decode_header (const uint8_t *h, const struct vd_file *file,
     return vd_fail (err, VD_UNSUPPORTED,
                     "%s: SEsparse version %" PRIu64 ".%" PRIu64 " (header "
                     "byte %d) is not supported, only 2.1", file->name,
-                    version >> 32, version & UINT32_MAX, OFF_VERSION);
-  if (must_be (file, h, OFF_GRAIN_SIZE, GRAIN_SECTORS, "grain size",
+                    version >> 32, version & UINT32_MAX, VD_SESPARSE_OFF_VERSION);
+  if (must_be (file, h, VD_SESPARSE_OFF_GRAIN_SIZE, GRAIN_SECTORS, "grain size",
                err) == -1 ||
-      must_be (file, h, OFF_GT_SIZE, GT_SECTORS, "grain table size",
+      must_be (file, h, VD_SESPARSE_OFF_GT_SIZE, GT_SECTORS, "grain table size",
                err) == -1 ||
-      must_be (file, h, OFF_FLAGS, 0, "flags", err) == -1)
+      must_be (file, h, VD_SESPARSE_OFF_FLAGS, 0, "flags", err) == -1)
     return -1;
   /* 0x200 is met in the field; the layout is the same. */
   if (reserved1 != 0 && reserved1 != 0x200)
     return vd_fail (err, VD_UNSUPPORTED,
                     "%s: SEsparse reserved field 1 (header byte %d) is 0x%"
                     PRIx64 ", only 0 and 0x200 are supported", file->name,
-                    OFF_RESERVED1, reserved1);
-  if (must_be (file, h, OFF_RESERVED2, 0, "reserved field 2", err) == -1 ||
-      must_be (file, h, OFF_RESERVED3, 0, "reserved field 3", err) == -1 ||
-      must_be (file, h, OFF_RESERVED4, 0, "reserved field 4", err) == -1)
+                    VD_SESPARSE_OFF_RESERVED1, reserved1);
+  if (must_be (file, h, VD_SESPARSE_OFF_RESERVED2, 0, "reserved field 2", err) == -1 ||
+      must_be (file, h, VD_SESPARSE_OFF_RESERVED3, 0, "reserved field 3", err) == -1 ||
+      must_be (file, h, VD_SESPARSE_OFF_RESERVED4, 0, "reserved field 4", err) == -1)
     return -1;
-  p = first_nonzero (h + OFF_PAD, VD_SECTOR - OFF_PAD);
+  p = first_nonzero (h + VD_SESPARSE_OFF_PAD, VD_SECTOR - VD_SESPARSE_OFF_PAD);
   if (p)
     return vd_fail (err, VD_UNSUPPORTED,
                     "%s: SEsparse header byte %d is 0x%02x, only 0 is "
                     "supported there", file->name, (int) (p - h), *p);
 
-  if (vd_le64 (h + OFF_CAPACITY) == 0)
+  if (vd_le64 (h + VD_SESPARSE_OFF_CAPACITY) == 0)
     return vd_fail (err, VD_CORRUPT,
                     "%s: disk has no sectors (header byte %d)", file->name,
-                    OFF_CAPACITY);
-  if (!vd_sectors (vd_le64 (h + OFF_CAPACITY), &se->image.capacity) ||
+                    VD_SESPARSE_OFF_CAPACITY);
+  if (!vd_sectors (vd_le64 (h + VD_SESPARSE_OFF_CAPACITY), &se->image.capacity) ||
       se->image.capacity > VD_MAX_CAPACITY)
     return vd_fail (err, VD_CORRUPT,
                     "%s: capacity is %" PRIu64 " sectors (header byte %d), "
                     "more than 2^62 bytes", file->name,
-                    vd_le64 (h + OFF_CAPACITY), OFF_CAPACITY);
+                    vd_le64 (h + VD_SESPARSE_OFF_CAPACITY),
+                    VD_SESPARSE_OFF_CAPACITY);
 
-  if (get_area (file, h, OFF_GD, "grain directory", &gd_offset, &gd_size,
-                err) == -1 ||
-      get_area (file, h, OFF_GT, "grain table area", &se->gt_offset, &gt_size,
-                err) == -1 ||
-      get_area (file, h, OFF_GRAINS, "grain area", &se->grains_offset,
-                &grains_size, err) == -1 ||
+  if (get_area (file, h, VD_SESPARSE_OFF_GD, "grain directory", &gd_offset,
+                &gd_size, err) == -1 ||
+      get_area (file, h, VD_SESPARSE_OFF_GTS, "grain table area",
+                &se->gt_offset, &gt_size, err) == -1 ||
+      get_area (file, h, VD_SESPARSE_OFF_GRAINS, "grain area",
+                &se->grains_offset, &grains_size, err) == -1 ||
       must_be_apart (file, "grain directory", gd_offset, gd_size,
                      "grain table area", se->gt_offset, gt_size,
                      err) == -1 ||
@@ -216,7 +194,7 @@ decode_header (const uint8_t *h, const struct vd_file *file,
     return vd_fail (err, VD_CORRUPT,
                     "%s: grain directory has room for %" PRIu64 " entries "
                     "(header byte %d), %" PRIu64 " are needed", file->name,
-                    gd_size / 8, OFF_GD_SIZE, tables);
+                    gd_size / 8, VD_SESPARSE_OFF_GD_SIZE, tables);
   if (gd_offset + tables * 8 > file->size)
     return vd_fail (err, VD_TRUNCATED,
                     "%s: the grain directory ends at byte %" PRIu64 ", the "
@@ -240,11 +218,11 @@ check_volatile (struct vd_file *file, const uint8_t *h,
   const uint8_t *p;
   uint64_t offset, replay, jo, js;
 
-  if (!vd_sectors (vd_le64 (h + OFF_VOLATILE), &offset) || offset == 0)
+  if (!vd_sectors (vd_le64 (h + VD_SESPARSE_OFF_VOLATILE), &offset) || offset == 0)
     return vd_fail (err, VD_CORRUPT,
                     "%s: SEsparse volatile header is at sector %" PRIu64
                     " (header byte %d); allowed is 1 and up", file->name,
-                    vd_le64 (h + OFF_VOLATILE), OFF_VOLATILE);
+                    vd_le64 (h + VD_SESPARSE_OFF_VOLATILE), VD_SESPARSE_OFF_VOLATILE);
   if (vd_file_pread (file, v, sizeof v, offset, err) == -1)
     return -1;
   if (vd_le64 (v) != VOLATILE_MAGIC)
@@ -263,7 +241,8 @@ check_volatile (struct vd_file *file, const uint8_t *h,
     struct vd_sesparse_journal j = { 0, 0 };
 
     se->image.unclean = true;
-    if (get_area (file, h, OFF_JOURNAL, "journal", &jo, &js, err) == -1 ||
+    if (get_area (file, h, VD_SESPARSE_OFF_JOURNAL, "journal", &jo, &js,
+                  err) == -1 ||
         vd_sesparse_journal (file, jo, js, &j, err) == -1)
       return -1;
     if (!opts->allow_dirty)

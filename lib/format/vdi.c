@@ -24,8 +24,6 @@
 #include "format/grain-tables.h"
 #include "format/vdi.h"
 
-#define SIGNATURE UINT32_C (0xbeda107f)
-
 /* Header sizes that can be: from the first field behind the version. */
 #define MIN_HEADER 0x180u
 #define MAX_HEADER 65536u
@@ -38,7 +36,8 @@
 static bool
 vdi_probe (const uint8_t *head, size_t n)
 {
-  return n >= 0x48 && vd_le32 (head + 0x40) == SIGNATURE;
+  return n >= VD_VDI_OFF_VERSION + 4 &&
+    vd_le32 (head + VD_VDI_OFF_SIGNATURE) == VD_VDI_SIGNATURE;
 }
 
 /* On disk: u32, u16, u16 little-endian, then 8 bytes; here in the order of
@@ -65,42 +64,42 @@ static int
 decode_header (const uint8_t *h, const char *name, struct header *f,
                struct vd_identity *id, struct vd_err *err)
 {
-  f->version = vd_le32 (h + 0x44);
+  f->version = vd_le32 (h + VD_VDI_OFF_VERSION);
   if (f->version >> 16 == 1) {
-    const uint32_t size = vd_le32 (h + 0x48);
+    const uint32_t size = vd_le32 (h + VD_VDI_OFF_HEADER_SIZE);
 
     if (size < MIN_HEADER || size > MAX_HEADER)
       return vd_fail (err, VD_CORRUPT,
                       "%s: the VDI header has %" PRIu32 " bytes (byte 0x48); "
                       "allowed are %u to %u", name, size, MIN_HEADER,
                       MAX_HEADER);
-    f->end = 0x48 + (uint64_t) size;
-    f->type = vd_le32 (h + 0x4c);
-    f->flags = vd_le32 (h + 0x50);
-    f->map_offset = vd_le32 (h + 0x154);
-    f->data_offset = vd_le32 (h + 0x158);
-    f->disk_size = vd_le64 (h + 0x170);
-    f->block_size = vd_le32 (h + 0x178);
-    f->extra = vd_le32 (h + 0x17c);
-    f->nr_blocks = vd_le32 (h + 0x180);
-    f->count_offset = 0x184;
-    vd_vdi_swap_uuid (id->image, h + 0x188);
-    vd_vdi_swap_uuid (id->modified, h + 0x198);
-    vd_vdi_swap_uuid (id->parent, h + 0x1a8);
-    vd_vdi_swap_uuid (id->parent_modified, h + 0x1b8);
+    f->end = VD_VDI_OFF_HEADER_SIZE + (uint64_t) size;
+    f->type = vd_le32 (h + VD_VDI_OFF_TYPE);
+    f->flags = vd_le32 (h + VD_VDI_OFF_FLAGS);
+    f->map_offset = vd_le32 (h + VD_VDI_OFF_MAP);
+    f->data_offset = vd_le32 (h + VD_VDI_OFF_DATA);
+    f->disk_size = vd_le64 (h + VD_VDI_OFF_DISK_SIZE);
+    f->block_size = vd_le32 (h + VD_VDI_OFF_BLOCK_SIZE);
+    f->extra = vd_le32 (h + VD_VDI_OFF_BLOCK_EXTRA);
+    f->nr_blocks = vd_le32 (h + VD_VDI_OFF_NR_BLOCKS);
+    f->count_offset = VD_VDI_OFF_NR_STORED;
+    vd_vdi_swap_uuid (id->image, h + VD_VDI_OFF_UUID);
+    vd_vdi_swap_uuid (id->modified, h + VD_VDI_OFF_MODIFIED);
+    vd_vdi_swap_uuid (id->parent, h + VD_VDI_OFF_PARENT);
+    vd_vdi_swap_uuid (id->parent_modified, h + VD_VDI_OFF_PARENT_MODIFIED);
     return 0;
   }
   if (f->version >> 16 == 0) {
-    f->type = vd_le32 (h + 0x48);
-    f->flags = vd_le32 (h + 0x4c);
-    f->disk_size = vd_le64 (h + 0x160);
-    f->block_size = vd_le32 (h + 0x168);
-    f->nr_blocks = vd_le32 (h + 0x16c);
-    f->count_offset = 0x170;
-    vd_vdi_swap_uuid (id->image, h + 0x174);
-    vd_vdi_swap_uuid (id->modified, h + 0x184);
-    vd_vdi_swap_uuid (id->parent, h + 0x194);
-    f->end = f->map_offset = 0x1a4;
+    f->type = vd_le32 (h + VD_VDI_0_OFF_TYPE);
+    f->flags = vd_le32 (h + VD_VDI_0_OFF_FLAGS);
+    f->disk_size = vd_le64 (h + VD_VDI_0_OFF_DISK_SIZE);
+    f->block_size = vd_le32 (h + VD_VDI_0_OFF_BLOCK_SIZE);
+    f->nr_blocks = vd_le32 (h + VD_VDI_0_OFF_NR_BLOCKS);
+    f->count_offset = VD_VDI_0_OFF_NR_STORED;
+    vd_vdi_swap_uuid (id->image, h + VD_VDI_0_OFF_UUID);
+    vd_vdi_swap_uuid (id->modified, h + VD_VDI_0_OFF_MODIFIED);
+    vd_vdi_swap_uuid (id->parent, h + VD_VDI_0_OFF_PARENT);
+    f->end = f->map_offset = VD_VDI_0_OFF_MAP;
     f->data_offset = f->map_offset + (uint64_t) f->nr_blocks * 4;
     return 0;
   }
@@ -185,7 +184,7 @@ vdi_open (struct vd_file *file, const struct vd_opts *opts,
     return vd_fail_nomem (err);
   memset (h, 0, sizeof h);
   /* That of version 1 is larger, and its map lies behind it, in the file. */
-  if (n < 0x1a4)
+  if (n < VD_VDI_0_OFF_MAP)
     return vd_fail (err, VD_TRUNCATED, "%s: a VDI header has at least 420 "
                     "bytes, the file has %" PRIu64, file->name, file->size);
   if (vd_file_pread (file, h, n, 0, err) == -1 ||

@@ -21,13 +21,43 @@ enum vd_vdi_type {
   VD_VDI_DIFF,
 };
 
-/* Byte offsets of fields of the header of version 1. */
+#define VD_VDI_SIGNATURE UINT32_C (0xbeda107f)
+
+/* Byte offsets of fields of the header. */
 enum {
+  /* both versions */
+  VD_VDI_OFF_SIGNATURE = 0x40,
+  VD_VDI_OFF_VERSION = 0x44,
+
+  /* version 1 */
+  VD_VDI_OFF_HEADER_SIZE = 0x48,
+  VD_VDI_OFF_TYPE = 0x4c,
+  VD_VDI_OFF_FLAGS = 0x50,
+  VD_VDI_OFF_MAP = 0x154,
+  VD_VDI_OFF_DATA = 0x158,
+  VD_VDI_OFF_SECTOR_SIZE = 0x168,
   VD_VDI_OFF_DISK_SIZE = 0x170,
+  VD_VDI_OFF_BLOCK_SIZE = 0x178,
+  VD_VDI_OFF_BLOCK_EXTRA = 0x17c,
   VD_VDI_OFF_NR_BLOCKS = 0x180,
+  VD_VDI_OFF_NR_STORED = 0x184,
+  VD_VDI_OFF_UUID = 0x188,
   VD_VDI_OFF_MODIFIED = 0x198,
   VD_VDI_OFF_PARENT = 0x1a8,
   VD_VDI_OFF_PARENT_MODIFIED = 0x1b8,
+  VD_VDI_OFF_SECTOR_SIZE_2 = 0x1d4, /* again, in the second geometry */
+
+  /* version 0; its map follows directly */
+  VD_VDI_0_OFF_TYPE = 0x48,
+  VD_VDI_0_OFF_FLAGS = 0x4c,
+  VD_VDI_0_OFF_DISK_SIZE = 0x160,
+  VD_VDI_0_OFF_BLOCK_SIZE = 0x168,
+  VD_VDI_0_OFF_NR_BLOCKS = 0x16c,
+  VD_VDI_0_OFF_NR_STORED = 0x170,
+  VD_VDI_0_OFF_UUID = 0x174,
+  VD_VDI_0_OFF_MODIFIED = 0x184,
+  VD_VDI_0_OFF_PARENT = 0x194,
+  VD_VDI_0_OFF_MAP = 0x1a4,
 };
 
 struct vd_vdi_image {

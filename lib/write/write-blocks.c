@@ -9,7 +9,6 @@
  * not while data is written.
  */
 
-#include "create/create-format.h"
 #include "write/write-blocks.h"
 
 #define MAX_SEGMENTS 256u

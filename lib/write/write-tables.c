@@ -12,14 +12,9 @@
 
 #include <inttypes.h>
 
-#include "create/create-format.h"
+#include "format/cowd.h"
 #include "format/kdmv.h"
 #include "write/write-blocks.h"
-
-#define OFF_KDMV_CAPACITY 12u
-#define OFF_KDMV_UNCLEAN 72u
-#define OFF_COWD_FREE 28u
-#define OFF_COWD_UNCLEAN 1648u
 
 static bool
 is_kdmv (const struct vd_blocks *b)
@@ -192,7 +187,7 @@ tables_before (struct vd_blocks *b, struct vd_err *err)
   if (is_kdmv (b))
     return 0;
   vd_put32 (raw, (uint32_t) vd_div_up (b->next, VD_SECTOR));
-  return vd_file_pwrite (b->file, raw, sizeof raw, OFF_COWD_FREE, err);
+  return vd_file_pwrite (b->file, raw, sizeof raw, VD_COWD_OFF_FREE_SECTOR, err);
 }
 
 static int
@@ -238,8 +233,8 @@ tables_mark (struct vd_blocks *b, bool unclean, struct vd_err *err)
   const uint8_t raw[4] = { unclean };
 
   return is_kdmv (b)
-    ? vd_file_pwrite (b->file, raw, 1, OFF_KDMV_UNCLEAN, err)
-    : vd_file_pwrite (b->file, raw, 4, OFF_COWD_UNCLEAN, err);
+    ? vd_file_pwrite (b->file, raw, 1, VD_KDMV_OFF_UNCLEAN, err)
+    : vd_file_pwrite (b->file, raw, 4, VD_COWD_OFF_UNCLEAN, err);
 }
 
 static const struct vd_blocks_ops tables_ops = {
@@ -269,7 +264,7 @@ grow (struct vd_blocks *b, uint64_t length, struct vd_err *err)
     return 0;
   vd_put64 (raw, vd_div_up (length, b->block_size) * b->block_size /
             VD_SECTOR);
-  if (vd_file_pwrite (b->file, raw, sizeof raw, OFF_KDMV_CAPACITY, err) == -1)
+  if (vd_file_pwrite (b->file, raw, sizeof raw, VD_KDMV_OFF_CAPACITY, err) == -1)
     return -1;
   return vd_file_flush (b->file, err);
 }

@@ -12,7 +12,6 @@
 
 #include <inttypes.h>
 
-#include "create/create-format.h"
 #include "format/vdi.h"
 #include "write/write-blocks.h"
 
