@@ -243,6 +243,7 @@ run_examples () {
                     made=$(grep -oE '[a-z0-9-]+\.vmdk' <<< "$example" | tail -n 1)
                     rm -f "$made" "${made%.vmdk}-delta.vmdk" base.vmdk ;;
                 *' --undo=back.vmdk '*) rm -f back.vmdk ;;
+                *' --output=dense.vdi '*) rm -f dense.vdi ;;
             esac
             command=${example//https:\/\/example.com/file:\/\/$T}
             case $example in

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The examples in vmdkdelta(1), and those in the --help of each of its verbs, end with
+# The examples in vmdkdelta(1) and in the page and the --help of each verb end with
 # status 0.  What they print is for other tests.
 . "$top_srcdir/tests/lib.sh"
 . "$top_srcdir/tests/doc.sh"
@@ -47,6 +47,6 @@ for verb in '' $verbs; do
     # shellcheck disable=SC2086
     "$TOOL" $verb --help > "help${verb:+-$verb}"
 done
-run_examples "$top_srcdir"/docs/vmdkdelta.pod help*
-[ $ran -ge 25 ] || fail "only $ran examples were found and run"
+run_examples "$top_srcdir"/docs/vmdkdelta*.pod help*
+[ $ran -ge 45 ] || fail "only $ran examples were found and run"
 echo "$ran examples run"

@@ -1,39 +1,60 @@
 #!/bin/bash
-# The options of each verb are the same in the program, in its --help and in the
-# manual page.
+# A verb says the same of itself in the program, in its --help and in its manual page:
+# summary, usage and options.  vmdkdelta(1) lists all verbs, and the common options.
 . "$top_srcdir/tests/lib.sh"
-need tool
-page=$top_srcdir/docs/vmdkdelta.pod
+need tool perl
+main=$top_srcdir/docs/vmdkdelta.pod
 
-# items HEADING: the options among the items of a section.
-items () {
-    awk -v head="=head1 $1" '/^=head1/ { on = ($0 == head) } on && /^=item/' "$page" |
-        grep -Eo 'B<--?[A-Za-z][a-z-]*' | sed 's/^B<//' || :
+# section PAGE HEADING: that part of a page, down to the next heading of its level.
+section () {
+    awk -v head="$2" '/^=head/ { if ($0 == head) { on = 1; level = $1; next } if ($1 <= level) on = 0 } on' "$1"
 }
-
-chain=$(items 'OPTIONS FOR OPENING CHAINS' | sort)
-[ "$chain" ] || fail 'no options for chains in the manual page'
-items 'GENERAL OPTIONS' > general
+# items PAGE HEADING: the options among the items of a section.
+items () { section "$1" "$2" | grep '^=item' | grep -Eo 'B<--?[A-Za-z][a-z-]*' | sed 's/^B<//' || :; }
 
 same_lists () {  # LEFT RIGHT WHERE
     diff <(sort -u <<< "$1") <(sort -u <<< "$2") ||
         fail "options of the program (<) and in $3 (>) differ"
 }
 
-for verb in $("$TOOL" --verbs); do
+common=$(items "$main" '=head2 Options for opening images')
+[ "$common" ] || fail "no options for images in $main"
+
+verbs=$("$TOOL" --verbs)
+for verb in $verbs; do
+    page=$top_srcdir/docs/vmdkdelta-$verb.pod
+    [ -e "$page" ] || fail "there is no page for $verb"
+    "$TOOL" "$verb" --help > help
     has=$("$TOOL" "$verb" --long-options; "$TOOL" "$verb" --short-options)
+
     # Indented by two are options; by more, their text.
-    help=$("$TOOL" "$verb" --help |
-        awk '/^Options:/ { on = 1 } /^Examples:/ { on = 0 } on' |
+    help=$(awk '/^Options:/ { on = 1 } /^Examples:/ { on = 0 } on' help |
         grep -Eo '^  (-[A-Za-z], )?--?[A-Za-z][a-z-]*' | grep -Eo -e '--[a-z-]+|-[A-Za-z]'; echo --help)
     same_lists "$has" "$help" "$verb --help"
+    same_lists "$has" "$(items "$page" '=head1 OPTIONS')" "$page"
+    if grep -qx -e --parent-path <<< "$has"; then
+        [ "$(comm -13 <(sort <<< "$has") <(sort <<< "$common"))" = "" ] || fail "$verb has not all of: $common"
+        section "$page" '=head1 OPTIONS' | grep -qF 'L<vmdkdelta(1)/Options for opening images>' ||
+            fail "$page does not say where the options for images are explained"
+    fi
 
-    manual=$(items "vmdkdelta $verb"; echo --help)
-    if grep -qx -e --parent-path <<< "$has"; then manual+=$'\n'$chain; fi
-    same_lists "$has" "$manual" "$page, section 'vmdkdelta $verb'"
-    grep -q "^ vmdkdelta $verb " "$page" || fail "$verb is not in the synopsis"
+    summary=$(sed -n "1s/^vmdkdelta $verb: //p" help)
+    [ "$summary" ] || fail "no summary in $verb --help"
+    grep -qxF "vmdkdelta-$verb - $summary" "$page" || fail "NAME of $page is not: $summary"
+    section "$main" '=head1 VERBS' | grep -A 2 -F "=item L<vmdkdelta-$verb(1)>" | grep -qxF "${summary^}." ||
+        fail "$main does not say of $verb: ${summary^}."
+    usage=$(sed -n '/^Usage:/{n;s/^ *//p}' help)
+    section "$page" '=head1 SYNOPSIS' | grep -qxF " $usage" || fail "SYNOPSIS of $page lacks: $usage"
     echo "$verb: $(wc -l <<< "$has") options"
 done
 
-same_lists "$("$TOOL" --long-options; echo --long-options; echo --short-options; echo --verbs)" \
-    "$(cat general)" "$page, GENERAL OPTIONS"
+# No page is left of a verb that is gone.
+for page in "$top_srcdir"/docs/vmdkdelta-*.pod; do
+    verb=$(basename "$page" .pod)
+    grep -qx "${verb#vmdkdelta-}" <<< "$verbs" || fail "$page is of no verb"
+done
+same_lists "$(sed 's/.*/L<vmdkdelta-&(1)>/' <<< "$verbs")" \
+    "$(section "$main" '=head1 VERBS' | grep -Eo 'L<vmdkdelta-[a-z]*\(1\)>')" "$main, VERBS"
+
+same_lists "$("$TOOL" --long-options; "$TOOL" --short-options; echo --long-options; echo --short-options; echo --verbs)" \
+    "$(items "$main" '=head2 General options')" "$main, General options"

@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* vmdkdelta info --json.  The keys are documented in vmdkdelta(1): programs
- * depend on them.
+/* vmdkdelta info --json.  The keys are documented in vmdkdelta-info(1), and
+ * programs depend on them.
  */
 
 #include <inttypes.h>

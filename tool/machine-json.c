@@ -4,7 +4,7 @@
  */
 
 /* vmdkdelta info --json of a VirtualBox machine.  The keys are documented in
- * vmdkdelta(1): programs depend on them.
+ * vmdkdelta-info(1): programs depend on them.
  */
 
 #include "machine.h"

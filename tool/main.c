@@ -3,11 +3,10 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* vmdkdelta: look at, check, make, apply, merge and compact VMDK disks
- * and deltas.
+/* vmdkdelta: inspect, check, create, apply, merge and compact VMDK and VDI
+ * disks.
  *
- * Here are the table of verbs, and what all of them do alike with their
- * options.
+ * This file has the table of verbs, and the options that all of them share.
  */
 
 #include <errno.h>
@@ -45,8 +44,8 @@ print_help (void)
 {
   size_t i;
 
-  printf ("vmdkdelta: look at, check, make, apply, merge and compact VMDK "
-          "disks and deltas\n"
+  printf ("vmdkdelta: inspect, check, create, apply, merge and compact VMDK "
+          "and VDI disks\n"
           "\n"
           "Usage:\n"
           "  vmdkdelta VERB [OPTIONS] FILE...\n"
@@ -62,8 +61,9 @@ print_help (void)
           "  vmdkdelta info --chain disk-000002.vmdk\n"
           "  vmdkdelta map --picture disk-000002.vmdk\n"
           "\n"
-          "Exit status: 0 done, 1 could not be done, 2 wrong usage,\n"
-          "3 check found damage.  See vmdkdelta(1).\n");
+          "Exit status: 0 success, 1 failure, 2 wrong usage, 3 check found "
+          "damage.\n"
+          "Manual pages: vmdkdelta(1), and vmdkdelta-VERB(1) for each verb.\n");
 }
 
 static void

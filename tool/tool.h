@@ -89,14 +89,14 @@ enum {
   { "unconfined", no_argument, NULL, OPT_UNCONFINED }
 
 #define CHAIN_HELP                                                         \
-  "  --parent-path=DIR  another place where parents and extents may be;\n" \
-  "                     may be given again\n"                              \
-  "  --parent=FILE      the parent of a link that does not say which file\n" \
-  "                     it is, or whose parent is not found\n"             \
-  "  --ignore-cid       take links whose CIDs do not fit\n"                \
-  "  --allow-dirty      read an SEsparse file whose journal was not\n"     \
-  "                     replayed\n"                                        \
-  "  --unconfined       names found in images may lead anywhere\n"
+  "  --parent-path=DIR  look for parents and extents there too (can be\n"  \
+  "                     repeated)\n"                                       \
+  "  --parent=FILE      parent of the link which does not name one, or\n"  \
+  "                     whose parent is not found\n"                       \
+  "  --ignore-cid       accept links whose CIDs do not match\n"            \
+  "  --allow-dirty      read an SEsparse file without replaying its\n"     \
+  "                     journal\n"                                         \
+  "  --unconfined       follow names found in images anywhere\n"
 
 /* The next option of the verb, or -1 when only operands are left, from
  * argv[optind] on.  --help and its like are answered, and CHAIN_OPTIONS put

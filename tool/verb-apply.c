@@ -275,26 +275,26 @@ static int run (int argc, char **argv);
 const struct verb verb_apply = {
   .name = "apply",
   .synopsis = "[OPTIONS] DELTA... TARGET",
-  .summary = "write deltas to a raw file, block device or NBD export in place",
+  .summary = "write deltas into a raw file, block device or NBD export",
   .help =
   "Writes what the deltas hold, oldest first, over TARGET: a raw or flat file,\n"
-  "a block device, or an NBD URI.  With one DELTA its parents that are deltas\n"
-  "come along.  Everything is validated before the first byte is written; the\n"
-  "same command can be run again after any accident.\n"
+  "a block device, or an NBD URI.  With one DELTA, those of its parents which\n"
+  "are deltas are applied too.  Everything is validated before the first byte\n"
+  "is written.  If the command is interrupted, run it again.\n"
   "\n"
   "Options:\n"
-  "  --base=FILE        the base's descriptor: compare its CID\n"
+  "  --base=FILE        compare the CID of this descriptor of the base\n"
   "  --undo=FILE        first save what will be overwritten, as a delta\n"
   "  --verify           read back and compare\n"
-  "  --dry-run          do everything but write, and say what would be done\n"
+  "  --dry-run          do everything except writing; print what would be done\n"
   "  --trust-data       do not inflate compressed grains while validating\n"
   "  --no-follow        apply only the deltas given, not their parents\n"
-  "  --threads=N        so many reads and writes at a time (default 4)\n"
-  "  --progress[=json]  a bar, or one JSON line a second, on stderr\n"
-  "  --quiet            print errors only\n"
+  "  --threads=N        read and write with N threads (default 4)\n"
+  "  --progress[=json]  show a bar, or a line of JSON each second, on stderr\n"
+  "  --quiet            print only errors and warnings\n"
   "  --json             print the result as JSON\n"
   CHAIN_HELP
-  "  --help             this text\n"
+  "  --help             print this help\n"
   "\n"
   "Examples:\n"
   "  vmdkdelta apply --dry-run vm-000001.vmdk /dev/vg0/vm-hda\n"

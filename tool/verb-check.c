@@ -163,19 +163,18 @@ run (int argc, char **argv)
 const struct verb verb_check = {
   .name = "check",
   .synopsis = "[--chain] [--json] [--no-inflate] [--verbose] FILE...",
-  .summary = "look for damage, and say which part of the disk it hits",
+  .summary = "find damage, and the parts of the disk that it affects",
   .help =
-    "Every entry of every table is looked at, and every compressed grain is\n"
-    "inflated.  Nothing is written.\n"
+    "Examines every entry of every table, and inflates every compressed grain.\n"
+    "Nothing is written.\n"
     "\n"
     "Options:\n"
-    "  --chain            check the parents too, whether they fit, and what is\n"
-    "                     lost of the disk as seen through the chain\n"
-    "  --json             for programs; the keys are in vmdkdelta(1)\n"
+    "  --chain            check the parents too, and whether they fit\n"
+    "  --json             print JSON; the keys are in vmdkdelta-check(1)\n"
     "  --no-inflate       do not inflate compressed grains: faster\n"
-    "  --verbose          also what is merely worth knowing, and longer lists\n"
+    "  --verbose          print infos too, and longer lists\n"
     CHAIN_HELP
-    "  --help             this text\n"
+    "  --help             print this help\n"
     "\n"
     "Exit status: 0 clean (there may be warnings), 3 damaged, 1 could not be\n"
     "checked.\n"

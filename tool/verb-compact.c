@@ -237,24 +237,24 @@ static int run (int argc, char **argv);
 const struct verb verb_compact = {
   .name = "compact",
   .synopsis = "[OPTIONS] FILE",
-  .summary = "give back the space of zeros and of what is unused",
+  .summary = "give back the space of zeros and of unused blocks",
   .help =
-  "Makes a disk smaller that reads the same: a VDI, a sparse VMDK (one file or\n"
-  "split), a flat VMDK by its descriptor, or a raw file.  Stored zeros become\n"
-  "entries that say zeros, what is stored at the end moves into the gaps, and\n"
-  "the file is cut; in flat and raw files holes are punched.  Nothing may use\n"
-  "FILE meanwhile.  It can be interrupted at any moment, and run again.  UUIDs\n"
-  "and CIDs stay, and so snapshots made on FILE stay valid.\n"
+  "Makes a disk smaller without changing what it reads as: a VDI, a sparse VMDK\n"
+  "(one file or split), a flat VMDK (its descriptor), or a raw file.  Stored\n"
+  "zeros become entries that say so, data from the end of the file moves into\n"
+  "the gaps, and the file is truncated; in flat and raw files holes are punched.\n"
+  "Nothing may use FILE meanwhile.  If the command is interrupted, run it again.\n"
+  "UUIDs and CIDs stay the same, so snapshots made on FILE stay valid.\n"
   "\n"
   "Options:\n"
-  "  --output=NEW       write a dense new file instead, and leave FILE alone:\n"
-  "                     VDI, or VMDK in one file\n"
-  "  --dry-run          do everything but write, and say what would be done\n"
-  "  --progress[=json]  a bar, or one JSON line a second, on stderr\n"
-  "  --quiet            print errors only\n"
+  "  --output=NEW       write a dense new file instead, and leave FILE alone\n"
+  "                     (VDI, or VMDK in one file)\n"
+  "  --dry-run          do everything except writing; print what would be done\n"
+  "  --progress[=json]  show a bar, or a line of JSON each second, on stderr\n"
+  "  --quiet            print only errors and warnings\n"
   "  --json             print the result as JSON\n"
   CHAIN_HELP
-  "  --help             this text\n"
+  "  --help             print this help\n"
   "\n"
   "Examples:\n"
   "  vmdkdelta compact --dry-run machine.vdi\n"

@@ -199,17 +199,17 @@ run (int argc, char **argv)
 const struct verb verb_info = {
   .name = "info",
   .synopsis = "[--chain] [--json] FILE...",
-  .summary = "say what an image is, and what it holds",
+  .summary = "show what an image is and what it holds",
   .help =
-    "A FILE is a disk or a snapshot (its descriptor, or a file that has it\n"
-    "inside), a bare extent, or a VirtualBox machine (.vbox).\n"
+    "A FILE is a disk or snapshot (its descriptor, or a file that contains it),\n"
+    "a bare extent, or a VirtualBox machine (.vbox).\n"
     "\n"
     "Options:\n"
-    "  --chain            a table of the FILE and all its ancestors, base first;\n"
-    "                     of a machine, of all files of its disks\n"
-    "  --json             for programs; the keys are in vmdkdelta(1)\n"
+    "  --chain            print a table of FILE and all its ancestors, base\n"
+    "                     first; for a machine, of all files of its disks\n"
+    "  --json             print JSON; the keys are in vmdkdelta-info(1)\n"
     CHAIN_HELP
-    "  --help             this text\n"
+    "  --help             print this help\n"
     "\n"
     "Examples:\n"
     "  vmdkdelta info disk-000002.vmdk\n"

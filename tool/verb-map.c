@@ -210,19 +210,19 @@ run (int argc, char **argv)
 const struct verb verb_map = {
   .name = "map",
   .synopsis = "[--json | --picture[=FILE.svg]] FILE...",
-  .summary = "say what of the disk lies where, or paint it",
+  .summary = "show which file holds which part of a disk, or draw it",
   .help =
-    "With one FILE its parents come along.  Several FILEs are stacked as they\n"
-    "are given, oldest first; then what none of them holds is called \"base\".\n"
+    "With one FILE its parents are opened too.  Several FILEs are stacked in the\n"
+    "order given, oldest first; parts that none of them holds are called \"base\".\n"
     "\n"
     "Options:\n"
-    "  --json             for programs, in the shape of qemu-img map\n"
-    "  --picture          the disk as a picture in the terminal\n"
-    "  --picture=FILE.svg the same as a file\n"
+    "  --json             print JSON in the shape of qemu-img map\n"
+    "  --picture          draw the disk in the terminal\n"
+    "  --picture=FILE.svg draw the disk to a file\n"
     "  --color=WHEN       never, auto (default) or always\n"
-    "  --no-parents       one FILE alone, as a delta\n"
+    "  --no-parents       open one FILE alone, as a delta\n"
     CHAIN_HELP
-    "  --help             this text\n"
+    "  --help             print this help\n"
     "\n"
     "Examples:\n"
     "  vmdkdelta map disk-000002.vmdk\n"

@@ -25,10 +25,20 @@ while read -r kind name deb rpm; do
     grep -Eq "^BuildRequires: +$rpm( |\$)" rpm/*.spec || complain "the spec: BuildRequires lacks $rpm, for $name"
 done < <(sed -n "/<<'LIST'/,/^LIST/p" scripts/deps.sh)
 
+# packages_with PAGE FILE...: how many lines of packages' lists match that page.
+packages_with () {
+    local page=$1 pattern n=0
+    shift
+    while read -r pattern; do
+        # shellcheck disable=SC2053  # a pattern
+        [[ $page = $pattern ]] && n=$((n + 1))
+    done < <(sed -n 's,.*man1/,,p' "$@")
+    echo $n
+}
 for page in docs/*.pod; do
-    page=$(basename "$page" .pod)
-    grep -q "man1/$page\.1\$" debian/*.install || complain "no Debian package has the page $page"
-    grep -q "man1/$page\.1\*\$" rpm/*.spec || complain "no RPM package has the page $page"
+    page=$(basename "$page" .pod).1
+    [ "$(packages_with "$page" debian/*.install)" = 1 ] || complain "not one Debian package has the page $page"
+    [ "$(packages_with "$page.gz" rpm/*.spec)" = 1 ] || complain "not one RPM package has the page $page"
 done
 # The pages and the examples are packaged as directories, so that none is forgotten.
 for file in NEWS.md README.md SECURITY.md docs; do
