@@ -20,26 +20,26 @@ struct config config = {
 /* X (key, type, where the value goes, help) */
 #define OPTIONS(X)                                                          \
   X ("delta", OPTION_PATHS, &config.deltas,                                 \
-     "delta=<FILE>   (required) a VMDK delta or its descriptor; may be\n"   \
-     "               given again, oldest first")                            \
+     "delta=<FILE>   (required) a VMDK delta or its descriptor; can be\n"   \
+     "               repeated, oldest first")                               \
   X ("delta-follow", OPTION_BOOL, &config.follow,                           \
      "delta-follow=false   do not look for the parents of the oldest one")  \
   X ("delta-parent-path", OPTION_PATHS, &config.dirs,                       \
-     "delta-parent-path=<DIR>   another place where parents and extents\n"  \
-     "               may be; may be given again")                           \
+     "delta-parent-path=<DIR>   look for parents and extents there too;\n"  \
+     "               can be repeated")                                      \
   X ("delta-allow-short-base", OPTION_BOOL, &config.allow_short_base,       \
      "delta-allow-short-base=true   the base may be smaller than the\n"     \
-     "               delta, and reads as zeros beyond its end")             \
+     "               delta, and reads as zeros past its end")               \
   X ("delta-allow-no-parent", OPTION_BOOL, &config.allow_no_parent,         \
-     "delta-allow-no-parent=true   take a disk that says it has no\n"       \
+     "delta-allow-no-parent=true   accept a disk that says it has no\n"     \
      "               parent as a delta")                                    \
   X ("delta-allow-dirty", OPTION_BOOL, &config.allow_dirty,                 \
-     "delta-allow-dirty=true   read an SEsparse file whose journal was\n"   \
-     "               not replayed")                                         \
+     "delta-allow-dirty=true   read an SEsparse file without replaying\n"   \
+     "               its journal")                                          \
   X ("delta-ignore-cid", OPTION_BOOL, &config.ignore_cid,                   \
-     "delta-ignore-cid=true   take links whose CIDs do not fit")            \
+     "delta-ignore-cid=true   accept links whose CIDs do not match")        \
   X ("delta-unconfined", OPTION_BOOL, &config.unconfined,                   \
-     "delta-unconfined=true   names found in images may lead anywhere")     \
+     "delta-unconfined=true   follow names found in images anywhere")       \
   X ("delta-cache-size", OPTION_SIZE, &config.cache_size,                   \
      "delta-cache-size=<SIZE>   memory for the map (default 64M)")
 

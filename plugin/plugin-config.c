@@ -14,25 +14,25 @@ struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };
 #define OPTIONS(X)                                                          \
   X ("file", OPTION_PATH, &config.file,                                     \
      "[file=]<FILE>   a VMDK disk or snapshot: its descriptor, or the file\n" \
-     "               that holds it; each link of its chain is an export.\n" \
-     "               Or a VirtualBox machine (.vbox): each of its disks, now\n" \
-     "               and in each snapshot, is an export")                   \
+     "               that contains it; each link of its chain is an\n"      \
+     "               export.  Or a VirtualBox machine (.vbox): each of its\n" \
+     "               disks, now and in each snapshot, is an export")        \
   X ("dir", OPTION_PATH, &config.dir,                                       \
-     "dir=<DIR>   or a directory: each disk and each snapshot in it is an\n" \
+     "dir=<DIR>   a directory: each disk and each snapshot in it is an\n"   \
      "               export")                                               \
   X ("parent-path", OPTION_PATHS, &config.dirs,                             \
-     "parent-path=<DIR>   another place where parents and extents may be;\n" \
-     "               may be given again")                                   \
+     "parent-path=<DIR>   look for parents and extents there too; can be\n" \
+     "               repeated")                                             \
   X ("parent", OPTION_PATH, &config.parent,                                 \
-     "parent=<FILE>   the parent of a link that does not say which file it\n" \
-     "               is, or whose parent is not found")                     \
+     "parent=<FILE>   parent of the link which does not name one, or whose\n" \
+     "               parent is not found")                                  \
   X ("ignore-cid", OPTION_BOOL, &config.ignore_cid,                         \
-     "ignore-cid=true   take links whose CIDs do not fit")                  \
+     "ignore-cid=true   accept links whose CIDs do not match")              \
   X ("allow-dirty", OPTION_BOOL, &config.allow_dirty,                       \
-     "allow-dirty=true   read an SEsparse file whose journal was not\n"      \
-     "               replayed")                                             \
+     "allow-dirty=true   read an SEsparse file without replaying its\n"     \
+     "               journal")                                              \
   X ("unconfined", OPTION_BOOL, &config.unconfined,                         \
-     "unconfined=true   names found in images may lead anywhere")           \
+     "unconfined=true   follow names found in images anywhere")             \
   X ("cache-size", OPTION_SIZE, &config.cache_size,                         \
      "cache-size=<SIZE>   memory for the map of each export in use\n"        \
      "               (default 64M)")
