@@ -71,8 +71,8 @@ warn_of_state (const struct exports *e)
   struct vd_err err;
 
   if (vd_vbox_check_off (e->box, &e->opts.log, &err) == -1)
-    vd_warn (&e->opts.log, "the machine '%.100s' is in the Saved state: a part "
-             "of what its guest wrote may be in its saved memory only",
+    vd_warn (&e->opts.log, "the machine '%.100s' is in the Saved state: some "
+             "of what its guest wrote may be only in its saved memory",
              e->box->name);
 }
 

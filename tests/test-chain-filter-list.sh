@@ -23,7 +23,7 @@ filter_refused file raw delta=s1.vmdk delta=s2.vmdk delta=s1.vmdk
 says "$T/s1.vmdk is the same file as one given before"
 
 filter_refused file raw delta=s2.vmdk delta=s1.vmdk delta-follow=false
-says "$T/s1.vmdk was made on content 00000001" 'the two are given in the wrong order (oldest first)'
+says "$T/s1.vmdk was made on content 00000001" 'the order is wrong (oldest first)'
 filter_refused file raw delta=s1.vmdk delta=s3.vmdk
 says "$T/s3.vmdk was made on content 00000003" "$T/s1.vmdk has content 00000002" 'it is the wrong file'
 

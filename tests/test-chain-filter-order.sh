@@ -13,7 +13,7 @@ child s3.vmdk 4 3 "$(hint s2.vmdk)"
 for options in delta-follow=false delta-follow=true; do
     filter_refused file raw delta=s2.vmdk delta=s1.vmdk $options
     says "$T/s1.vmdk was made on content 00000001" "$T/s2.vmdk has content 00000003" \
-        'the two are given in the wrong order (oldest first)'
+        'the order is wrong (oldest first)'
     filter_refused file raw delta=s3.vmdk delta=s2.vmdk delta=s1.vmdk $options
-    says 'wrong order (oldest first)'
+    says 'order is wrong (oldest first)'
 done

@@ -14,7 +14,7 @@ overlay expected.raw a.raw bb.raw ccc.raw
 nbdkit_run file base.raw delta=a.vmdk delta=bb.vmdk delta=ccc.vmdk --run 'nbdcopy "$uri" out.raw'
 same expected.raw out.raw
 
-expect_fail 'a\.vmdk was made on content 01234567 .*bb\.vmdk has content 0000000b .*wrong order' \
+expect_fail 'a\.vmdk was made on content 01234567 .*bb\.vmdk has content 0000000b .*order is wrong' \
     nbdkit_run file base.raw delta=bb.vmdk delta=a.vmdk --run true
 expect_fail 'ccc\.vmdk was made on content 0000000b .*a\.vmdk has content 0000000a' \
     nbdkit_run file base.raw delta=a.vmdk delta=ccc.vmdk --run true

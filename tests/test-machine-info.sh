@@ -12,7 +12,7 @@ vm/tree.vbox
   name           tree
   UUID           4f3863d9-6a3b-4d6e-b318-3bfde640525f
   settings       1.19-linux
-  state          off, if it is not running: this file does not tell
+  state          off, if it is not running: this file does not show that
   last change    2026-11-21T19:31:42Z
 Disks, as they are now:
   disk0        64 KiB  sata-0-0, a chain of 3 files: Snapshots/{35b30b4a-333d-4dd3-97f1-b17da36c33d7}.vdi

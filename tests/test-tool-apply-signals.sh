@@ -41,7 +41,7 @@ for signal in INT TERM; do
         grep -q "partly old and partly new.*run the same command again" err ||
             { cat err; fail "$what: no state"; }
         if [[ $options = *undo* ]]; then
-            grep -q "take it back with: vmdkdelta apply undo.vmdk" err || { cat err; fail "$what: undo is not named"; }
+            grep -q "undo it with: vmdkdelta apply undo.vmdk" err || { cat err; fail "$what: undo is not named"; }
         fi
         if [ "$options" = --json ] && [ -s out ]; then fail "$what: a result was printed"; fi
         ! cmp -s target expected || fail "$what: it was not stopped in the middle"

@@ -69,7 +69,7 @@ sum=$(sha256 b.vmdk)
 create --from base.img --to new.img --base-descriptor=b.vmdk d2.vmdk > /dev/null
 [ "$(sha256 b.vmdk)" = "$sum" ] || fail "an existing descriptor was changed"
 grep -aq '^parentFileNameHint="b.vmdk"' d2.vmdk
-expect_fail 'b.vmdk is there already, and it does not describe same.img' \
+expect_fail 'b.vmdk exists, and does not describe same.img' \
     create --from same.img --to new.img --base-descriptor=b.vmdk d3.vmdk
 # It is not left behind when the delta cannot be made.
 expect_fail 'd2.vmdk exists' create --from base.img --to new.img --base-descriptor=b2.vmdk d2.vmdk

@@ -111,7 +111,7 @@ grep -q '"depth": 1, .*"kind": "base"' o.json && grep -q '"depth": 1.*d2.vmdk' o
 "$TOOL" map --json monolithicSparse/d[0123].vmdk | sed 's/, "filename".*//' > listed
 "$TOOL" map --json monolithicSparse/d3.vmdk | sed 's/, "filename".*//' > found
 same listed found
-expect_fail 'wrong order' "$TOOL" map monolithicSparse/d2.vmdk monolithicSparse/d1.vmdk
+expect_fail 'order is wrong' "$TOOL" map monolithicSparse/d2.vmdk monolithicSparse/d1.vmdk
 
 mkdir alone
 cp monolithicSparse/d3.vmdk alone/

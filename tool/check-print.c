@@ -91,7 +91,7 @@ text_lost (FILE *fp, const struct vd_check_report *r, const char *what,
 
   if (r->nr_lost == 0)
     return;
-  fprintf (fp, "  %s %s%s:\n", r->more_lost ? "at the most" : "",
+  fprintf (fp, "  %s %s%s:\n", r->more_lost ? "up to" : "",
            human_size (size, r->lost_bytes), what);
   for (i = 0; i < shown; ++i)
     fprintf (fp, "    offset %" PRIu64 ", length %" PRIu64 "\n",

@@ -70,8 +70,7 @@ read_base_descriptor (struct create *c, struct vd_err *err)
   if (link->role != VD_ROLE_BASE || link->nr_pieces != 1 ||
       !link->pieces[0].image->file ||
       !vd_file_same (link->pieces[0].image->file, c->base.file))
-    vd_fail (err, VD_USAGE, "%s is there already, and it does not describe "
-             "%s", c->base_descriptor, c->from);
+    vd_fail (err, VD_USAGE, "%s exists, and does not describe %s", c->base_descriptor, c->from);
   else {
     c->w.parent_cid = link->descriptor->cid;
     r = 0;
@@ -118,7 +117,7 @@ create_find_parent (struct create *c, struct vd_err *err)
 {
   if (c->base_descriptor) {
     if (c->base.is_nbd || c->base.is_vmdk)
-      return vd_fail (err, VD_USAGE, "--base-descriptor wants a raw file or a "
+      return vd_fail (err, VD_USAGE, "--base-descriptor needs a raw file or a "
                       "block device as --from, not %s", c->from);
     c->hint = name_inside (c->base_descriptor, c->out, err);
     if (!c->hint || make_base_descriptor (c, err) == -1)

@@ -119,7 +119,7 @@ next_no_data (FILE *fp, const struct report *r, const struct vd_member *m,
   const struct facts *f = &r->facts[0];
 
   if (!m->parent && err->code == VD_NOT_FOUND)
-    next_delta (fp, f, "Next, since of the base only the descriptor is here, "
+    next_delta (fp, f, "Next, since only the descriptor of the base is here, "
                 "to lay it over the\nbase's data, a raw disk:");
   else if (r->n == 1) {
     fputs ("Next: not all data is there further down; see:\n", fp);

@@ -173,7 +173,7 @@ put_parent (FILE *fp, const struct facts *f)
              ? ", its CID fits" : ", its CID does not fit", fp);
     break;
   case PARENT_UNKNOWN:
-    fputs ("unknown: the file does not say who it is", fp);
+    fputs ("unknown: the file does not name it", fp);
     break;
   default:
     out_text (fp, f->parent_err.msg);
@@ -336,8 +336,8 @@ text_chain (FILE *fp, const struct report *r)
       line (fp, facts_state (f), why);
   }
   if (oldest->parent_state == PARENT_UNKNOWN) {
-    line (fp, "base unknown", "the oldest file above does not say who its "
-          "parent is");
+    line (fp, "base unknown", "the oldest file above does not name its "
+          "parent");
   }
   else if (oldest->parent_state != PARENT_NONE)
     line (fp, "base missing", oldest->parent_err.msg);

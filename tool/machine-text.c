@@ -66,10 +66,10 @@ put_machine (FILE *fp, const struct machine *m)
   line (fp, "UUID", vd_uuid_text (text, box->uuid));
   line (fp, "settings", box->version);
   line (fp, "state", box->power == VD_VBOX_SAVED
-        ? "saved: a part of what its guest wrote may be in its memory only"
+        ? "saved: some of what its guest wrote may be only in its memory"
         : box->power == VD_VBOX_ABORTED
-        ? "aborted: its disks are as after a loss of power"
-        : "off, if it is not running: this file does not tell");
+        ? "aborted: its disks are as after a power failure"
+        : "off, if it is not running: this file does not show that");
   if (*box->last_change)
     line (fp, "last change", box->last_change);
 }

@@ -238,8 +238,8 @@ check_existing (struct vd_reader *deltas, struct vd_file *target,
   int r = -1;
 
   if (!undo)
-    vd_err_prefix (err, "there is a file already where the undo file would "
-                   "be made: ");
+    vd_err_prefix (err, "a file exists where the undo file would be "
+                   "created: ");
   else if (chain->size != vd_reader_get_chain (deltas)->size ||
            chain->has_base)
     vd_fail (err, VD_USAGE, "%s exists, and is not the undo file of these "

@@ -80,7 +80,7 @@ say_plan (const struct apply *a)
              human_size (b, a->plan.zero_bytes), a->plan.zero_runs,
              a->plan.zero_runs == 1 ? "" : "s");
   if (a->new_space > 0)
-    apply_say (a, "space   up to %s are newly taken in the target",
+    apply_say (a, "space   the target grows by up to %s",
                human_size (b, a->new_space));
 }
 
@@ -136,7 +136,7 @@ make_undo (struct apply *a, struct vd_err *err)
                  &a->undo_kept, err) == -1)
     return -1;
   progress_end (&p, p.total);
-  apply_say (a, "undo    %s%s; to take everything back: vmdkdelta apply %s %s",
+  apply_say (a, "undo    %s%s; to undo everything: vmdkdelta apply %s %s",
              a->undo, a->undo_kept ? " (kept from an earlier run)" : "",
              a->undo, a->target_name);
   return 0;
@@ -151,8 +151,8 @@ write_target (struct apply *a, struct vd_err *err)
   };
   struct timespec start;
 
-  apply_say (a, "If this is interrupted, run the same command again: it ends "
-             "in the same bytes.");
+  apply_say (a, "If this is interrupted, run the same command again: the "
+             "result is the same.");
   clock_gettime (CLOCK_MONOTONIC, &start);
   progress_begin (&p, a->progress, "applying",
                   a->plan.data_bytes + a->plan.zero_bytes);
@@ -200,7 +200,7 @@ tell_state (const struct apply *a)
     return;
   tool_error ("%s is now partly old and partly new.  Nothing is lost: run the "
               "same command again to complete it%s%s%s", a->target_name,
-              a->undo ? ", or take it back with: vmdkdelta apply " : "",
+              a->undo ? ", or undo it with: vmdkdelta apply " : "",
               a->undo ? a->undo : "", a->undo ? " TARGET" : "");
 }
 

@@ -204,13 +204,13 @@ tell (const struct compact *c)
   say_bytes (c, "looked", r->looked, " were stored");
   say_bytes (c, "zeros", r->zeros, c->dry_run ? " would be given back"
              : " given back");
-  say_bytes (c, "kept", r->kept, " of zeros stay stored, as holes of the "
+  say_bytes (c, "kept", r->kept, " of zeros stay stored, as holes in the "
              "file: the format has no other way");
-  say_bytes (c, "unused", r->unused, " in the file belonged to nothing");
-  say_bytes (c, "moved", r->moved, c->output ? " written" : " inside of the "
-             "file");
-  say_bytes (c, "stuck", r->stuck, " cannot be cut off, and are holes: what "
-             "lies behind cannot be moved (--output makes a dense file)");
+  say_bytes (c, "unused", r->unused, " in the file were not used by anything");
+  say_bytes (c, "moved", r->moved, c->output ? " written"
+             : " within the file");
+  say_bytes (c, "stuck", r->stuck, " are free but stay, as holes: what is "
+             "behind them cannot be moved (--output makes a dense file)");
   say (c, "size    %s -> %s", human_size (a, r->size_before),
        short_size (b, r->size_after));
   if (c->dry_run)
@@ -220,7 +220,7 @@ tell (const struct compact *c)
          human_size (a, r->allocated_before),
          short_size (b, r->allocated_after));
     if (c->output)
-      say (c, "done    %s written and compared; %s is as it was", c->output,
+      say (c, "done    %s written and compared; %s is unchanged", c->output,
            c->file);
     else if (r->changed)
       say (c, "done    %s", c->file);

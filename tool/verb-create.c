@@ -102,15 +102,15 @@ parse_option (struct create *c, int o)
     break;
   case OPT_GRAIN:
     if (!parse_grain (optarg, &c->w.grain_size))
-      return tool_usage (&verb_create, "--grain is %s; wanted are bytes, or "
-                         "KiB as in 64K", optarg);
+      return tool_usage (&verb_create, "--grain is %s; it must be in bytes, or "
+                         "in KiB as 64K", optarg);
     break;
   case OPT_PARENT_HINT: c->w.parent_hint = optarg; break;
   case OPT_PARENT_CID:
     if (!parse_cid (optarg, &c->w.parent_cid))
-      return tool_usage (&verb_create, "--parent-cid is %s; wanted are up to "
-                         "8 hexadecimal digits, but not ffffffff, which means "
-                         "\"no parent\"", optarg);
+      return tool_usage (&verb_create, "--parent-cid is %s; it must have up to "
+                         "8 hexadecimal digits, and not be ffffffff, which "
+                         "means \"no parent\"", optarg);
     c->has_cid = true;
     break;
   case OPT_BASE_DESCRIPTOR: c->base_descriptor = optarg; break;

@@ -203,7 +203,7 @@ run (int argc, char **argv)
   }
   if (damaged > 0)
     fprintf (stderr, "vmdkdelta: warning: %" PRIu64 " bytes of the disk "
-             "cannot be read; vmdkdelta check tells why\n", damaged);
+             "cannot be read; vmdkdelta check says why\n", damaged);
   return fp ? out_commit (fp) : STATUS_OK;
 }
 

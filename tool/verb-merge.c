@@ -112,14 +112,14 @@ say_disk (const struct ask *a, const struct vd_merge_disk *d)
          : d->nr > 0 && i == d->first + d->nr ? "into   " : "below  ",
          c->links[i]->path, vd_link_format (c->links[i]));
   if (d->found_child)
-    say (a, "stays   %s, which stands on %s", d->found_child->path,
+    say (a, "stays   %s, on top of %s", d->found_child->path,
          c->links[0]->path);
   if (d->nr == 0)
     return;
   say (a, "writes  %s", human_size (b, d->numbers.data_bytes));
   say (a, "zeroes  %s", human_size (b, d->numbers.zero_bytes));
   if (d->nr > 1)
-    say (a, "saves   %s: link after link, %s would be written",
+    say (a, "saves   %s: merging link after link would write %s",
          short_size (b, d->numbers.one_by_one - d->numbers.data_bytes -
                      d->numbers.zero_bytes),
          human_size ((char[HUMAN_SIZE_MAX]) { "" }, d->numbers.one_by_one));
@@ -127,7 +127,7 @@ say_disk (const struct ask *a, const struct vd_merge_disk *d)
        d->numbers.new_blocks, d->numbers.new_blocks == 1 ? "" : "s",
        d->target->path,
        human_size (b, d->numbers.growth));
-  say (a, "space   up to %s are needed", human_size (b, d->numbers.space));
+  say (a, "space   up to %s needed", human_size (b, d->numbers.space));
   if (d->cbt)
     say (a, "note    changed block tracking is dropped: the next backup reads "
          "everything");
@@ -229,13 +229,13 @@ confirmed (const struct ask *a, const struct vd_merge *m)
   if (!a->how.discard_current || a->yes || a->dry_run)
     return true;
   for (i = 0; i < m->nr_disks; ++i)
-    fprintf (stderr, "vmdkdelta: %s and all that was written to it since its "
+    fprintf (stderr, "vmdkdelta: %s and everything written to it since its "
              "snapshot will be lost\n",
              base_name (m->disk[i].chain->links[0]->path));
   fprintf (stderr, "Drop it?  Type yes: ");
   if (fgets (line, sizeof line, stdin) && strcmp (line, "yes\n") == 0)
     return true;
-  tool_error ("nothing was written (--yes drops without asking)");
+  tool_error ("nothing was written (use --yes to drop it without asking)");
   return false;
 }
 
@@ -266,8 +266,8 @@ merge (struct ask *a)
     goto out;
   clock_gettime (CLOCK_MONOTONIC, &start);
   if (!a->dry_run) {
-    say (a, "If this is interrupted, run the same command again: it ends in "
-         "the same bytes.");
+    say (a, "If this is interrupted, run the same command again: the result "
+         "is the same.");
     progress_catch_signals ();
     r = vd_merge_run (m, on_progress, a, &err);
     if (a->phase)

@@ -47,7 +47,7 @@ check_uuid (const struct vd_link *child, const struct vd_link *parent,
     return vd_fail (err, VD_MISMATCH,
                     "%s was made on the image with UUID {%s}, but %s has UUID "
                     "{%s}: it is the wrong file, or the order is wrong "
-                    "(oldest first) (%signore-cid takes them all the same)",
+                    "(oldest first) (use %signore-cid to continue anyway)",
                     child->path, want, parent->path, have,
                     vd_opts_prefix (opts));
   vd_warn (&opts->log, "%s was made on the image with UUID {%s}, but %s has "
@@ -75,7 +75,7 @@ check_modification (const struct vd_link *child, const struct vd_link *parent,
     return vd_fail (err, VD_MISMATCH,
                     "%s was changed after %s was made (modification UUID %s, "
                     "expected %s): what is in the child does not belong on "
-                    "it (%signore-cid writes it all the same)", parent->path,
+                    "it (use %signore-cid to write anyway)", parent->path,
                     child->path, vd_uuid_text (h, have),
                     vd_uuid_text (w, want), vd_opts_prefix (opts));
   vd_warn (&opts->log, "%s was changed after %s was made (modification UUID "
@@ -108,10 +108,10 @@ vd_chain_check_pair (const struct vd_link *child,
       return vd_fail (err, VD_MISMATCH,
                       "%s was made on content %08" PRIx32 " (its parentCID), "
                       "but %s has content %08" PRIx32 " (its CID): %s "
-                      "(%signore-cid takes them all the same)",
+                      "(use %signore-cid to continue anyway)",
                       child->path, c->parent_cid, parent->path, p->cid,
                       c->has_cid && p->parent_cid == c->cid
-                      ? "the two are given in the wrong order (oldest first)"
+                      ? "the order is wrong (oldest first)"
                       : "it is the wrong file, or a clone, or it was "
                         "changed after the child was made",
                       vd_opts_prefix (opts));

@@ -37,7 +37,7 @@ check_role (struct vd_link *link, const struct vd_deltas_opts *how,
                   "file%s%s%s", link->path,
                   link->descriptor ? " (parentCID=ffffffff)" : "",
                   option ? " (" : "", option ? option : "",
-                  option ? " lays it over the base all the same)" : "");
+                  option ? " lays it over the base anyway)" : "");
 }
 
 bool

@@ -296,8 +296,8 @@ plan_target (struct vd_merge *m, struct vd_merge_disk *d, struct vd_err *err)
   struct vd_apply_plan plan;
 
   if (d->target->role == VD_ROLE_BARE)
-    return vd_fail (err, VD_UNSUPPORTED, "%s has no descriptor: into such it "
-                    "is not merged", d->target->path);
+    return vd_fail (err, VD_UNSUPPORTED, "%s has no descriptor: cannot merge "
+                    "into it", d->target->path);
   if (vd_write_check (d->target, err) == -1 || check_capacity (d, err) == -1)
     return -1;
   d->merged = part_of (d->chain, d->first, d->nr, err);

@@ -182,7 +182,7 @@ check_uuid (const struct vd_vbox *box, const struct vd_vbox_medium *medium,
   if (!opts->ignore_cid)
     return vd_fail (err, VD_MISMATCH, "%s should have UUID {%s}, as %s says, "
                     "but its UUID is %s: it is another disk image under that "
-                    "name (%signore-cid takes it all the same)", link->path,
+                    "name (use %signore-cid to continue anyway)", link->path,
                     want, box->path, have, vd_opts_prefix (opts));
   vd_warn (&opts->log, "%s should have UUID {%s}, as %s says, but its UUID is "
            "%s; going on as asked", link->path, want, box->path, have);

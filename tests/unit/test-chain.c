@@ -92,7 +92,7 @@ TEST (the_wrong_order_is_told)
 
   l[0] = text_link ("new.vmdk", "CID=3\nparentCID=2\n", 5);
   l[1] = text_link ("old.vmdk", "CID=2\nparentCID=1\n", 5);
-  refused (l, 2, &none, VD_MISMATCH, "wrong order", "oldest first");
+  refused (l, 2, &none, VD_MISMATCH, "order is wrong", "oldest first");
   close_links (l, 2);
 }
 
