@@ -41,7 +41,7 @@ lacks () { ! (need "$@"); }
 # not_run_anywhere EXAMPLE: print why, or fail if the example can run.
 not_run_anywhere () {
     case $1 in
-        'make deps'*|make|'make deb'|'make rpm'|'sudo make install')
+        'make deps'*|make|'make check'|'make deb'|'make rpm'|'sudo make install')
             echo 'builds, installs, or runs the tests that we are in' ;;
         qemu-system-*)          echo 'needs a guest operating system' ;;
         *' /dev/'*)             echo 'needs root and a block device' ;;
