@@ -12,6 +12,9 @@
  *     base/     err         what went wrong; warnings; escaping        err.h
  *               opts        what the user allows                       opts.h
  *               path        what a path tells by itself                path.h
+ *               uuid        UUIDs and random numbers                   uuid.h
+ *               utf8        what a terminal would show                 utf8.h
+ *               array       arrays that grow                           array.h
  *     file/     file        bytes with a size                          file.h
  *               confine     where a name found in an image may lead    confine.h
  *               scandir     the files in a directory                   scandir.h
@@ -69,11 +72,14 @@
 
 #include "apply/apply.h"
 #include "apply/batch.h"
+#include "base/array.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/opts.h"
 #include "base/path.h"
+#include "base/utf8.h"
+#include "base/uuid.h"
 #include "chain/chain.h"
 #include "chain/deltas.h"
 #include "chain/family.h"

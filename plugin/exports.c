@@ -56,14 +56,12 @@ describe (const struct export *x)
 static struct export *
 add_export (struct exports *e, struct vd_member *member, struct vd_err *err)
 {
-  struct export *p = realloc (e->export, (e->n + 1) * sizeof *p);
+  struct export *p = vd_grow (e->export, e->n, sizeof *p, err);
   const char *path = member->link->path, *name = base_name (path);
   size_t i;
 
-  if (!p) {
-    vd_fail_nomem (err);
+  if (!p)
     return NULL;
-  }
   e->export = p;
   for (i = 0; i < e->n; ++i)
     if (strcmp (p[i].name, name) == 0)

@@ -208,7 +208,7 @@ fill (struct vd_file *f, const struct segs *segs, uint64_t start,
 static bool
 all_zeros (const uint8_t *p, size_t n)
 {
-  return p[0] == 0 && memcmp (p, p + 1, n - 1) == 0;
+  return vd_is_zero (p, n);
 }
 
 static void

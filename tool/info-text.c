@@ -256,17 +256,6 @@ pad (FILE *fp, size_t n)
     putc (' ', fp);
 }
 
-/* Columns in a terminal, near enough: UTF-8 characters. */
-static size_t
-columns (const char *s)
-{
-  size_t n = 0;
-
-  for (; *s; ++s)
-    n += ((unsigned char) *s & 0xc0) != 0x80;
-  return n;
-}
-
 static void
 chain_row (FILE *fp, const struct facts *f, const char *name, size_t width)
 {
@@ -275,7 +264,7 @@ chain_row (FILE *fp, const struct facts *f, const char *name, size_t width)
   const char *format = facts_format (f);
 
   fputs (name, fp);
-  pad (fp, width - columns (name));
+  pad (fp, width - vd_utf8_columns (name));
   fprintf (fp, "  %-8s  %9s", format ? format : "-",
            short_size (size[0], f->member->link->capacity));
   if (f->walked)
@@ -315,8 +304,8 @@ text_chain (FILE *fp, const struct report *r)
 
   for (i = 0; i < r->n; ++i) {
     short_name (name, sizeof name, r->facts[i].path);
-    if (columns (name) > width)
-      width = columns (name);
+    if (vd_utf8_columns (name) > width)
+      width = vd_utf8_columns (name);
   }
   fputs ("NAME", fp);
   pad (fp, width - 4);

@@ -22,22 +22,11 @@ line (FILE *fp, const char *name, const char *value)
   putc ('\n', fp);
 }
 
-/* Columns in a terminal, near enough: UTF-8 characters. */
-static unsigned
-columns (const char *s)
-{
-  unsigned n = 0;
-
-  for (; *s; ++s)
-    n += ((unsigned char) *s & 0xc0) != 0x80;
-  return n;
-}
-
 /* The name, indented, and blanks up to width. */
 static void
 cell (FILE *fp, unsigned indent, const char *name, unsigned width)
 {
-  const unsigned used = indent + columns (name);
+  const unsigned used = indent + (unsigned) vd_utf8_columns (name);
 
   fprintf (fp, "%*s", (int) indent, "");
   out_text (fp, name);
@@ -47,7 +36,7 @@ cell (FILE *fp, unsigned indent, const char *name, unsigned width)
 static unsigned
 wider (unsigned width, unsigned indent, const char *name)
 {
-  const unsigned n = indent + columns (name);
+  const unsigned n = indent + (unsigned) vd_utf8_columns (name);
 
   return n > width && n <= MAX_WIDTH ? n : width;
 }

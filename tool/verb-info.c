@@ -47,9 +47,9 @@ gather (struct report *r, const char *path, bool chain,
   m = vd_family_add (r->family, path, &r->err);
   r->opened = m != NULL;
   while (m) {
-    f = realloc (r->facts, (r->n + 1) * sizeof *f);
+    f = vd_grow (r->facts, r->n, sizeof *f, err);
     if (!f)
-      return vd_fail (err, VD_NOMEM, "out of memory");
+      return -1;
     r->facts = f;
     if (facts_of (&f[r->n], r->family, m, err) == -1)
       return -1;

@@ -67,6 +67,23 @@ vd_put64 (uint8_t *p, uint64_t v)
   memcpy (p, &v, sizeof v);
 }
 
+/* Are these all zeros?  A few words are enough to see that most data is data.
+ * What is zeros up to there is compared with itself, moved by as much: that
+ * is memcmp's speed.
+ */
+static inline bool
+vd_is_zero (const void *buf, size_t n)
+{
+  const uint8_t *p = (const uint8_t *) buf;
+  uint64_t head[4] = { 0 };
+  const size_t first = n < sizeof head ? n : sizeof head;
+
+  memcpy (head, p, first);
+  if ((head[0] | head[1] | head[2] | head[3]) != 0)
+    return false;
+  return n <= sizeof head || memcmp (p, p + sizeof head, n - sizeof head) == 0;
+}
+
 static inline uint64_t
 vd_min (uint64_t a, uint64_t b)
 {

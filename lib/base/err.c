@@ -12,46 +12,16 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/utf8.h"
 
 /* Length of the UTF-8 sequence at s that is safe to show, or 0. */
 static size_t
 safe_utf8 (const unsigned char *s)
 {
   uint32_t c;
-  size_t len, i;
+  const size_t len = vd_utf8_decode (s, &c);
 
-  if (s[0] >= 0xc2 && s[0] <= 0xdf) {
-    len = 2;
-    c = s[0] & 0x1f;
-  }
-  else if ((s[0] & 0xf0) == 0xe0) {
-    len = 3;
-    c = s[0] & 0x0f;
-  }
-  else if (s[0] >= 0xf0 && s[0] <= 0xf4) {
-    len = 4;
-    c = s[0] & 0x07;
-  }
-  else
-    return 0;
-
-  for (i = 1; i < len; ++i) {
-    if ((s[i] & 0xc0) != 0x80)  /* also stops at the final NUL */
-      return 0;
-    c = c << 6 | (s[i] & 0x3f);
-  }
-
-  if ((len == 3 && c < 0x800) || (len == 4 && (c < 0x10000 || c > 0x10ffff)))
-    return 0;                   /* overlong, or past the end of Unicode */
-  if (c >= 0xd800 && c <= 0xdfff)
-    return 0;                   /* surrogates */
-  if (c < 0xa0)
-    return 0;                   /* C1 controls */
-  if (c == 0x61c || c == 0x200e || c == 0x200f ||
-      (c >= 0x2028 && c <= 0x202e) ||
-      (c >= 0x2066 && c <= 0x2069) || c == 0xfeff)
-    return 0;                   /* text direction, line separators */
-  return len;
+  return len > 0 && !vd_utf8_is_active (c) ? len : 0;
 }
 
 void
@@ -65,11 +35,7 @@ vd_escape (char *dst, size_t n, const char *src)
     return;
 
   while (*s) {
-    if (*s >= 0x20 && *s < 0x7f)
-      len = 1;
-    else
-      len = safe_utf8 (s);
-
+    len = safe_utf8 (s);
     if (len > 0) {
       if (i + len >= n)
         break;

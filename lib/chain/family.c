@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "chain/family.h"
@@ -65,7 +66,7 @@ vd_family_add_link (struct vd_family *family, struct vd_link *link,
     return m;
   }
   m = calloc (1, sizeof *m);
-  p = realloc (family->members, (family->nr_members + 1) * sizeof *p);
+  p = vd_grow (family->members, family->nr_members, sizeof *p, err);
   if (p)
     family->members = p;
   if (!m || !p) {

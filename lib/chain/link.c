@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/uuid.h"
 #include "chain/link.h"
 
 static void
@@ -55,12 +57,12 @@ add_piece (struct vd_link *link, struct vd_image *image, uint64_t length,
            struct vd_err *err)
 {
   struct vd_piece *p
-    = realloc (link->pieces, (link->nr_pieces + 1) * sizeof *p);
+    = vd_grow (link->pieces, link->nr_pieces, sizeof *p, err);
   uint64_t start = 0;
 
   if (!p) {
     vd_image_close (image);
-    return vd_fail_nomem (err);
+    return -1;
   }
   if (link->nr_pieces > 0)
     start = p[link->nr_pieces - 1].start + p[link->nr_pieces - 1].image->used;

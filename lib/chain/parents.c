@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/uuid.h"
 #include "chain/chain.h"
 #include "chain/parents.h"
 

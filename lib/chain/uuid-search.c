@@ -14,6 +14,7 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "base/uuid.h"
 #include "chain/parents.h"
 #include "file/scandir.h"
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "check/check-walk.h"
 
 #define DEFAULT_KEEP 10u
@@ -141,7 +142,7 @@ int
 vd_check_report_lost (struct vd_check_report *report, uint64_t offset,
                       uint64_t length, struct vd_err *err)
 {
-  struct vd_guest_range *last;
+  struct vd_guest_range *last, *p;
 
   if (length == 0)
     return 0;
@@ -160,16 +161,10 @@ vd_check_report_lost (struct vd_check_report *report, uint64_t offset,
     report->lost_bytes += length;
     return 0;
   }
-  if (report->nr_lost == report->alloc_lost) {
-    const size_t want = report->alloc_lost ? report->alloc_lost * 2 : 64;
-    struct vd_guest_range *p
-      = realloc (report->lost, want * sizeof *report->lost);
-
-    if (!p)
-      return vd_fail_nomem (err);
-    report->lost = p;
-    report->alloc_lost = want;
-  }
+  p = vd_grow (report->lost, report->nr_lost, sizeof *p, err);
+  if (!p)
+    return -1;
+  report->lost = p;
   report->lost[report->nr_lost++] = (struct vd_guest_range) {
     .offset = offset, .length = length
   };
@@ -183,15 +178,10 @@ keep (struct vd_check_report *report, const struct vd_finding *f,
 {
   struct vd_finding *k;
 
-  if (report->nr_kept == report->alloc_kept) {
-    const size_t want = report->alloc_kept ? report->alloc_kept * 2 : 16;
-    struct vd_finding *p = realloc (report->kept, want * sizeof *p);
-
-    if (!p)
-      return vd_fail_nomem (err);
-    report->kept = p;
-    report->alloc_kept = want;
-  }
+  k = vd_grow (report->kept, report->nr_kept, sizeof *k, err);
+  if (!k)
+    return -1;
+  report->kept = k;
   k = &report->kept[report->nr_kept];
   *k = *f;
   k->file = strdup (f->file);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "check/check-walk.h"
 #include "format/kdmv.h"
 
@@ -100,12 +101,6 @@ vd_check_stream_end (struct vd_checker *c)
   c->opaque = NULL;
 }
 
-static bool
-all_zeros (const uint8_t *p, size_t n)
-{
-  return p[0] == 0 && memcmp (p, p + 1, n - 1) == 0;
-}
-
 static int
 unknown_marker (struct vd_checker *c, uint64_t pos, const uint8_t *m,
                 struct vd_err *err)
@@ -162,7 +157,7 @@ vd_check_stream_markers (struct vd_checker *c, struct vd_err *err)
     if (vd_file_pread (file, m, sizeof m, pos, &why) == -1)
       return vd_check_add_err (c, VD_CHECK_READ, pos, 0, 0, &why, err);
     sectors = 1;
-    if (all_zeros (m, sizeof m))
+    if (vd_is_zero (m, sizeof m))
       zeros += VD_SECTOR;
     else if (vd_le32 (m + 8) != 0) {
       zeros = 0;

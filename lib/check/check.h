@@ -142,7 +142,6 @@ struct vd_check_report {
   /* What was looked at. */
   uint64_t tables, grains, zero_grains, compressed_grains;
 
-  size_t alloc_kept, alloc_lost; /* private */
   unsigned nr_kept_of[VD_CHECK_NR_KINDS];
 };
 

@@ -11,6 +11,7 @@
 
 #include <sys/statvfs.h>
 
+#include "base/bytes.h"
 #include "compact/compact-parts.h"
 
 /* What can be given back one by one: a block of the file system. */

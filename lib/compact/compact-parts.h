@@ -53,8 +53,6 @@ extern int vd_compact_verify (const struct vd_image *a,
 
 /* ---- Zeros (compact-zero.c) --------------------------------------------- */
 
-extern bool vd_is_zero (const void *buf, size_t n);
-
 /* Reads a file for zeros; knows where its holes are. */
 struct vd_zero_scan {
   struct vd_file *file;

@@ -13,23 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "compact/compact-parts.h"
-
-/* A word is enough to see that most data is data.  What is zeros up to there
- * is compared with itself, moved by a word: that is memcmp's speed.
- */
-bool
-vd_is_zero (const void *buf, size_t n)
-{
-  const uint8_t *p = buf;
-  uint64_t head[4] = { 0 };
-  const size_t first = n < sizeof head ? n : sizeof head;
-
-  memcpy (head, p, first);
-  if ((head[0] | head[1] | head[2] | head[3]) != 0)
-    return false;
-  return n <= sizeof head || memcmp (p, p + sizeof head, n - sizeof head) == 0;
-}
 
 int
 vd_zero_scan_next (struct vd_zero_scan *z, uint64_t offset, uint64_t end,

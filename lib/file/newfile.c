@@ -24,25 +24,8 @@
 
 #include "base/cleanup.h"
 #include "base/path.h"
+#include "base/uuid.h"
 #include "file/newfile.h"
-
-int
-vd_random (void *buf, size_t n, struct vd_err *err)
-{
-  char *p = buf;
-
-  while (n > 0) {
-    const ssize_t r = getrandom (p, n, 0);
-
-    if (r == -1 && errno == EINTR)
-      continue;
-    if (r <= 0)
-      return vd_fail_errno (err, errno, "cannot get random numbers (getrandom)");
-    p += r;
-    n -= (size_t) r;
-  }
-  return 0;
-}
 
 static int
 fail_exists (const char *path, struct vd_err *err)

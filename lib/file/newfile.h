@@ -45,7 +45,4 @@ extern void vd_like_the_old (const struct vd_file *file,
 
 extern int vd_flush_directory_of (const char *path, struct vd_err *err);
 
-/* n random bytes. */
-extern int vd_random (void *buf, size_t n, struct vd_err *err);
-
 #endif /* VD_NEWFILE_H */

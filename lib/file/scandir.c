@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "file/scandir.h"
 
@@ -60,9 +61,9 @@ read_names (DIR *dir, const char *path, struct names *names,
     if (names->n == VD_MAX_DIR_ENTRIES)
       return vd_fail (err, VD_UNSUPPORTED, "%s has more than %u files, too "
                       "many to look through", path, VD_MAX_DIR_ENTRIES);
-    p = realloc (names->name, (names->n + 1) * sizeof *p);
+    p = vd_grow (names->name, names->n, sizeof *p, err);
     if (!p)
-      return vd_fail_nomem (err);
+      return -1;
     names->name = p;
     p[names->n] = strdup (d->d_name);
     if (!p[names->n])

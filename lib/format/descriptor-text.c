@@ -18,6 +18,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/uuid.h"
 #include "file/newfile.h"
 #include "format/descriptor-text.h"
 #include "format/descriptor.h"

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/array.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "format/descriptor-keys.h"
@@ -29,7 +30,6 @@ struct parser {
   struct vd_descriptor *d;
   const char *name;             /* of the file */
   unsigned line;
-  size_t alloc_extents, alloc_keys;
   struct vd_err *err;
 };
 
@@ -67,21 +67,6 @@ next_word (char **p)
   return word;
 }
 
-/* Room for one more element in a growing array. */
-static void *
-grow (void *array, size_t n, size_t *alloc, size_t size)
-{
-  size_t want = *alloc ? *alloc * 2 : 16;
-  void *p;
-
-  if (n < *alloc)
-    return array;
-  p = realloc (array, want * size);
-  if (p)
-    *alloc = want;
-  return p;
-}
-
 static int
 add_key (struct parser *ps, const char *key, size_t n, const char *value)
 {
@@ -89,9 +74,9 @@ add_key (struct parser *ps, const char *key, size_t n, const char *value)
   struct vd_key *p, *k;
   size_t i;
 
-  p = grow (d->keys, d->nr_keys, &ps->alloc_keys, sizeof *p);
+  p = vd_grow (d->keys, d->nr_keys, sizeof *p, ps->err);
   if (!p)
-    return vd_fail_nomem (ps->err);
+    return -1;
   d->keys = p;
   k = &d->keys[d->nr_keys];
   k->line = ps->line;
@@ -212,7 +197,7 @@ parse_extent (struct parser *ps, enum vd_access access, char *p)
     return vd_fail (ps->err, VD_UNSUPPORTED,
                     "%s line %u: more than %u extents", ps->name, ps->line,
                     VD_MAX_EXTENTS);
-  e = grow (d->extents, d->nr_extents, &ps->alloc_extents, sizeof *e);
+  e = vd_grow (d->extents, d->nr_extents, sizeof *e, ps->err);
   if (!e)
     return vd_fail_nomem (ps->err);
   d->extents = e;

@@ -88,14 +88,4 @@ extern const char *vd_descriptor_get (const struct vd_descriptor *d,
 
 extern void vd_descriptor_free (struct vd_descriptor *d);
 
-/* The UUID in a value such as "622a0911-bc78-4b7a-a6ec-7359a068de8a", with
- * or without braces, in RFC 4122 order.  False when it is not one.
- */
-extern bool vd_parse_uuid (const char *text, uint8_t uuid[16]);
-
-/* And back; returns buf. */
-#define VD_UUID_TEXT 37
-extern const char *vd_uuid_text (char buf[VD_UUID_TEXT],
-                                 const uint8_t uuid[16]);
-
 #endif /* VD_DESCRIPTOR_H */

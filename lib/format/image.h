@@ -40,17 +40,6 @@ struct vd_identity {
   uint8_t parent_modified[16];  /* of the parent's, when the child was made */
 };
 
-static inline bool
-vd_uuid_is_null (const uint8_t uuid[16])
-{
-  size_t i;
-
-  for (i = 0; i < 16; ++i)
-    if (uuid[i] != 0)
-      return false;
-  return true;
-}
-
 struct vd_image {
   const struct vd_format *fmt;
   struct vd_file *file;         /* owned; NULL for a ZERO extent */

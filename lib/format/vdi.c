@@ -21,6 +21,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/uuid.h"
 #include "format/grain-tables.h"
 #include "format/vdi.h"
 

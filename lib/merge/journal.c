@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "merge/journal.h"
@@ -38,7 +39,7 @@ int
 vd_journal_add (struct vd_journal *j, const struct vd_step *step,
                 struct vd_err *err)
 {
-  struct vd_step *p = realloc (j->step, (j->n + 1) * sizeof *p);
+  struct vd_step *p = vd_grow (j->step, j->n, sizeof *p, err);
 
   if (p)
     j->step = p;

@@ -17,8 +17,10 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/path.h"
+#include "base/uuid.h"
 #include "file/scandir.h"
 #include "merge/merge-private.h"
 
@@ -230,9 +232,9 @@ scan_dir (struct scan *s, const char *dir, struct vd_err *err)
   for (i = 0; i < s->nr_dirs; ++i)
     if (strcmp (s->dirs[i], real) == 0)
       return 0;
-  p = realloc (s->dirs, (s->nr_dirs + 1) * sizeof *p);
+  p = vd_grow (s->dirs, s->nr_dirs, sizeof *p, err);
   if (!p)
-    return vd_fail_nomem (err);
+    return -1;
   s->dirs = p;
   p[s->nr_dirs++] = real;
   return vd_scandir (VD_TAKE (real), try_file, s, err);

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "merge/merge-private.h"
 
@@ -44,10 +45,10 @@ static int
 add (struct list *l, dev_t dev, ino_t ino, const char *name,
      struct vd_err *err)
 {
-  struct known *k = realloc (l->k, (l->n + 1) * sizeof *k);
+  struct known *k = vd_grow (l->k, l->n, sizeof *k, err);
 
   if (!k)
-    return vd_fail_nomem (err);
+    return -1;
   l->k = k;
   k[l->n++] = (struct known) { .dev = dev, .ino = ino, .name = name };
   return 0;

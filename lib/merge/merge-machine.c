@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/uuid.h"
 #include "file/scandir.h"
 #include "merge/merge-private.h"
 

@@ -17,6 +17,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/uuid.h"
 #include "file/newfile.h"
 #include "format/descriptor-edit.h"
 #include "format/descriptor-text.h"
@@ -123,13 +124,6 @@ descriptor_step (const struct vd_link *link,
   return -1;
 }
 
-static void
-random_uuid (uint8_t uuid[16])
-{
-  uuid[6] = (uint8_t) ((uuid[6] & 0x0f) | 0x40);
-  uuid[8] = (uint8_t) ((uuid[8] & 0x3f) | 0x80);
-}
-
 static size_t
 version_0_offset (const struct vd_image *image, size_t offset)
 {
@@ -152,11 +146,10 @@ vd_merge_target_steps (const struct vd_merge_disk *d,
   size_t n = 0, i;
 
   memcpy (id->uuid, t->id.image, 16);
-  if (vd_random (id->modified, 16, err) == -1 ||
+  if (vd_uuid_new (id->modified, err) == -1 ||
       vd_random (r, sizeof r, err) == -1 ||
       vd_new_cid (&id->cid, desc ? desc->cid : 0, err) == -1)
     return -1;
-  random_uuid (id->modified);
   if (!desc) {
     const struct vdi_field f = {
       version_0_offset (own, VD_VDI_OFF_MODIFIED), id->modified,

@@ -23,21 +23,12 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/uuid.h"
 #include "create/create-vdi.h"
 #include "create/create.h"
 #include "file/newfile.h"
 #include "format/descriptor-edit.h"
 #include "merge/merge-private.h"
-
-static int
-new_uuid (uint8_t uuid[16], struct vd_err *err)
-{
-  if (vd_random (uuid, 16, err) == -1)
-    return -1;
-  uuid[6] = (uint8_t) ((uuid[6] & 0x0f) | 0x40);
-  uuid[8] = (uint8_t) ((uuid[8] & 0x3f) | 0x80);
-  return 0;
-}
 
 static bool
 by_uuid (const struct vd_merge_disk *d)
@@ -104,7 +95,7 @@ name_child (const struct vd_merge *m, struct vd_merge_disk *d,
   if (!real)
     return vd_fail (err, VD_IO, "%s: its full name cannot be found",
                     top->path);
-  if (new_uuid (d->new_uuid, err) == -1)
+  if (vd_uuid_new (d->new_uuid, err) == -1)
     return -1;
   if (d->found_child)
     return vd_fail (err, VD_USAGE, "%s stands on %s: a new child can only be "
@@ -156,7 +147,7 @@ vd_merge_name_snapshot (struct vd_merge *m, struct vd_err *err)
 
   if (!m->how.snapshot)
     return 0;
-  if (new_uuid (m->new_snapshot, err) == -1 ||
+  if (vd_uuid_new (m->new_snapshot, err) == -1 ||
       vd_journal_init (&j, m->given, err) == -1)
     return -1;
   if (asprintf (&m->new_dir, "%s-new", j.path) == -1)
@@ -329,7 +320,7 @@ vd_merge_snapshot_steps (struct vd_merge *m, struct vd_merge_disk *d,
   memcpy (ids.image, d->new_uuid, 16);
   memcpy (ids.parent, id->uuid, 16);
   memcpy (ids.parent_modified, id->modified, 16);
-  if (new_uuid (ids.modified, err) == -1)
+  if (vd_uuid_new (ids.modified, err) == -1)
     return -1;
   if (!dry) {
     if (make_dirs (m, d, err) == -1)

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/uuid.h"
 #include "vbox/vbox-plan.h"
 #include "vbox/vbox-splice.h"
 

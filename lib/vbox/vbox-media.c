@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "base/uuid.h"
 #include "chain/chain.h"
 #include "vbox/vbox-xml.h"
 #include "vbox/vbox.h"

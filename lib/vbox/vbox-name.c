@@ -15,7 +15,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
+#include "base/uuid.h"
 #include "vbox/vbox-read.h"
 
 /* Of a disk's or snapshot's name: NBD allows 4096 bytes for both and "@". */
@@ -159,10 +161,10 @@ add_view (struct gather *g, size_t disk, const struct vd_vbox_medium *medium,
           const struct vd_vbox_attachment *a, struct vd_err *err)
 {
   struct vd_vbox_views *views = g->views;
-  struct vd_vbox_view *v = vd_one_more (views->view, views->n, sizeof *v);
+  struct vd_vbox_view *v = vd_grow (views->view, views->n, sizeof *v, err);
 
   if (!v)
-    return vd_fail_nomem (err);
+    return -1;
   views->view = v;
   v += views->n;
   *v = (struct vd_vbox_view) {

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/uuid.h"
 #include "vbox/vbox-plan.h"
 
 const char *

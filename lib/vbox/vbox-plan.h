@@ -11,6 +11,7 @@
 #ifndef VD_VBOX_PLAN_H
 #define VD_VBOX_PLAN_H
 
+#include "base/uuid.h"
 #include "vbox/vbox-edit.h"
 #include "vbox/vbox-read.h"
 

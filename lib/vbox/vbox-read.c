@@ -22,7 +22,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
+#include "base/uuid.h"
 #include "vbox/vbox-read.h"
 
 struct reading {
@@ -208,9 +210,9 @@ read_device (struct reading *r, size_t controller, size_t device,
   if (r->nr_attached++ == VD_VBOX_MAX_ATTACHED)
     return fail_at (r, device, VD_UNSUPPORTED, "more than %u disks attached",
                     VD_VBOX_MAX_ATTACHED);
-  a = vd_one_more (state->attached, state->n, sizeof *a);
+  a = vd_grow (state->attached, state->n, sizeof *a, r->err);
   if (!a)
-    return vd_fail_nomem (r->err);
+    return -1;
   state->attached = a;
   a += state->n++;
   *a = (struct vd_vbox_attachment) { .element = device };

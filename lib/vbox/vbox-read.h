@@ -22,17 +22,6 @@
 #define VD_VBOX_MAX_SNAPSHOTS 4096u
 #define VD_VBOX_MAX_ATTACHED 16384u     /* in all states together */
 
-/* An array of n elements that has only grown by this, with room for one more,
- * or NULL; then the old one stays.  It is full when n is a power of two.
- */
-static inline void *
-vd_one_more (void *array, size_t n, size_t size)
-{
-  if (n > 0 && !vd_is_power_of_2 (n))
-    return array;
-  return realloc (array, (n > 0 ? 2 * n : 1) * size);
-}
-
 /* Fill box, of which path, text, len and xml are set. */
 extern int vd_vbox_read (struct vd_vbox *box, struct vd_err *err);
 

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "vbox/vbox-xml.h"
 
@@ -24,7 +25,6 @@ struct scan {
   const char *path, *text;
   size_t len, pos;
   struct vd_xml *xml;
-  size_t room, attr_room;       /* allocated */
   size_t open;                  /* the innermost open element, or none */
   size_t items;
   struct vd_err *err;
@@ -116,23 +116,6 @@ take_name (struct scan *s)
   return name;
 }
 
-/* The array with room for one more than n, or NULL; then the old one stays. */
-static void *
-grow (void *array, size_t n, size_t *room, size_t size, struct vd_err *err)
-{
-  void *p = array;
-  const size_t more = *room ? 2 * *room : 64;
-
-  if (n < *room)
-    return array;
-  p = realloc (array, more * size);
-  if (!p)
-    vd_fail_nomem (err);
-  else
-    *room = more;
-  return p;
-}
-
 /* name="value" */
 static int
 scan_attr (struct scan *s, struct vd_xml_element *e)
@@ -144,7 +127,7 @@ scan_attr (struct scan *s, struct vd_xml_element *e)
   if (s->xml->nr_attrs >= VD_XML_MAX_ATTRS ||
       e->nr_attrs >= VD_XML_MAX_ATTRS_OF_ONE)
     return bad (s, VD_UNSUPPORTED, "there are too many attributes");
-  all = grow (s->xml->attr, s->xml->nr_attrs, &s->attr_room, sizeof a, s->err);
+  all = vd_grow (s->xml->attr, s->xml->nr_attrs, sizeof a, s->err);
   if (!all)
     return -1;
   s->xml->attr = all;
@@ -187,7 +170,7 @@ scan_start_tag (struct scan *s)
     return bad (s, VD_UNSUPPORTED, "elements are nested too deeply");
   if (!parent && xml->n > 0)
     return bad (s, VD_NOT_FORMAT, "not XML: a second outermost element");
-  all = grow (xml->element, xml->n, &s->room, sizeof *e, s->err);
+  all = vd_grow (xml->element, xml->n, sizeof *e, s->err);
   if (!all)
     return -1;
   xml->element = all;

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "base/uuid.h"
 #include "vbox/vbox-read.h"
 
 static void

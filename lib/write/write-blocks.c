@@ -192,12 +192,6 @@ new_block (struct vd_blocks *b, uint64_t block, uint32_t *entry, uint64_t at,
   return vd_blocks_dirty (b, t, err);
 }
 
-static bool
-is_zeros (const uint8_t *buf, uint64_t n)
-{
-  return n > 0 && buf[0] == 0 && memcmp (buf, buf + 1, (size_t) n - 1) == 0;
-}
-
 /* Find or make the place of [at, at+len) of a block.  1 and *where, or 0 when
  * there is nothing to write, -1.
  */
@@ -222,7 +216,7 @@ place (struct vd_blocks *b, uint64_t block, uint64_t at, uint64_t len,
     return 1;
   }
   as_zero = zero ||
-    (whole && b->opts->skip_zeros && buf && is_zeros (buf, len));
+    (whole && b->opts->skip_zeros && buf && vd_is_zero (buf, len));
   if (as_zero && (e.kind == VD_ZERO || !b->opts->below))
     return 0;
   if (as_zero && whole && b->can_zero) {
