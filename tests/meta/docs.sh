@@ -56,7 +56,7 @@ done < <(perl -0777 -ne 'while (/`(\w+_\w+)`,?\s+\(`([a-z]+\/[a-z.\/-]+)`\)|\(`(
 # to merge), or all of it.
 for dir in lib/*/; do
     wing=${dir#lib/} wing=${wing%/}
-    grep "^| \`$wing/\`" docs/architecture.md | perl -ne '$c = (split /\|/)[3]; print "$1\n" while $c =~ /`([a-z-]+)`/g' | sort > "$T/told"
+    grep "^| \`$wing/\`" docs/architecture.md | perl -ne '$c = (split /\|/)[3]; print "$1\n" while $c =~ /`([a-z0-9-]+)`/g' | sort > "$T/told"
     [ -s "$T/told" ] || complain "docs/architecture.md has no row for $dir"
     while read -r name; do
         compgen -G "lib/$wing/$name.[ch]" > /dev/null || complain "docs/architecture.md says that $dir has $name, which is not there"
