@@ -30,7 +30,7 @@ copy_chunk (struct vd_slots *s, struct vd_zero_scan *z, struct vd_file *to,
   size_t k;
 
   for (k = 0; k < n; ++k) {
-    if (!s->ops->stored (s, raw[k], &where))
+    if (!vd_slots_stored (s, raw[k], &where))
       continue;
     zero = vd_bit (s->zero, vd_slot_of (s, where));
     if (zero && s->can_zero) {
@@ -42,7 +42,7 @@ copy_chunk (struct vd_slots *s, struct vd_zero_scan *z, struct vd_file *to,
                                  err) == -1) ||
         vd_compact_tell (s->st, VD_COMPACT_MOVE, s->stride, err) == -1)
       return -1;
-    raw[k] = s->ops->new_entry (s, *next);
+    raw[k] = vd_slots_entry (s, *next);
     *next += s->stride;
   }
   return 0;
@@ -51,20 +51,20 @@ copy_chunk (struct vd_slots *s, struct vd_zero_scan *z, struct vd_file *to,
 int
 vd_slots_copy (struct vd_slots *s, struct vd_file *to, struct vd_err *err)
 {
-  CLEANUP_FREE uint32_t *raw = calloc (s->chunk, sizeof *raw);
+  CLEANUP_FREE uint32_t *raw = calloc (s->entries.per_table, sizeof *raw);
   CLEANUP_FREE uint8_t *buf = malloc (VD_ZERO_BUFFER);
   struct vd_zero_scan z = { .file = s->file, .buf = buf };
-  uint64_t chunk, next = s->new_data;
+  uint64_t table, next = s->new_data;
   size_t n;
 
   if (!raw || !buf)
     return vd_fail_nomem (err);
   if (s->ops->new_begin (s, to, err) == -1)
     return -1;
-  for (chunk = 0; chunk < s->nr_chunks; ++chunk)
-    if (s->ops->load (s, chunk, raw, &n, err) == -1 ||
+  for (table = 0; table < s->entries.nr_tables; ++table)
+    if (vd_slots_load (s, table, raw, &n, err) == -1 ||
         (n > 0 && (copy_chunk (s, &z, to, raw, n, &next, err) == -1 ||
-                   s->ops->new_store (s, to, chunk, raw, n, err) == -1)))
+                   s->ops->new_store (s, to, table, raw, n, err) == -1)))
       return -1;
   return vd_file_flush (to, err);
 }

@@ -5,8 +5,8 @@
 
 /* A KDMV extent compacted in place.
  *
- * A chunk is a grain table.  Grains lie where the first of them does, modulo
- * their size; tables may lie among them.
+ * Grains lie where the first of them does, modulo their size; tables may lie
+ * among them.
  *
  * The redundant table is written before the primary one, by which the file is
  * read.  A run that was cut off between the two leaves them different, and its
@@ -32,118 +32,13 @@ struct kdmv_slots {
 static const struct vd_kdmv_image *
 image_of (const struct vd_slots *s)
 {
-  return s->opaque;
-}
-
-/* Where table number i is, and its copy; 0: there is none. */
-static int
-find_tables (const struct vd_slots *s, uint64_t i, uint64_t *table,
-             uint64_t *copy, struct vd_err *err)
-{
-  const struct vd_kdmv_image *h = image_of (s);
-  const uint64_t bytes = h->tables.gt_entries * UINT64_C (4);
-  uint8_t raw[4];
-
-  *copy = 0;
-  if (vd_file_pread (s->file, raw, 4, h->tables.gd_offset + i * 4, err) == -1)
-    return -1;
-  *table = vd_le32 (raw) * VD_SECTOR;
-  if (h->rgd_offset == 0 || *table == 0 || s->copying)
-    return 0;
-  if (vd_file_pread (s->file, raw, 4, h->rgd_offset + i * 4, err) == -1)
-    return -1;
-  *copy = vd_le32 (raw) * VD_SECTOR;
-  if (*copy == 0 || *copy + bytes > s->file->size)
-    return vd_fail (err, VD_CORRUPT,
-                    "%s: grain directories differ at entry %" PRIu64 " (byte %"
-                    PRIu64 " in the first, %" PRIu64 " in the copy); nothing "
-                    "was written.  A new file (--output) is made from the "
-                    "first", s->file->name, i, *table, *copy);
-  if (*copy == *table)
-    *copy = 0;
-  return 0;
-}
-
-static int
-kdmv_load (struct vd_slots *s, uint64_t chunk, uint32_t *raw, size_t *n,
-             struct vd_err *err)
-{
-  const struct vd_kdmv_image *h = image_of (s);
-  const struct kdmv_slots *hs = (const struct kdmv_slots *) s;
-  const size_t bytes = (size_t) h->tables.gt_entries * 4;
-  uint8_t buf[VD_KDMV_MAX_GTES * 4], other[VD_KDMV_MAX_GTES * 4];
-  uint64_t table, copy;
-  size_t i;
-
-  *n = 0;
-  if (find_tables (s, chunk, &table, &copy, err) == -1)
-    return -1;
-  if (table == 0)
-    return 0;
-  if (vd_file_pread (s->file, buf, bytes, table, err) == -1)
-    return -1;
-  if (copy != 0) {
-    if (vd_file_pread (s->file, other, bytes, copy, err) == -1)
-      return -1;
-    if (memcmp (buf, other, bytes) != 0) {
-      if (hs->unclean != VD_KDMV_UNCLEAN_COMPACT)
-        return vd_fail (err, VD_CORRUPT,
-                        "%s: grain table %" PRIu64 " differs from its copy; "
-                        "nothing was written.  A new file (--output) is made "
-                        "from the first.  See: vmdkdelta check",
-                        s->file->name, chunk);
-      s->differs = s->must_write = true;
-    }
-  }
-  *n = h->tables.gt_entries;
-  for (i = 0; i < *n; ++i)
-    raw[i] = vd_le32 (buf + i * 4);
-  return 0;
-}
-
-static int
-kdmv_store (struct vd_slots *s, uint64_t chunk, const uint32_t *raw,
-              size_t first, size_t n, struct vd_err *err)
-{
-  uint8_t buf[VD_KDMV_MAX_GTES * 4];
-  uint64_t table, copy;
-  size_t i;
-
-  if (find_tables (s, chunk, &table, &copy, err) == -1)
-    return -1;
-  for (i = 0; i < n; ++i)
-    vd_put32 (buf + i * 4, raw[first + i]);
-  return (copy != 0 &&
-          vd_file_pwrite (s->file, buf, n * 4, copy + first * 4, err) == -1) ||
-    vd_file_pwrite (s->file, buf, n * 4, table + first * 4, err) == -1
-    ? -1 : 0;
-}
-
-static bool
-kdmv_stored (const struct vd_slots *s, uint32_t raw, uint64_t *where)
-{
-  *where = raw * VD_SECTOR;
-  return raw != 0 &&
-    !(raw == 1 && (image_of (s)->image.flags & VD_KDMV_ZEROED) != 0);
-}
-
-static uint32_t
-kdmv_entry (const struct vd_slots *s, uint64_t where)
-{
-  (void) s;
-  return (uint32_t) (where / VD_SECTOR);
-}
-
-static int
-put_unclean (struct vd_slots *s, uint8_t value, struct vd_err *err)
-{
-  return vd_file_pwrite (s->file, &value, 1, VD_KDMV_OFF_UNCLEAN, err);
+  return vd_kdmv (s->entries.image);
 }
 
 static int
 kdmv_begin (struct vd_slots *s, struct vd_err *err)
 {
-  return put_unclean (s, VD_KDMV_UNCLEAN_COMPACT, err);
+  return vd_entries_mark (&s->entries, VD_KDMV_UNCLEAN_COMPACT, err);
 }
 
 /* Whoever else left his mark has to take it away himself. */
@@ -152,7 +47,8 @@ kdmv_end (struct vd_slots *s, struct vd_err *err)
 {
   const uint8_t was = ((const struct kdmv_slots *) s)->unclean;
 
-  return put_unclean (s, was == VD_KDMV_UNCLEAN_COMPACT ? 0 : was, err);
+  return vd_entries_mark (&s->entries,
+                          was == VD_KDMV_UNCLEAN_COMPACT ? 0 : was, err);
 }
 
 /* ---- A new file --------------------------------------------------------- */
@@ -184,13 +80,14 @@ kdmv_new_layout (struct vd_slots *s, uint64_t *data, struct vd_err *err)
   const struct vd_kdmv_image *h = image_of (s);
   struct kdmv_slots *hs = kdmv_of (s);
   const uint64_t grain = s->unit / VD_SECTOR;
-  uint64_t i, table, copy, at = 1;
+  struct vd_table_place place;
+  uint64_t t, at = 1;
 
   hs->nr_tables = 0;
-  for (i = 0; i < h->nr_tables; ++i) {
-    if (find_tables (s, i, &table, &copy, err) == -1)
+  for (t = 0; t < s->entries.nr_tables; ++t) {
+    if (vd_entries_find (&s->entries, t, &place, err) == -1)
       return -1;
-    hs->nr_tables += table != 0;
+    hs->nr_tables += place.where != 0;
   }
   if (h->image.descriptor_length > 0) {
     hs->descriptor = at;
@@ -235,7 +132,8 @@ kdmv_new_begin (struct vd_slots *s, struct vd_file *to, struct vd_err *err)
   const struct kdmv_slots *hs = kdmv_of (s);
   CLEANUP_FREE uint8_t *buf = malloc (VD_ZERO_BUFFER);
   struct vd_zero_scan z = { .file = s->file, .buf = buf };
-  uint64_t i, table, copy, k = 0;
+  struct vd_table_place place;
+  uint64_t t, k = 0;
   uint8_t head[VD_SECTOR];
 
   if (!buf)
@@ -252,56 +150,51 @@ kdmv_new_begin (struct vd_slots *s, struct vd_file *to, struct vd_err *err)
                      h->image.descriptor_offset + h->image.descriptor_length,
                      hs->descriptor * VD_SECTOR, err) == -1)
     return -1;
-  for (i = 0; i < h->nr_tables; ++i)
-    if (find_tables (s, i, &table, &copy, err) == -1 ||
-        (table != 0 && put_directories (s, to, i, k++, err) == -1))
+  for (t = 0; t < s->entries.nr_tables; ++t) {
+    if (vd_entries_find (&s->entries, t, &place, err) == -1)
       return -1;
+    if (place.where != 0 && put_directories (s, to, t, k++, err) == -1)
+      return -1;
+  }
   return 0;
 }
 
 /* Tables come in the order of the directory, those that are there. */
 static int
-kdmv_new_store (struct vd_slots *s, struct vd_file *to, uint64_t chunk,
-                  const uint32_t *raw, size_t n, struct vd_err *err)
+kdmv_new_store (struct vd_slots *s, struct vd_file *to, uint64_t table,
+                const uint32_t *raw, size_t n, struct vd_err *err)
 {
   struct kdmv_slots *hs = kdmv_of (s);
-  const uint64_t at
-    = gd_sectors (s) + hs->next_table++ * gt_sectors (s);
-  uint8_t buf[VD_KDMV_MAX_GTES * 4];
-  size_t i;
+  const uint64_t at = gd_sectors (s) + hs->next_table++ * gt_sectors (s);
+  const struct vd_table_place place = {
+    .where = (hs->gd + at) * VD_SECTOR,
+    .copy = hs->rgd != 0 ? (hs->rgd + at) * VD_SECTOR : 0,
+  };
+  struct vd_entries new = s->entries;
 
-  (void) chunk;
-  for (i = 0; i < n; ++i)
-    vd_put32 (buf + i * 4, raw[i]);
-  return vd_file_pwrite (to, buf, n * 4, (hs->gd + at) * VD_SECTOR,
-                         err) == -1 ||
-    (hs->rgd != 0 && vd_file_pwrite (to, buf, n * 4,
-                                     (hs->rgd + at) * VD_SECTOR, err) == -1)
-    ? -1 : 0;
+  (void) table;
+  new.file = to;
+  return vd_entries_store (&new, &place, raw, 0, n, err);
 }
 
 static const struct vd_slots_ops kdmv_ops = {
-  .load = kdmv_load,
-  .store = kdmv_store,
-  .stored = kdmv_stored,
-  .entry = kdmv_entry,
   .begin = kdmv_begin,
   .end = kdmv_end,
   .new_layout = kdmv_new_layout,
   .new_begin = kdmv_new_begin,
   .new_store = kdmv_new_store,
-  .new_entry = kdmv_entry,
 };
 
 static int
 check_unclean (struct vd_compact_job *job, struct kdmv_slots *hs,
                struct vd_err *err)
 {
-  if (vd_file_pread (job->file, &hs->unclean, 1, VD_KDMV_OFF_UNCLEAN,
-                     err) == -1)
+  struct vd_slots *s = &hs->slots;
+
+  if (vd_entries_marked (&s->entries, &hs->unclean, err) == -1)
     return -1;
   if (hs->unclean == VD_KDMV_UNCLEAN_COMPACT)
-    hs->slots.must_write = true;
+    s->interrupted = s->must_write = true;
   else if (hs->unclean != 0 && !job->copying && !job->st->opts->allow_unclean)
     return vd_fail (err, VD_CORRUPT,
                     "%s was not closed cleanly by its writer (header byte %d "
@@ -315,16 +208,16 @@ check_unclean (struct vd_compact_job *job, struct kdmv_slots *hs,
 static int
 find_residue (struct vd_slots *s, uint64_t *residue, struct vd_err *err)
 {
-  uint32_t raw[VD_KDMV_MAX_GTES];
-  uint64_t chunk, where;
+  uint32_t raw[VD_ENTRIES_MAX];
+  uint64_t table, where;
   size_t n, i;
 
   *residue = s->first_data % s->stride;
-  for (chunk = 0; chunk < s->nr_chunks; ++chunk) {
-    if (s->ops->load (s, chunk, raw, &n, err) == -1)
+  for (table = 0; table < s->entries.nr_tables; ++table) {
+    if (vd_slots_load (s, table, raw, &n, err) == -1)
       return -1;
     for (i = 0; i < n; ++i)
-      if (s->ops->stored (s, raw[i], &where)) {
+      if (vd_slots_stored (s, raw[i], &where)) {
         *residue = where % s->stride;
         return 0;
       }
@@ -337,20 +230,21 @@ static int
 fix_metadata (struct vd_slots *s, struct vd_err *err)
 {
   const struct vd_kdmv_image *h = image_of (s);
-  const uint64_t bytes = h->tables.gt_entries * UINT64_C (4);
-  uint64_t i, table, copy;
+  const uint64_t bytes = vd_entries_table_size (&s->entries);
+  struct vd_table_place place;
+  uint64_t t;
 
   vd_slots_fix (s, h->image.descriptor_offset, h->image.descriptor_length);
   vd_slots_fix (s, h->tables.gd_offset, h->nr_tables * 4);
   if (h->rgd_offset != 0)
     vd_slots_fix (s, h->rgd_offset, h->nr_tables * 4);
-  for (i = 0; i < h->nr_tables; ++i) {
-    if (find_tables (s, i, &table, &copy, err) == -1)
+  for (t = 0; t < s->entries.nr_tables; ++t) {
+    if (vd_entries_find (&s->entries, t, &place, err) == -1)
       return -1;
-    if (table != 0)
-      vd_slots_fix (s, table, bytes);
-    if (copy != 0)
-      vd_slots_fix (s, copy, bytes);
+    if (place.where != 0)
+      vd_slots_fix (s, place.where, bytes);
+    if (place.copy != 0)
+      vd_slots_fix (s, place.copy, bytes);
   }
   return 0;
 }
@@ -368,13 +262,10 @@ kdmv_look (struct vd_compact_job *job, struct vd_err *err)
   s = &hs->slots;
   *s = (struct vd_slots) {
     .ops = &kdmv_ops,
-    .opaque = h,
     .st = job->st,
     .file = job->file,
     .copying = job->copying,
     .unit_name = "grain",
-    .nr_chunks = h->nr_tables,
-    .chunk = h->tables.gt_entries,
     .capacity = job->image->capacity,
     .unit = h->tables.grain_size,
     .stride = h->tables.grain_size,
@@ -382,6 +273,9 @@ kdmv_look (struct vd_compact_job *job, struct vd_err *err)
     .can_zero = !job->child || (job->image->flags & VD_KDMV_ZEROED) != 0,
     .zero_entry = job->child ? 1 : 0,
   };
+  vd_entries_open (&s->entries, job->image, s->file, s->file, 0);
+  if (job->copying)             /* the new file has copies of its own */
+    s->entries.has_copies = false;
   if (check_unclean (job, hs, err) == -1 ||
       find_residue (s, &residue, err) == -1)
     return -1;

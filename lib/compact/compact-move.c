@@ -19,7 +19,7 @@
 
 /* An entry to be written at the end of a batch. */
 struct pending {
-  uint64_t chunk;
+  uint64_t table;
   uint32_t index;
   uint32_t raw;
   uint64_t old;                 /* the place that it leaves */
@@ -28,7 +28,7 @@ struct pending {
 struct mover {
   struct vd_slots *s;
   struct vd_zero_scan scan;
-  uint32_t *raw;                /* one chunk */
+  uint32_t *raw;                /* one table */
   struct pending *pending;
   size_t nr_pending, max_pending;
 };
@@ -37,17 +37,17 @@ struct mover {
 static int
 write_zeros (struct vd_slots *s, uint32_t *raw, struct vd_err *err)
 {
-  uint64_t chunk, where, i;
+  uint64_t table, where, i;
   size_t n, k, first, last;
 
-  for (chunk = 0; chunk < s->nr_chunks; ++chunk) {
+  for (table = 0; table < s->entries.nr_tables; ++table) {
     s->differs = false;
-    if (s->ops->load (s, chunk, raw, &n, err) == -1)
+    if (vd_slots_load (s, table, raw, &n, err) == -1)
       return -1;
     first = n;
     last = 0;
     for (k = 0; k < n; ++k) {
-      if (!s->ops->stored (s, raw[k], &where))
+      if (!vd_slots_stored (s, raw[k], &where))
         continue;
       i = vd_slot_of (s, where);
       if (!vd_bit (s->zero, i))
@@ -69,7 +69,7 @@ write_zeros (struct vd_slots *s, uint32_t *raw, struct vd_err *err)
       last = n;
     }
     if (first < last &&
-        s->ops->store (s, chunk, raw, first, last - first, err) == -1)
+        vd_slots_store (s, table, raw, first, last - first, err) == -1)
       return -1;
   }
   return vd_file_flush (s->file, err);
@@ -116,11 +116,11 @@ commit (struct mover *m, struct vd_err *err)
   for (i = 0; i < m->nr_pending; i = j) {
     const struct pending *p = &m->pending[i];
 
-    if (s->ops->load (s, p->chunk, m->raw, &n, err) == -1)
+    if (vd_slots_load (s, p->table, m->raw, &n, err) == -1)
       return -1;
-    for (j = i; j < m->nr_pending && m->pending[j].chunk == p->chunk; ++j)
+    for (j = i; j < m->nr_pending && m->pending[j].table == p->table; ++j)
       m->raw[m->pending[j].index] = m->pending[j].raw;
-    if (s->ops->store (s, p->chunk, m->raw, p->index,
+    if (vd_slots_store (s, p->table, m->raw, p->index,
                        m->pending[j - 1].index - p->index + 1u, err) == -1)
       return -1;
   }
@@ -139,17 +139,17 @@ static int
 move_units (struct mover *m, struct vd_err *err)
 {
   struct vd_slots *s = m->s;
-  CLEANUP_FREE uint32_t *raw = calloc (s->chunk, sizeof *raw);
-  uint64_t chunk, where, i, to, left = s->nr_moves, gap = 0;
+  CLEANUP_FREE uint32_t *raw = calloc (s->entries.per_table, sizeof *raw);
+  uint64_t table, where, i, to, left = s->nr_moves, gap = 0;
   size_t n, k;
 
   if (!raw)
     return vd_fail_nomem (err);
-  for (chunk = 0; chunk < s->nr_chunks && left > 0; ++chunk) {
-    if (s->ops->load (s, chunk, raw, &n, err) == -1)
+  for (table = 0; table < s->entries.nr_tables && left > 0; ++table) {
+    if (vd_slots_load (s, table, raw, &n, err) == -1)
       return -1;
     for (k = 0; k < n; ++k) {
-      if (!s->ops->stored (s, raw[k], &where))
+      if (!vd_slots_stored (s, raw[k], &where))
         continue;
       i = vd_slot_of (s, where);
       if (i < s->keep || !vd_bit (s->used, i) ||
@@ -163,7 +163,7 @@ move_units (struct mover *m, struct vd_err *err)
                          err) == -1)
         return -1;
       m->pending[m->nr_pending++] = (struct pending) {
-        .chunk = chunk, .index = (uint32_t) k, .raw = s->ops->entry (s, to),
+        .table = table, .index = (uint32_t) k, .raw = vd_slots_entry (s, to),
         .old = where,
       };
       --left;
@@ -178,7 +178,7 @@ move_units (struct mover *m, struct vd_err *err)
 static int
 move (struct vd_slots *s, struct vd_err *err)
 {
-  CLEANUP_FREE uint32_t *raw = calloc (s->chunk, sizeof *raw);
+  CLEANUP_FREE uint32_t *raw = calloc (s->entries.per_table, sizeof *raw);
   CLEANUP_FREE uint8_t *buf = malloc (VD_ZERO_BUFFER);
   CLEANUP_FREE struct pending *pending = NULL;
   struct mover m = {

@@ -15,6 +15,59 @@
 /* 2^29 places need three maps of 64 MiB: 32 TiB of grains of 64 KiB. */
 #define MAX_PLACES (UINT64_C (1) << 29)
 
+int
+vd_slots_load (struct vd_slots *s, uint64_t table, uint32_t *raw, size_t *n,
+               struct vd_err *err)
+{
+  struct vd_table_place place;
+
+  if (vd_entries_load (&s->entries, table, raw, n, &place, err) == -1)
+    return -1;
+  if (place.bad_copy)
+    return vd_fail (err, VD_CORRUPT,
+                    "%s: grain directories differ at entry %" PRIu64 " (byte %"
+                    PRIu64 " in the first, %" PRIu64 " in the copy); nothing "
+                    "was written.  A new file (--output) is made from the "
+                    "first", s->file->name, table, place.where,
+                    place.copy_entry);
+  if (place.differs && !s->interrupted)
+    return vd_fail (err, VD_CORRUPT,
+                    "%s: grain table %" PRIu64 " differs from its copy; "
+                    "nothing was written.  A new file (--output) is made "
+                    "from the first.  See: vmdkdelta check", s->file->name,
+                    table);
+  if (place.differs)
+    s->differs = s->must_write = true;
+  return 0;
+}
+
+int
+vd_slots_store (struct vd_slots *s, uint64_t table, const uint32_t *raw,
+                size_t first, size_t n, struct vd_err *err)
+{
+  struct vd_table_place place;
+
+  if (vd_entries_find (&s->entries, table, &place, err) == -1)
+    return -1;
+  return vd_entries_store (&s->entries, &place, raw, first, n, err);
+}
+
+bool
+vd_slots_stored (const struct vd_slots *s, uint32_t raw, uint64_t *where)
+{
+  const struct vd_entry e = vd_entries_state (&s->entries, raw);
+
+  /* A bad one lies below the first place: it is found out (collect). */
+  *where = e.where - s->front;
+  return e.kind == VD_DATA || e.kind == VD_DAMAGED;
+}
+
+uint32_t
+vd_slots_entry (const struct vd_slots *s, uint64_t where)
+{
+  return vd_entries_raw (&s->entries, where + s->front);
+}
+
 void
 vd_slots_fix (struct vd_slots *s, uint64_t where, uint64_t length)
 {
@@ -112,17 +165,17 @@ note_unit (struct vd_slots *s, const struct vd_unit *u, struct vd_err *err)
   return 0;
 }
 
-/* The units of a chunk that are stored. */
+/* The units of a table that are stored. */
 static int
-collect (struct vd_slots *s, uint64_t chunk, const uint32_t *raw, size_t n,
+collect (struct vd_slots *s, uint64_t table, const uint32_t *raw, size_t n,
          struct vd_unit *units, size_t *nr, struct vd_err *err)
 {
-  const uint64_t first = chunk * s->chunk;
+  const uint64_t first = table * s->entries.per_table;
   uint64_t where, offset;
   size_t i, k = 0;
 
   for (i = 0; i < n; ++i) {
-    if (!s->ops->stored (s, raw[i], &where))
+    if (!vd_slots_stored (s, raw[i], &where))
       continue;
     if (where < s->first_data || where >= s->file->size)
       return vd_fail (err, VD_CORRUPT,
@@ -146,18 +199,19 @@ collect (struct vd_slots *s, uint64_t chunk, const uint32_t *raw, size_t n,
 int
 vd_slots_look (struct vd_slots *s, struct vd_err *err)
 {
-  CLEANUP_FREE uint32_t *raw = calloc (s->chunk, sizeof *raw);
-  CLEANUP_FREE struct vd_unit *units = calloc (s->chunk, sizeof *units);
+  const uint32_t per_table = s->entries.per_table;
+  CLEANUP_FREE uint32_t *raw = calloc (per_table, sizeof *raw);
+  CLEANUP_FREE struct vd_unit *units = calloc (per_table, sizeof *units);
   CLEANUP_FREE uint8_t *buf = malloc (VD_ZERO_BUFFER);
   struct vd_zero_scan z = { .file = s->file, .buf = buf };
-  uint64_t chunk;
+  uint64_t table;
   size_t n, nr = 0, i, end;
 
   if (!raw || !units || !buf)
     return vd_fail_nomem (err);
-  for (chunk = 0; chunk < s->nr_chunks; ++chunk) {
-    if (s->ops->load (s, chunk, raw, &n, err) == -1 ||
-        collect (s, chunk, raw, n, units, &nr, err) == -1)
+  for (table = 0; table < s->entries.nr_tables; ++table) {
+    if (vd_slots_load (s, table, raw, &n, err) == -1 ||
+        collect (s, table, raw, n, units, &nr, err) == -1)
       return -1;
     /* Not too much at a time, for who is waiting. */
     for (i = 0; i < nr; i = end) {

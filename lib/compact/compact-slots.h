@@ -5,8 +5,8 @@
 
 /* Inside the library: tables of places, compacted.
  *
- * What VDI and KDMV have in common: a table with an entry for each unit
- * (block, grain) of the disk, which says in which place of the file it is
+ * What VDI and KDMV have in common: tables (entries.h) with an entry for each
+ * unit (block, grain) of the disk, which says in which place of the file it is
  * stored.  Places have one size and lie end to end.  (Those of KDMV may lie
  * elsewhere too; such grains are read, and freed, but not moved.)
  */
@@ -15,24 +15,11 @@
 #define VD_COMPACT_SLOTS_H
 
 #include "compact/compact-parts.h"
+#include "write/entries.h"
 
 struct vd_slots;
 
 struct vd_slots_ops {
-  /* Read the entries of a chunk: as many as there are; 0 where the chunk is
-   * not in the file.
-   */
-  int (*load) (struct vd_slots *s, uint64_t chunk, uint32_t *raw, size_t *n,
-               struct vd_err *err);
-
-  /* Write some of them back, and their copy. */
-  int (*store) (struct vd_slots *s, uint64_t chunk, const uint32_t *raw,
-                size_t first, size_t n, struct vd_err *err);
-
-  /* Does the entry name a place? */
-  bool (*stored) (const struct vd_slots *s, uint32_t raw, uint64_t *where);
-  uint32_t (*entry) (const struct vd_slots *s, uint64_t where);
-
   /* Before the first write; before the file is cut; after it was.  Each
    * followed by a flush.  May be NULL.
    */
@@ -41,24 +28,21 @@ struct vd_slots_ops {
   int (*end) (struct vd_slots *s, struct vd_err *err);
 
   /* For a new file: where its place 0 will be; everything but entries and
-   * data; the entries of a chunk; the entry for what is stored at `where`.
+   * data; the entries of a table.
    */
   int (*new_layout) (struct vd_slots *s, uint64_t *data, struct vd_err *err);
   int (*new_begin) (struct vd_slots *s, struct vd_file *to,
                     struct vd_err *err);
-  int (*new_store) (struct vd_slots *s, struct vd_file *to, uint64_t chunk,
+  int (*new_store) (struct vd_slots *s, struct vd_file *to, uint64_t table,
                     const uint32_t *raw, size_t n, struct vd_err *err);
-  uint32_t (*new_entry) (const struct vd_slots *s, uint64_t where);
 };
 
 struct vd_slots {
   const struct vd_slots_ops *ops;
-  const void *opaque;           /* the format's */
+  struct vd_entries entries;
   struct vd_compact_state *st;
   struct vd_file *file;
   const char *unit_name;        /* "block", "grain" */
-  uint64_t nr_chunks;
-  uint32_t chunk;               /* entries in one, at the most */
   uint64_t capacity;            /* of the disk */
   uint64_t unit;                /* bytes of the disk in one */
   uint64_t front;               /* bytes before these, in the file */
@@ -69,8 +53,9 @@ struct vd_slots {
   uint32_t zero_entry;
   bool copying;                 /* to a new file: this one is only read */
   bool must_write;              /* there is something to be done */
-  bool differs;                 /* set by load: the copy of this chunk has to
-                                   be written anew */
+  bool interrupted;             /* by ourselves: tables may differ from their
+                                   copies, which are written anew */
+  bool differs;                 /* set by load: those of this table do */
 
   /* For each place: `used` by a unit that stays stored; `zero`: by (the
    * beginning of) a unit of zeros; `fixed`: by what cannot be moved.
@@ -114,6 +99,22 @@ vd_slot_of (const struct vd_slots *s, uint64_t where)
 /* Make the bit maps; vd_slots_free afterwards, also on error. */
 extern int vd_slots_init (struct vd_slots *s, struct vd_err *err);
 extern void vd_slots_free (struct vd_slots *s);
+
+/* Read the entries of a table: as many as there are; 0 where it is not in the
+ * file.
+ */
+extern int vd_slots_load (struct vd_slots *s, uint64_t table, uint32_t *raw,
+                          size_t *n, struct vd_err *err);
+
+/* Write some of them back, and their copy. */
+extern int vd_slots_store (struct vd_slots *s, uint64_t table,
+                           const uint32_t *raw, size_t first, size_t n,
+                           struct vd_err *err);
+
+/* Does the entry name a place?  The entry for a place. */
+extern bool vd_slots_stored (const struct vd_slots *s, uint32_t raw,
+                             uint64_t *where);
+extern uint32_t vd_slots_entry (const struct vd_slots *s, uint64_t where);
 
 /* Add what cannot be moved. */
 extern void vd_slots_fix (struct vd_slots *s, uint64_t where,

@@ -9,6 +9,9 @@
  * not while data is written.
  */
 
+#include <inttypes.h>
+
+#include "format/kdmv-header.h"
 #include "write/write-blocks.h"
 
 #define MAX_SEGMENTS 256u
@@ -37,7 +40,7 @@ vd_blocks_new (const struct vd_image *image, struct vd_file *file,
   b->file = file;
   b->start = start;
   b->length = image->used;
-  b->block_size = b->stored_size = image->grain_size;
+  b->block_size = image->grain_size;
   b->size = b->old_size = file->size;
   r = image->fmt == &vd_format_vdi ? vd_blocks_open_vdi (b, length, err)
     : vd_blocks_open_tables (b, length, err);
@@ -66,7 +69,7 @@ vd_blocks_free (struct vd_blocks *b)
 int
 vd_blocks_make_tables (struct vd_blocks *b, struct vd_err *err)
 {
-  b->nr_tables = vd_div_up (b->nr_blocks, b->per_table);
+  b->nr_tables = vd_div_up (b->nr_blocks, b->entries.per_table);
   b->table = calloc ((size_t) b->nr_tables, sizeof *b->table);
   return b->table ? 0 : vd_fail_nomem (err);
 }
@@ -91,18 +94,21 @@ vd_blocks_dirty (struct vd_blocks *b, uint64_t t, struct vd_err *err)
 }
 
 int
-vd_blocks_put_table (struct vd_blocks *b, uint64_t t, uint64_t where,
-                     struct vd_err *err)
+vd_blocks_load (struct vd_blocks *b, uint64_t t, struct vd_err *err)
 {
-  const uint32_t n = vd_blocks_in_table (b, t);
-  CLEANUP_FREE uint8_t *raw = malloc (n * (size_t) 4);
-  uint32_t i;
+  struct vd_block_table *table = &b->table[t];
+  CLEANUP_FREE uint32_t *entry
+    = calloc (b->entries.per_table, sizeof *entry);
+  size_t n;
 
-  if (!raw)
+  if (!entry)
     return vd_fail_nomem (err);
-  for (i = 0; i < n; ++i)
-    vd_put32 (raw + i * (size_t) 4, b->table[t].entry[i]);
-  return vd_file_pwrite (b->file, raw, n * (size_t) 4, where, err);
+  if (vd_entries_load (&b->entries, t, entry, &n, &table->place, err) == -1)
+    return -1;
+  if (table->place.differs && vd_blocks_dirty (b, t, err) == -1)
+    return -1;
+  table->entry = VD_TAKE (entry);
+  return 0;
 }
 
 /* Make the file as long as what is allocated. */
@@ -160,28 +166,27 @@ static int
 new_block (struct vd_blocks *b, uint64_t block, uint32_t *entry, uint64_t at,
            uint64_t len, bool zero, uint64_t *where, struct vd_err *err)
 {
-  const uint64_t t = block / b->per_table;
+  const uint64_t t = block / b->entries.per_table;
   const bool fill = b->opts->below &&
-    b->ops->state (b, *entry).kind == VD_BASE;
+    vd_entries_state (&b->entries, *entry).kind == VD_BASE;
   const uint64_t begin = block * b->block_size;
-  const uint64_t size = b->size;
+  const uint64_t stored = b->entries.stored_size, size = b->size;
   uint64_t from;
   uint32_t raw;
 
   if (b->ops->allocate (b, t, &raw, err) == -1)
     return -1;
-  *where = b->ops->state (b, raw).where;
-  from = *where + b->block_size - b->stored_size;
+  *where = vd_entries_state (&b->entries, raw).where;
+  from = *where + b->block_size - stored;
   b->stats.new_blocks++;
-  b->pending += b->stored_size;
+  b->pending += stored;
 
-  if (zero || len < b->stored_size) {
+  if (zero || len < stored) {
     if (ensure_size (b, err) == -1)
       return -1;
     /* What an interrupted run left there is not zeros. */
     if (from < size && !b->opts->dry &&
-        vd_file_zero (b->file, from, vd_min (size - from, b->stored_size),
-                      err) == -1)
+        vd_file_zero (b->file, from, vd_min (size - from, stored), err) == -1)
       return -1;
     if (fill && (fill_part (b, begin, begin + at, *where, err) == -1 ||
                  fill_part (b, begin + at + len, begin + b->block_size,
@@ -199,7 +204,7 @@ static int
 place (struct vd_blocks *b, uint64_t block, uint64_t at, uint64_t len,
        const uint8_t *buf, bool zero, uint64_t *where, struct vd_err *err)
 {
-  const uint64_t t = block / b->per_table;
+  const uint64_t t = block / b->entries.per_table;
   const bool whole = at == 0 &&
     len >= vd_min (b->block_size, b->length - block * b->block_size);
   struct vd_block_table *table = &b->table[t];
@@ -207,10 +212,14 @@ place (struct vd_blocks *b, uint64_t block, uint64_t at, uint64_t len,
   uint32_t *entry;
   bool as_zero;
 
-  if (!table->entry && b->ops->load (b, t, err) == -1)
+  if (!table->entry && vd_blocks_load (b, t, err) == -1)
     return -1;
-  entry = &table->entry[block % b->per_table];
-  e = b->ops->state (b, *entry);
+  entry = &table->entry[block % b->entries.per_table];
+  e = vd_entries_state (&b->entries, *entry);
+  if (e.kind == VD_DAMAGED)     /* a check before found none */
+    return vd_fail (err, VD_CORRUPT, "%s: the entry of block %" PRIu64 " is %"
+                    PRIu32 ", which makes no sense: it was changed since the "
+                    "image was checked", b->image->file->name, block, *entry);
   if (e.kind == VD_DATA) {
     *where = e.where + at;
     return 1;
@@ -219,8 +228,8 @@ place (struct vd_blocks *b, uint64_t block, uint64_t at, uint64_t len,
     (whole && b->opts->skip_zeros && buf && vd_is_zero (buf, len));
   if (as_zero && (e.kind == VD_ZERO || !b->opts->below))
     return 0;
-  if (as_zero && whole && b->can_zero) {
-    *entry = b->zero_raw;
+  if (as_zero && whole && b->entries.can_zero) {
+    *entry = b->entries.zero;
     b->pending++;
     return vd_blocks_dirty (b, t, err);
   }
@@ -267,8 +276,8 @@ map_range (struct vd_blocks *b, const uint8_t *buf, bool zero,
 
   *nr = 0;
   if (!b->begun && !b->opts->dry) {
-    if (b->ops->mark && (b->ops->mark (b, true, err) == -1 ||
-                         vd_file_flush (b->file, err) == -1))
+    if (vd_entries_mark (&b->entries, VD_KDMV_UNCLEAN, err) == -1 ||
+        vd_file_flush (b->file, err) == -1)
       return -1;
     b->begun = true;
   }
@@ -314,6 +323,32 @@ vd_blocks_write (struct vd_blocks *b, const uint8_t *buf, bool zero,
   return 0;
 }
 
+/* What the tables on disk say from now on: the copies first (E1). */
+static int
+enter_tables (struct vd_blocks *b, struct vd_err *err)
+{
+  size_t i;
+
+  for (i = 0; i < b->nr_dirty; ++i) {
+    const uint64_t t = b->dirty[i];
+    struct vd_block_table *table = &b->table[t];
+
+    if (table->fresh) {
+      if (vd_entries_link (&b->entries, t, &table->place, err) == -1)
+        return -1;
+      table->fresh = false;
+    }
+    /* A map ends with the last block; a table is there as a whole, and is
+     * made equal to its copy as a whole (T5).
+     */
+    else if (vd_entries_store (&b->entries, &table->place, table->entry, 0,
+                               b->entries.has_copies ? b->entries.per_table
+                               : vd_blocks_in_table (b, t), err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
 int
 vd_blocks_commit (struct vd_blocks *b, struct vd_err *err)
 {
@@ -321,8 +356,13 @@ vd_blocks_commit (struct vd_blocks *b, struct vd_err *err)
 
   if (b->opts->dry || b->nr_dirty == 0)
     return 0;
-  if (ensure_size (b, err) == -1 || b->ops->before (b, err) == -1 ||
-      vd_file_flush (b->file, err) == -1 || b->ops->after (b, err) == -1)
+  /* T1: what entries name, and counters, are on the disk before them. */
+  if (ensure_size (b, err) == -1)
+    return -1;
+  if (b->ops->before && b->ops->before (b, err) == -1)
+    return -1;
+  if (vd_entries_count (&b->entries, b->next, err) == -1 ||
+      vd_file_flush (b->file, err) == -1 || enter_tables (b, err) == -1)
     return -1;
   for (i = 0; i < b->nr_dirty; ++i)
     b->table[b->dirty[i]].dirty = false;
@@ -338,7 +378,7 @@ vd_blocks_finish (struct vd_blocks *b, struct vd_err *err)
     return 0;
   if (vd_blocks_commit (b, err) == -1 || vd_file_flush (b->file, err) == -1)
     return -1;
-  if (b->ops->mark && b->ops->mark (b, false, err) == -1)
+  if (vd_entries_mark (&b->entries, 0, err) == -1)
     return -1;
   b->begun = false;
   return vd_file_flush (b->file, err);

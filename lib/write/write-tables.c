@@ -12,7 +12,6 @@
 
 #include <inttypes.h>
 
-#include "format/cowd.h"
 #include "format/kdmv.h"
 #include "write/write-blocks.h"
 
@@ -26,87 +25,6 @@ static const struct vd_tables *
 tables_of (const struct vd_blocks *b)
 {
   return (is_kdmv (b) ? &vd_walk_kdmv : &vd_walk_cowd)->tables (b->image);
-}
-
-static uint64_t
-rgd_of (const struct vd_blocks *b)
-{
-  return is_kdmv (b) ? vd_kdmv (b->image)->rgd_offset : 0;
-}
-
-static uint64_t
-table_bytes (const struct vd_blocks *b)
-{
-  return (uint64_t) tables_of (b)->gt_entries * 4;
-}
-
-/* Where a directory says that table t is, in bytes; 0: nowhere. */
-static int
-directory_entry (const struct vd_blocks *b, uint64_t gd, uint64_t t,
-                 uint64_t *where, struct vd_err *err)
-{
-  uint8_t raw[4];
-
-  if (vd_file_pread (b->image->file, raw, sizeof raw, gd + t * 4, err) == -1)
-    return -1;
-  *where = vd_le32 (raw) * VD_SECTOR;
-  return 0;
-}
-
-static int
-tables_load (struct vd_blocks *b, uint64_t t, struct vd_err *err)
-{
-  struct vd_block_table *table = &b->table[t];
-  const uint32_t n = vd_blocks_in_table (b, t);
-  const size_t bytes = n * (size_t) 4;
-  CLEANUP_FREE uint8_t *raw = malloc (bytes * 2);
-  CLEANUP_FREE uint32_t *entry = calloc (b->per_table, sizeof *entry);
-  const uint64_t size = b->image->file->size;
-  uint32_t i;
-
-  if (!raw || !entry)
-    return vd_fail_nomem (err);
-  if (directory_entry (b, tables_of (b)->gd_offset, t, &table->where,
-                       err) == -1 ||
-      (rgd_of (b) != 0 &&
-       directory_entry (b, rgd_of (b), t, &table->copy, err) == -1))
-    return -1;
-  /* A copy that is not in the file, or is the table itself, is none. */
-  if (table->copy == table->where || table->copy > size ||
-      size - table->copy < table_bytes (b))
-    table->copy = 0;
-  if (table->where != 0) {
-    if (vd_file_pread (b->image->file, raw, bytes, table->where, err) == -1)
-      return -1;
-    for (i = 0; i < n; ++i)
-      entry[i] = vd_le32 (raw + i * (size_t) 4);
-    if (table->copy != 0) {
-      if (vd_file_pread (b->image->file, raw + bytes, bytes, table->copy,
-                         err) == -1)
-        return -1;
-      if (memcmp (raw, raw + bytes, bytes) != 0 &&
-          vd_blocks_dirty (b, t, err) == -1)
-        return -1;
-    }
-  }
-  else
-    table->copy = 0;
-  table->entry = VD_TAKE (entry);
-  return 0;
-}
-
-static struct vd_entry
-tables_state (const struct vd_blocks *b, uint32_t raw)
-{
-  (void) b;
-  if (raw == 0)
-    return (struct vd_entry) { .kind = VD_BASE };
-  /* In KDMV without the flag it is damage, which is not written into; in
-   * COWD all readers take it for zeros.
-   */
-  if (raw == 1)
-    return (struct vd_entry) { .kind = VD_ZERO };
-  return (struct vd_entry) { .kind = VD_DATA, .where = raw * VD_SECTOR };
 }
 
 /* Take n bytes from the end of the file; their sector numbers must fit. */
@@ -131,15 +49,16 @@ claim (struct vd_blocks *b, uint64_t n, uint64_t align, uint64_t *where,
 static int
 place_table (struct vd_blocks *b, uint64_t t, struct vd_err *err)
 {
+  const uint64_t bytes = vd_entries_table_size (&b->entries);
   struct vd_block_table *table = &b->table[t];
 
-  if (rgd_of (b) != 0 &&
-      claim (b, table_bytes (b), VD_SECTOR, &table->copy, err) == -1)
+  if (b->entries.has_copies &&
+      claim (b, bytes, VD_SECTOR, &table->place.copy, err) == -1)
     return -1;
-  if (claim (b, table_bytes (b), VD_SECTOR, &table->where, err) == -1)
+  if (claim (b, bytes, VD_SECTOR, &table->place.where, err) == -1)
     return -1;
   table->fresh = true;
-  b->pending += table_bytes (b);
+  b->pending += bytes;
   return vd_blocks_dirty (b, t, err);
 }
 
@@ -150,100 +69,32 @@ tables_allocate (struct vd_blocks *b, uint64_t t, uint32_t *raw,
   const uint64_t align = is_kdmv (b) ? b->block_size : VD_SECTOR;
   uint64_t where;
 
-  if ((b->table[t].where == 0 && place_table (b, t, err) == -1) ||
+  if ((b->table[t].place.where == 0 && place_table (b, t, err) == -1) ||
       claim (b, b->block_size, align, &where, err) == -1)
     return -1;
-  *raw = (uint32_t) (where / VD_SECTOR);
+  *raw = vd_entries_raw (&b->entries, where);
   return 0;
 }
 
-/* All of a new table: its unused end too, which may hold anything. */
 static int
-put_fresh (struct vd_blocks *b, uint64_t t, uint64_t where,
-           struct vd_err *err)
+put_new_tables (struct vd_blocks *b, struct vd_err *err)
 {
-  const uint64_t used = vd_blocks_in_table (b, t) * UINT64_C (4);
-
-  if (vd_file_zero (b->file, where + used, table_bytes (b) - used, err) == -1)
-    return -1;
-  return vd_blocks_put_table (b, t, where, err);
-}
-
-static int
-tables_before (struct vd_blocks *b, struct vd_err *err)
-{
-  uint8_t raw[4];
   size_t i;
 
   for (i = 0; i < b->nr_dirty; ++i) {
     const struct vd_block_table *table = &b->table[b->dirty[i]];
 
     if (table->fresh &&
-        ((table->copy != 0 &&
-          put_fresh (b, b->dirty[i], table->copy, err) == -1) ||
-         put_fresh (b, b->dirty[i], table->where, err) == -1))
+        vd_entries_put_new (&b->entries, &table->place, table->entry,
+                            err) == -1)
       return -1;
-  }
-  if (is_kdmv (b))
-    return 0;
-  vd_put32 (raw, (uint32_t) vd_div_up (b->next, VD_SECTOR));
-  return vd_file_pwrite (b->file, raw, sizeof raw, VD_COWD_OFF_FREE_SECTOR, err);
-}
-
-static int
-put_pointer (struct vd_blocks *b, uint64_t gd, uint64_t t, uint64_t where,
-             struct vd_err *err)
-{
-  uint8_t raw[4];
-
-  vd_put32 (raw, (uint32_t) (where / VD_SECTOR));
-  return vd_file_pwrite (b->file, raw, sizeof raw, gd + t * 4, err);
-}
-
-/* The copy first: the primary one is what is read. */
-static int
-tables_after (struct vd_blocks *b, struct vd_err *err)
-{
-  size_t i;
-
-  for (i = 0; i < b->nr_dirty; ++i) {
-    const uint64_t t = b->dirty[i];
-    struct vd_block_table *table = &b->table[t];
-
-    if (!table->fresh) {
-      if ((table->copy != 0 &&
-           vd_blocks_put_table (b, t, table->copy, err) == -1) ||
-          vd_blocks_put_table (b, t, table->where, err) == -1)
-        return -1;
-      continue;
-    }
-    if ((table->copy != 0 &&
-         put_pointer (b, rgd_of (b), t, table->copy, err) == -1) ||
-        put_pointer (b, tables_of (b)->gd_offset, t, table->where,
-                     err) == -1)
-      return -1;
-    table->fresh = false;
   }
   return 0;
 }
 
-static int
-tables_mark (struct vd_blocks *b, bool unclean, struct vd_err *err)
-{
-  const uint8_t raw[4] = { unclean };
-
-  return is_kdmv (b)
-    ? vd_file_pwrite (b->file, raw, 1, VD_KDMV_OFF_UNCLEAN, err)
-    : vd_file_pwrite (b->file, raw, 4, VD_COWD_OFF_UNCLEAN, err);
-}
-
 static const struct vd_blocks_ops tables_ops = {
-  .load = tables_load,
-  .state = tables_state,
   .allocate = tables_allocate,
-  .before = tables_before,
-  .after = tables_after,
-  .mark = tables_mark,
+  .before = put_new_tables,
 };
 
 /* A larger capacity, if the tables that there are suffice. */
@@ -264,7 +115,8 @@ grow (struct vd_blocks *b, uint64_t length, struct vd_err *err)
     return 0;
   vd_put64 (raw, vd_div_up (length, b->block_size) * b->block_size /
             VD_SECTOR);
-  if (vd_file_pwrite (b->file, raw, sizeof raw, VD_KDMV_OFF_CAPACITY, err) == -1)
+  if (vd_file_pwrite (b->file, raw, sizeof raw, VD_KDMV_OFF_CAPACITY,
+                      err) == -1)
     return -1;
   return vd_file_flush (b->file, err);
 }
@@ -286,12 +138,12 @@ clear_behind (struct vd_blocks *b, struct span *rest, struct vd_err *err)
 
   for (block = old / b->block_size;
        block < vd_div_up (b->length, b->block_size); ++block) {
-    const uint64_t t = block / b->per_table;
+    const uint64_t t = block / b->entries.per_table;
     uint32_t *entry;
 
-    if (!b->table[t].entry && tables_load (b, t, err) == -1)
+    if (!b->table[t].entry && vd_blocks_load (b, t, err) == -1)
       return -1;
-    entry = &b->table[t].entry[block % b->per_table];
+    entry = &b->table[t].entry[block % b->entries.per_table];
     if (block * b->block_size < old) {
       if (*entry > 1)
         *rest = (struct span) {
@@ -332,54 +184,66 @@ pass (const struct vd_blocks *b, uint64_t from, uint64_t length,
                   b->image->file->name, from);
 }
 
+/* What one table, its copy and its blocks take. */
+static int
+pass_table (const struct vd_blocks *b, uint64_t t, uint32_t *raw,
+            const struct span *rest, uint64_t *end, struct vd_err *err)
+{
+  const uint64_t bytes = vd_entries_table_size (&b->entries);
+  const uint32_t n = vd_blocks_in_table (b, t);
+  struct vd_table_place place;
+  size_t have;
+  uint32_t i;
+
+  if (vd_entries_load (&b->entries, t, raw, &have, &place, err) == -1)
+    return -1;
+  /* Wherever a copy is, also of a table that is not there. */
+  if (place.copy_entry != 0 && place.copy_entry < b->file->size &&
+      pass (b, place.copy_entry, bytes, rest, end, err) == -1)
+    return -1;
+  if (place.where == 0)
+    return 0;
+  if (pass (b, place.where, bytes, rest, end, err) == -1)
+    return -1;
+  for (i = 0; i < n; ++i) {
+    const struct vd_entry e = vd_entries_state (&b->entries, raw[i]);
+
+    if (e.kind != VD_DATA)
+      continue;
+    /* not the last grain itself */
+    if (e.where + b->block_size != rest->to &&
+        pass (b, e.where, b->block_size, rest, end, err) == -1)
+      return -1;
+    *end = vd_max (*end, e.where + b->block_size);
+  }
+  return 0;
+}
+
 /* Where nothing is in use any more. */
 static int
 find_end (struct vd_blocks *b, const struct span *rest, struct vd_err *err)
 {
-  const struct vd_tables *tables = tables_of (b);
-  const uint64_t bytes = table_bytes (b), gd_bytes = b->nr_tables * 4;
-  CLEANUP_FREE uint8_t *raw = malloc ((size_t) bytes);
-  uint64_t end = 0, t, where;
-  uint32_t i;
+  const uint64_t gd_bytes = b->nr_tables * 4;
+  CLEANUP_FREE uint32_t *raw = calloc (b->entries.per_table, sizeof *raw);
+  uint64_t end = 0, t;
 
   if (!raw)
     return vd_fail_nomem (err);
-  if (pass (b, tables->gd_offset, gd_bytes, rest, &end, err) == -1 ||
-      (is_kdmv (b) &&
-       pass (b, 0, vd_kdmv (b->image)->first_data, rest, &end,
-             err) == -1) ||
-      (rgd_of (b) != 0 &&
-       pass (b, rgd_of (b), gd_bytes, rest, &end, err) == -1) ||
-      pass (b, b->image->descriptor_offset, b->image->descriptor_length, rest,
+  if (pass (b, tables_of (b)->gd_offset, gd_bytes, rest, &end, err) == -1)
+    return -1;
+  if (is_kdmv (b) &&
+      pass (b, 0, vd_kdmv (b->image)->first_data, rest, &end, err) == -1)
+    return -1;
+  if (b->entries.has_copies &&
+      pass (b, vd_kdmv (b->image)->rgd_offset, gd_bytes, rest, &end,
+            err) == -1)
+    return -1;
+  if (pass (b, b->image->descriptor_offset, b->image->descriptor_length, rest,
             &end, err) == -1)
     return -1;
-  for (t = 0; t < b->nr_tables; ++t) {
-    const uint32_t n = vd_blocks_in_table (b, t);
-
-    if (rgd_of (b) != 0) {
-      if (directory_entry (b, rgd_of (b), t, &where, err) == -1)
-        return -1;
-      if (where != 0 && where < b->image->file->size &&
-          pass (b, where, bytes, rest, &end, err) == -1)
-        return -1;
-    }
-    if (directory_entry (b, tables->gd_offset, t, &where, err) == -1)
+  for (t = 0; t < b->nr_tables; ++t)
+    if (pass_table (b, t, raw, rest, &end, err) == -1)
       return -1;
-    if (where == 0)
-      continue;
-    if (pass (b, where, bytes, rest, &end, err) == -1 ||
-        vd_file_pread (b->image->file, raw, n * (size_t) 4, where, err) == -1)
-      return -1;
-    for (i = 0; i < n; ++i) {
-      const uint64_t e = vd_le32 (raw + i * (size_t) 4) * VD_SECTOR;
-
-      /* not the last grain itself */
-      if (e > VD_SECTOR && e + b->block_size != rest->to &&
-          pass (b, e, b->block_size, rest, &end, err) == -1)
-        return -1;
-      end = e > VD_SECTOR ? vd_max (end, e + b->block_size) : end;
-    }
-  }
   b->next = end;
   return 0;
 }
@@ -388,22 +252,20 @@ int
 vd_blocks_open_tables (struct vd_blocks *b, uint64_t length,
                        struct vd_err *err)
 {
-  const struct vd_tables *tables = tables_of (b);
   struct span rest = { 0, 0 };
 
   b->ops = &tables_ops;
-  b->per_table = tables->gt_entries;
-  b->nr_tables = vd_div_up (b->image->capacity, tables->coverage);
-  b->zero_raw = 1;
-  b->can_zero = is_kdmv (b) && b->image->version >= 2 &&
-    (b->image->flags & VD_KDMV_ZEROED) != 0;
+  vd_entries_open (&b->entries, b->image, b->image->file, b->file, 0);
+  b->nr_tables = b->entries.nr_tables;
   if (length > b->length && grow (b, length, err) == -1)
     return -1;
   b->nr_blocks = vd_div_up (vd_max (b->image->capacity, b->length),
                             b->block_size);
-  if (vd_blocks_make_tables (b, err) == -1 ||
-      (b->length > b->image->used && clear_behind (b, &rest, err) == -1) ||
-      find_end (b, &rest, err) == -1)
+  if (vd_blocks_make_tables (b, err) == -1)
+    return -1;
+  if (b->length > b->image->used && clear_behind (b, &rest, err) == -1)
+    return -1;
+  if (find_end (b, &rest, err) == -1)
     return -1;
   return zero_rest (b, &rest, err);
 }

@@ -19,45 +19,6 @@
 #define MAX_MAP (UINT64_C (1) << 30) /* it is kept in memory */
 
 static int
-vdi_load (struct vd_blocks *b, uint64_t t, struct vd_err *err)
-{
-  const struct vd_vdi_image *vdi = vd_vdi (b->image);
-  struct vd_block_table *table = &b->table[t];
-  const uint32_t n = vd_blocks_in_table (b, t);
-  uint8_t raw[PER_TABLE * 4];
-  uint32_t i, have;
-
-  table->entry = malloc (n * sizeof *table->entry);
-  if (!table->entry)
-    return vd_fail_nomem (err);
-  table->where = vdi->map_offset + t * PER_TABLE * 4;
-  /* The map may be about to grow. */
-  have = t * PER_TABLE < vdi->nr_blocks
-    ? (uint32_t) vd_min (vdi->nr_blocks - t * PER_TABLE, n) : 0;
-  if (vd_file_pread (b->image->file, raw, have * (size_t) 4, table->where,
-                     err) == -1)
-    return -1;
-  for (i = 0; i < n; ++i)
-    table->entry[i] = i < have ? vd_le32 (raw + i * (size_t) 4) : VD_VDI_FREE;
-  return 0;
-}
-
-static struct vd_entry
-vdi_state (const struct vd_blocks *b, uint32_t raw)
-{
-  const struct vd_vdi_image *vdi = vd_vdi (b->image);
-
-  if (raw == VD_VDI_FREE)
-    return (struct vd_entry) { .kind = VD_BASE };
-  if (raw == VD_VDI_ZERO)
-    return (struct vd_entry) { .kind = VD_ZERO };
-  return (struct vd_entry) {
-    .kind = VD_DATA,
-    .where = vdi->data_offset + raw * vdi->stored_size + vdi->extra,
-  };
-}
-
-static int
 vdi_allocate (struct vd_blocks *b, uint64_t t, uint32_t *raw,
               struct vd_err *err)
 {
@@ -70,30 +31,6 @@ vdi_allocate (struct vd_blocks *b, uint64_t t, uint32_t *raw,
                     "block", b->image->file->name);
   *raw = (uint32_t) number;
   b->next += vdi->stored_size;
-  return 0;
-}
-
-static int
-vdi_before (struct vd_blocks *b, struct vd_err *err)
-{
-  const struct vd_vdi_image *vdi = vd_vdi (b->image);
-  uint8_t count[4];
-
-  vd_put32 (count, (uint32_t) ((b->next - vdi->data_offset) /
-                               vdi->stored_size));
-  return vd_file_pwrite (b->file, count, sizeof count, vdi->count_offset,
-                         err);
-}
-
-static int
-vdi_after (struct vd_blocks *b, struct vd_err *err)
-{
-  size_t i;
-
-  for (i = 0; i < b->nr_dirty; ++i)
-    if (vd_blocks_put_table (b, b->dirty[i], b->table[b->dirty[i]].where,
-                             err) == -1)
-      return -1;
   return 0;
 }
 
@@ -111,7 +48,7 @@ clear_end (struct vd_blocks *b, struct vd_err *err)
   if (vd_file_pread (b->image->file, raw, sizeof raw, vdi->map_offset +
                      b->image->used / vdi->block_size * 4, err) == -1)
     return -1;
-  e = vdi_state (b, vd_le32 (raw));
+  e = vd_entries_state (&b->entries, vd_le32 (raw));
   if (e.kind != VD_DATA || e.where + in >= b->file->size)
     return 0;
   return vd_file_zero (b->file, e.where + in,
@@ -169,11 +106,7 @@ vdi_grow (struct vd_blocks *b, uint64_t length, struct vd_err *err)
 }
 
 static const struct vd_blocks_ops vdi_ops = {
-  .load = vdi_load,
-  .state = vdi_state,
   .allocate = vdi_allocate,
-  .before = vdi_before,
-  .after = vdi_after,
 };
 
 int
@@ -194,17 +127,14 @@ vd_blocks_open_vdi (struct vd_blocks *b, uint64_t length, struct vd_err *err)
                     "written in one piece", b->image->file->name,
                     vdi->map_offset);
   b->ops = &vdi_ops;
-  b->stored_size = vdi->stored_size;
+  vd_entries_open (&b->entries, b->image, b->image->file, b->file, PER_TABLE);
   b->nr_blocks = vdi->nr_blocks;
-  b->per_table = PER_TABLE;
-  b->zero_raw = VD_VDI_ZERO;
-  b->can_zero = true;
   if (length > b->length && vdi_grow (b, length, err) == -1)
     return -1;
   if (vd_blocks_make_tables (b, err) == -1)
     return -1;
   for (t = 0; t < b->nr_tables; ++t) {
-    if (vdi_load (b, t, err) == -1)
+    if (vd_blocks_load (b, t, err) == -1)
       return -1;
     for (i = 0; i < vd_blocks_in_table (b, t); ++i)
       if (b->table[t].entry[i] < VD_VDI_ZERO)

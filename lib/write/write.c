@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "file/inuse.h"
-#include "format/kdmv.h"
 #include "write/write-blocks.h"
 
 #define COMMIT_BYTES (UINT64_C (256) << 20)
@@ -64,6 +63,9 @@ check_piece (const struct vd_image *image, const char *link,
                     "but ESXi can write safely: " ADVICE ", or make a delta of "
                     "another format of it with vmdkdelta create",
                     image->file->name);
+  if (image->fmt != &vd_format_flat && !vd_entries_known (image))
+    return vd_fail (err, VD_UNSUPPORTED, "%s is %s, which can only be read: "
+                    ADVICE, image->file->name, image->fmt->name);
   return 0;
 }
 
