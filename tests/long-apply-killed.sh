@@ -1,4 +1,4 @@
 #!/bin/bash
 # The same as test-tool-apply-killed, many more times.
-: "${KILLS:=1000}"
+: "${KILLS:=400}"
 . "$top_srcdir/tests/test-tool-apply-killed.sh"

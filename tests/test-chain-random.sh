@@ -7,7 +7,7 @@
 need plugin mkimage nbdcopy
 
 start=${RANDOM_START:-1}
-count=${RANDOM_COUNT:-$([ "${SANITIZE:-}" ] && echo 40 || echo 120)}
+count=${RANDOM_COUNT:-$([ "${SANITIZE:-}" ] && echo 20 || echo 40)}
 read=0 left=0
 
 check_seed () {  # SEED

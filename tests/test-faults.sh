@@ -1,7 +1,9 @@
 #!/bin/bash
-# Reads, writes, flushes and allocations fail, some of them here, all with "make faults"
-# (tests/faults/faults.h): each time there is a clean error and nothing is lost.  In the
-# library, and in the command.
+# Reads, writes, flushes and allocations fail, some of them here, more in long-faults.sh,
+# all with "make faults" (tests/faults/faults.h): each time there is a clean error and
+# nothing is lost.  In the library, and in the command.
+#
+# STRIDE (default 4): the fewer, the more of them fail.
 . "$top_srcdir/tests/lib.sh"
 
 faults=$builddir/tests/faults/faults
@@ -9,7 +11,7 @@ dir=$T
 [ ! -w /dev/shm ] || { dir=$(mktemp -d /dev/shm/t.XXXXXX); on_exit "rm -rf '$dir'"; }
 
 # A sanitizer makes each of them ten times as slow.
-slower=$([ "${SANITIZE:-}" ] && echo 5 || echo 1)
+slower=${STRIDE:-$([ "${SANITIZE:-}" ] && echo 15 || echo 4)}
 
 # run NAME IMAGES STRIDE
 run () {

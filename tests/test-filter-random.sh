@@ -7,7 +7,7 @@
 need filter qemu-img
 
 driver=$builddir/tests/random-images
-count=${RANDOM_COUNT:-$([ "${SANITIZE:-}" ] && echo 100 || echo 500)}
+count=${RANDOM_COUNT:-$([ "${SANITIZE:-}" ] && echo 30 || echo 120)}
 start=${RANDOM_START:-1}
 
 # One range of seeds for each of two processes.

@@ -8,7 +8,7 @@
 . "$top_srcdir/tests/lib.sh"
 need tool mkimage
 
-count=${RANDOM_COUNT:-$([ "${SANITIZE:-}" ] && echo 40 || echo 100)}
+count=${RANDOM_COUNT:-$([ "${SANITIZE:-}" ] && echo 15 || echo 30)}
 start=${RANDOM_START:-1}
 small=0 surplus=0 zeros=0 several=0 odd=0
 declare -A seen=()
