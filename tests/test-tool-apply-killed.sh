@@ -4,12 +4,12 @@
 # one that was there when the run was killed is not made anew.  The targets are
 # a file and a slow NBD export, so that many runs really end in the middle.
 #
-# KILLS is how many runs must really end in the middle (default 20, with a sanitizer 6);
+# KILLS is how many runs must really end in the middle (default 8, with a sanitizer 4);
 # on a busy machine more have to be killed until that many have.
 . "$top_srcdir/tests/lib.sh"
 need tool mkimage perl nbdkit:filter:delay
 
-kills=${KILLS:-$([ "${SANITIZE:-}" ] && echo 6 || echo 20)}
+kills=${KILLS:-$([ "${SANITIZE:-}" ] && echo 4 || echo 8)}
 
 cat > drive.pl <<'END'
 use strict; use warnings; use Digest::SHA; use Time::HiRes qw(usleep time);

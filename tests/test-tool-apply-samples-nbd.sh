@@ -1,5 +1,4 @@
 #!/bin/bash
-# The same as test-tool-apply-samples, with an NBD export as the target, and for the smaller
-# of them; long-apply-samples-nbd takes all.
-APPLY_TO=nbd SAMPLES=${SAMPLES:-q72-* fc-* vb-vdi-*}
+# The same as test-tool-apply-samples, with an NBD export as the target.
+APPLY_TO=nbd
 . "$top_srcdir/tests/test-tool-apply-samples.sh"

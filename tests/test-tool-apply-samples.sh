@@ -7,7 +7,7 @@
 # the names of those that are taken (default: all).
 . "$top_srcdir/tests/lib.sh"
 . "$top_srcdir/tests/samples.sh"
-need tool xz qemu-img perl
+need tool plugin xz qemu-img nbdcopy perl
 
 to=${APPLY_TO:-file}
 applied=0 refused=0 alone=0
@@ -17,7 +17,13 @@ applied=0 refused=0 alone=0
 # raw_base FILE: make base.raw of it.
 raw_base () {
     local format
-    if ! flat_base "$1"; then
+    if flat_base "$1"; then
+        :
+    elif [ "$size" -gt $((1 << 40)) ]; then
+        # QEMU takes half a minute for the tables of a disk like this; what must come out
+        # in the end is known from elsewhere (expected.chunks.json).
+        nbdkit "$PLUGIN" "file=$1" --run 'nbdcopy "$uri" base.raw'
+    else
         case $1 in *.vdi) format=vdi ;; *) format=vmdk ;; esac
         qemu-img convert -f $format -O raw "$1" base.raw
         # QEMU rounds up to a whole grain.

@@ -1,4 +1,0 @@
-#!/bin/bash
-# The same as test-tool-apply-samples, with a loop device as the target.
-APPLY_TO=loop SAMPLES=
-. "$top_srcdir/tests/test-tool-apply-samples.sh"

@@ -1,4 +1,0 @@
-#!/bin/bash
-# The same as test-tool-apply-samples, with an NBD export as the target.
-APPLY_TO=nbd SAMPLES=
-. "$top_srcdir/tests/test-tool-apply-samples.sh"
