@@ -27,6 +27,7 @@
  *               family      links opened once, and their parents       family.h
  *               deltas      deltas for a base that is not a VMDK       deltas.h
  *               chain       links on top of each other: answers map    chain.h
+ *               walk        pieces of a disk, and which layer has them   walk.h
  *     read/     map-cache   the chain's answers, kept                  map-cache.h
  *               reader      requests turned into few large reads       reader.h
  *     check/    check       everything in a file looked at             check.h
@@ -85,6 +86,7 @@
 #include "chain/family.h"
 #include "chain/link.h"
 #include "chain/parents.h"
+#include "chain/walk.h"
 #include "check/check.h"
 #include "compact/compact.h"
 #include "create/create.h"

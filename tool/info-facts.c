@@ -24,7 +24,7 @@ parent_state_name (enum parent_state state)
 }
 
 static int
-count_piece (void *opaque, const struct piece *p, struct vd_err *err)
+count_piece (void *opaque, const struct vd_walked *p, struct vd_err *err)
 {
   struct facts *f = opaque;
   const struct vd_link *link = f->member->link;
@@ -32,7 +32,7 @@ count_piece (void *opaque, const struct piece *p, struct vd_err *err)
 
   (void) err;
   f->bytes[p->kind] += p->length;
-  if (p->kind == KIND_DAMAGED && f->damage.code == VD_OK) {
+  if (p->kind == VD_WALK_DAMAGED && f->damage.code == VD_OK) {
     for (i = link->nr_pieces - 1; link->pieces[i].start > p->offset; --i)
       ;
     link->pieces[i].image->fmt->explain (link->pieces[i].image, p->offset
@@ -125,7 +125,7 @@ facts_of (struct facts *f, struct vd_family *family,
   *f = (struct facts) { .path = member->link->path, .member = member };
   f->loaded = vd_link_load (member->link, family->opts, &f->load_err) == 0;
   if (f->loaded)
-    f->walked = walk_link (member->link, count_piece, f, &f->walk_err) == 0;
+    f->walked = vd_walk_link (member->link, count_piece, f, &f->walk_err) == 0;
   count_files (f);
   find_parent (f, family);
   if ((!f->loaded && f->load_err.code == VD_NOMEM) ||
@@ -144,7 +144,7 @@ const char *
 facts_state (const struct facts *f)
 {
   return !facts_complete (f) ? "incomplete"
-    : f->bytes[KIND_DAMAGED] > 0 ? "damaged" : f->unclean ? "unclean" : "ok";
+    : f->bytes[VD_WALK_DAMAGED] > 0 ? "damaged" : f->unclean ? "unclean" : "ok";
 }
 
 const char *

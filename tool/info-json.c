@@ -137,11 +137,11 @@ put_link (struct json *j, const struct facts *f)
   json_u64_or_null (j, "grain-size", f->loaded,
                     f->loaded ? vd_link_max_grain (link) : 0);
   json_u64_or_null (j, "data", f->walked,
-                    f->bytes[KIND_DATA] + f->bytes[KIND_COMPRESSED]);
-  json_u64_or_null (j, "compressed", f->walked, f->bytes[KIND_COMPRESSED]);
-  json_u64_or_null (j, "zero", f->walked, f->bytes[KIND_ZERO]);
-  json_u64_or_null (j, "unallocated", f->walked, f->bytes[KIND_BASE]);
-  json_u64_or_null (j, "damaged", f->walked, f->bytes[KIND_DAMAGED]);
+                    f->bytes[VD_WALK_DATA] + f->bytes[VD_WALK_COMPRESSED]);
+  json_u64_or_null (j, "compressed", f->walked, f->bytes[VD_WALK_COMPRESSED]);
+  json_u64_or_null (j, "zero", f->walked, f->bytes[VD_WALK_ZERO]);
+  json_u64_or_null (j, "unallocated", f->walked, f->bytes[VD_WALK_BASE]);
+  json_u64_or_null (j, "damaged", f->walked, f->bytes[VD_WALK_DAMAGED]);
   json_u64_or_null (j, "files", f->loaded, f->nr_files);
   json_u64_or_null (j, "file-size", f->loaded, f->files_size);
   json_u64_or_null (j, "disk-usage", f->loaded, f->files_usage);

@@ -163,7 +163,7 @@ text_next (FILE *fp, const struct report *r)
     next_incomplete (fp, f);
     return;
   }
-  if (f->bytes[KIND_DAMAGED] > 0) {
+  if (f->bytes[VD_WALK_DAMAGED] > 0) {
     fputs ("Next, to see all of the damage:\n", fp);
     out_command (fp, "vmdkdelta check ", f->path, "");
     return;

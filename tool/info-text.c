@@ -111,13 +111,13 @@ put_content (FILE *fp, const struct facts *f)
   char buf[HUMAN_SIZE_MAX], note[HUMAN_SIZE_MAX + 64] = "";
 
   if (f->walked) {
-    part_line (fp, "data", f->bytes[KIND_DATA], whole, "");
-    part_line (fp, "compressed", f->bytes[KIND_COMPRESSED], whole, "");
-    part_line (fp, "zeros", f->bytes[KIND_ZERO], whole, "");
-    part_line (fp, "unallocated", f->bytes[KIND_BASE], whole,
+    part_line (fp, "data", f->bytes[VD_WALK_DATA], whole, "");
+    part_line (fp, "compressed", f->bytes[VD_WALK_COMPRESSED], whole, "");
+    part_line (fp, "zeros", f->bytes[VD_WALK_ZERO], whole, "");
+    part_line (fp, "unallocated", f->bytes[VD_WALK_BASE], whole,
                f->member->link->role == VD_ROLE_BASE ? ": reads as zeros"
                : ": read from the parent");
-    part_line (fp, "damaged", f->bytes[KIND_DAMAGED], whole,
+    part_line (fp, "damaged", f->bytes[VD_WALK_DAMAGED], whole,
                ": cannot be read");
     if (f->damage.code != VD_OK)
       line (fp, "", f->damage.msg);
@@ -136,10 +136,10 @@ put_content (FILE *fp, const struct facts *f)
   /* What is not data: tables, descriptor, free space.  How large
    * compressed data is stands in no table.
    */
-  if (f->walked && f->bytes[KIND_COMPRESSED] == 0 &&
-      f->files_size > f->bytes[KIND_DATA] &&
+  if (f->walked && f->bytes[VD_WALK_COMPRESSED] == 0 &&
+      f->files_size > f->bytes[VD_WALK_DATA] &&
       f->member->link->capacity > 0)
-    size_line (fp, "metadata", f->files_size - f->bytes[KIND_DATA],
+    size_line (fp, "metadata", f->files_size - f->bytes[VD_WALK_DATA],
                " of the files: tables, descriptor, unused");
 }
 
@@ -269,9 +269,9 @@ chain_row (FILE *fp, const struct facts *f, const char *name, size_t width)
            short_size (size[0], f->member->link->capacity));
   if (f->walked)
     fprintf (fp, "  %9s  %9s",
-             short_size (size[1], f->bytes[KIND_DATA]
-                         + f->bytes[KIND_COMPRESSED]),
-             short_size (size[2], f->bytes[KIND_ZERO]));
+             short_size (size[1], f->bytes[VD_WALK_DATA]
+                         + f->bytes[VD_WALK_COMPRESSED]),
+             short_size (size[2], f->bytes[VD_WALK_ZERO]));
   else
     fprintf (fp, "  %9s  %9s", "-", "-");
   if (d && d->has_cid)

@@ -64,10 +64,10 @@ put_medium (struct json *j, const struct machine *m,
                     f->member ? f->member->link->capacity : 0);
   if (f->has_facts) {
     json_u64_or_null (j, "data", g->walked,
-                      g->bytes[KIND_DATA] + g->bytes[KIND_COMPRESSED]);
-    json_u64_or_null (j, "zero", g->walked, g->bytes[KIND_ZERO]);
-    json_u64_or_null (j, "unallocated", g->walked, g->bytes[KIND_BASE]);
-    json_u64_or_null (j, "damaged", g->walked, g->bytes[KIND_DAMAGED]);
+                      g->bytes[VD_WALK_DATA] + g->bytes[VD_WALK_COMPRESSED]);
+    json_u64_or_null (j, "zero", g->walked, g->bytes[VD_WALK_ZERO]);
+    json_u64_or_null (j, "unallocated", g->walked, g->bytes[VD_WALK_BASE]);
+    json_u64_or_null (j, "damaged", g->walked, g->bytes[VD_WALK_DAMAGED]);
     json_u64_or_null (j, "file-size", g->loaded, g->files_size);
     json_u64_or_null (j, "disk-usage", g->loaded, g->files_usage);
   }

@@ -165,9 +165,9 @@ put_medium (FILE *fp, const struct machine *m,
   fprintf (fp, "  %-8s", format_of (m, medium));
   if (f->has_facts && f->facts.walked)
     fprintf (fp, "  %9s  %9s  %-10s",
-             short_size (size[0], f->facts.bytes[KIND_DATA]
-                         + f->facts.bytes[KIND_COMPRESSED]),
-             short_size (size[1], f->facts.bytes[KIND_ZERO]),
+             short_size (size[0], f->facts.bytes[VD_WALK_DATA]
+                         + f->facts.bytes[VD_WALK_COMPRESSED]),
+             short_size (size[1], f->facts.bytes[VD_WALK_ZERO]),
              facts_state (&f->facts));
   else
     fprintf (fp, "  %9s  %9s  %-10s", "-", "-",

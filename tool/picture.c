@@ -29,13 +29,13 @@ color_parse (const char *text, enum color *color)
 }
 
 static uint32_t
-class_of (const struct picture *pic, const struct piece *p)
+class_of (const struct picture *pic, const struct vd_walked *p)
 {
   switch (p->kind) {
-  case KIND_HOLE: return CLASS_HOLE;
-  case KIND_BASE: return CLASS_BASE;
-  case KIND_ZERO: return CLASS_ZERO;
-  case KIND_DAMAGED: return CLASS_DAMAGED;
+  case VD_WALK_HOLE: return CLASS_HOLE;
+  case VD_WALK_BASE: return CLASS_BASE;
+  case VD_WALK_ZERO: return CLASS_ZERO;
+  case VD_WALK_DAMAGED: return CLASS_DAMAGED;
   default:
     return CLASS_LAYER + (uint32_t) pic->chain->nr_links - 1 - p->layer;
   }
@@ -72,7 +72,7 @@ cell_bytes (const struct cell *cell, uint32_t class)
 }
 
 static int
-count_piece (void *opaque, const struct piece *p, struct vd_err *err)
+count_piece (void *opaque, const struct vd_walked *p, struct vd_err *err)
 {
   struct picture *pic = opaque;
   const uint64_t end = p->offset + p->length;
@@ -115,7 +115,7 @@ picture_make (struct picture *pic, const struct vd_chain *chain,
     picture_free (pic);
     return vd_fail (err, VD_NOMEM, "out of memory");
   }
-  if (walk_chain (chain, count_piece, pic, err) == -1) {
+  if (vd_walk_chain (chain, count_piece, pic, err) == -1) {
     picture_free (pic);
     return -1;
   }

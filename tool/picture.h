@@ -18,7 +18,6 @@
 #define VMDKDELTA_PICTURE_H
 
 #include "tool.h"
-#include "walk.h"
 
 enum color { COLOR_NEVER, COLOR_AUTO, COLOR_ALWAYS };
 

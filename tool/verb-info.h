@@ -12,7 +12,6 @@
 
 #include "json.h"
 #include "tool.h"
-#include "walk.h"
 
 enum parent_state {
   PARENT_NONE,                  /* a base */
@@ -37,7 +36,7 @@ struct facts {
   /* Bytes of the disk of each kind; BASE is what the link does not hold. */
   bool walked;
   struct vd_err walk_err;       /* why not, if loaded */
-  uint64_t bytes[NR_KINDS];
+  uint64_t bytes[VD_WALK_KINDS];
   struct vd_err damage;         /* of the first damaged byte */
 
   /* Its files, each counted once. */

@@ -12,7 +12,6 @@
 #include "json.h"
 #include "picture.h"
 #include "tool.h"
-#include "walk.h"
 
 enum {
   OPT_JSON = OPT_OWN,
@@ -44,11 +43,11 @@ struct printer {
  * that cannot be read counts as data there: it is not zeros.
  */
 static int
-print_json (void *opaque, const struct piece *p, struct vd_err *err)
+print_json (void *opaque, const struct vd_walked *p, struct vd_err *err)
 {
   struct printer *o = opaque;
   struct json *j = &o->json;
-  const bool zero = p->kind == KIND_ZERO || p->kind == KIND_HOLE;
+  const bool zero = p->kind == VD_WALK_ZERO || p->kind == VD_WALK_HOLE;
 
   (void) err;
   json_begin_object (j, NULL);
@@ -56,30 +55,30 @@ print_json (void *opaque, const struct piece *p, struct vd_err *err)
   json_u64 (j, "start", p->offset);
   json_u64 (j, "length", p->length);
   json_u64 (j, "depth", p->layer);
-  json_bool (j, "present", p->kind != KIND_HOLE && p->kind != KIND_BASE);
+  json_bool (j, "present", p->kind != VD_WALK_HOLE && p->kind != VD_WALK_BASE);
   json_bool (j, "zero", zero);
-  json_bool (j, "data", !zero && p->kind != KIND_BASE);
-  json_bool (j, "compressed", p->kind == KIND_COMPRESSED);
-  json_string (j, "kind", kind_name (p->kind));
-  if (p->kind == KIND_DATA)
+  json_bool (j, "data", !zero && p->kind != VD_WALK_BASE);
+  json_bool (j, "compressed", p->kind == VD_WALK_COMPRESSED);
+  json_string (j, "kind", vd_walk_name (p->kind));
+  if (p->kind == VD_WALK_DATA)
     json_u64 (j, "offset", p->where);
   if (p->file)
     json_string (j, "filename", p->file->name);
   json_end (j);
   j->one_line = false;
-  if (p->kind == KIND_DAMAGED)
+  if (p->kind == VD_WALK_DAMAGED)
     o->damaged += p->length;
   return ferror (o->fp) ? vd_fail (err, VD_IO, "temporary file") : 0;
 }
 
 static int
-print_text (void *opaque, const struct piece *p, struct vd_err *err)
+print_text (void *opaque, const struct vd_walked *p, struct vd_err *err)
 {
   struct printer *o = opaque;
 
   fprintf (o->fp, "%15" PRIu64 " %15" PRIu64 "  %-10s", p->offset, p->length,
-           kind_name (p->kind));
-  if (p->kind == KIND_HOLE || p->kind == KIND_BASE)
+           vd_walk_name (p->kind));
+  if (p->kind == VD_WALK_HOLE || p->kind == VD_WALK_BASE)
     fputs ("      -", o->fp);
   else
     fprintf (o->fp, " %6" PRIu32, p->layer);
@@ -88,7 +87,7 @@ print_text (void *opaque, const struct piece *p, struct vd_err *err)
     out_text (o->fp, base_name (p->file->name));
   }
   putc ('\n', o->fp);
-  if (p->kind == KIND_DAMAGED)
+  if (p->kind == VD_WALK_DAMAGED)
     o->damaged += p->length;
   return ferror (o->fp) ? vd_fail (err, VD_IO, "temporary file") : 0;
 }
@@ -105,7 +104,7 @@ print_map (const struct vd_chain *chain, bool as_json, FILE *fp,
   else
     fprintf (fp, "%15s %15s  %-10s %6s %15s  %s\n", "OFFSET", "LENGTH",
              "KIND", "DEPTH", "FILE OFFSET", "FILE");
-  r = walk_chain (chain, as_json ? print_json : print_text, &o, err);
+  r = vd_walk_chain (chain, as_json ? print_json : print_text, &o, err);
   if (as_json)
     json_end (&o.json);
   *damaged = o.damaged;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/statvfs.h>
 
+#include "chain/link-files.h"
 #include "compact/compact-slots.h"
 #include "file/newfile.h"
 
@@ -192,7 +193,7 @@ vd_compact_copy (const char *path, const char *to, const struct vd_opts *opts,
   int r = -1;
 
   memset (result, 0, sizeof *result);
-  if (link && vd_compact_unused (link, err) == 0)
+  if (link && vd_link_check_unused (link, true, err) == 0)
     r = copy_link (link, to, &st, err);
   vd_link_close (link);
   return r;

@@ -32,9 +32,6 @@ extern int vd_compact_tell (struct vd_compact_state *st,
 extern int vd_compact_check (const struct vd_link *link, bool in_place,
                              struct vd_err *err);
 
-/* Nobody else uses the files of the link. */
-extern int vd_compact_unused (const struct vd_link *link, struct vd_err *err);
-
 /* Make *job for extent i of the link; free_job afterwards, also on error. */
 extern int vd_compact_make_job (struct vd_compact_job *job,
                                 const struct vd_link *link, size_t i,

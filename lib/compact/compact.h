@@ -129,22 +129,15 @@ extern int vd_compact_copy (const char *path, const char *to,
 /* ---- What vd_compact_in_place is made of -------------------------------- */
 
 /* The extents of a loaded link.  files[i] is that of link->pieces[i], opened
- * for writing by the caller, who has made sure that nobody else uses it (NULL
- * for a ZERO extent; with dry_run one opened for reading will do).
+ * for writing by the caller (vd_link_files_open), who has made sure that nobody
+ * else uses it (NULL for a ZERO extent; with dry_run one opened for reading
+ * will do).
  *
  * The link is stale afterwards, also on error: close it, open it anew.
  */
 extern int vd_compact (struct vd_link *link, struct vd_file *const *files,
                        const struct vd_compact_opts *opts,
                        struct vd_compact_result *result, struct vd_err *err);
-
-/* Open the files of a loaded link for vd_compact: those very files, whatever
- * has their names now; read-only with dry_run.  An array of link->nr_pieces,
- * for vd_compact_close.  Nothing is locked.
- */
-extern struct vd_file **vd_compact_open (const struct vd_link *link,
-                                         bool dry_run, struct vd_err *err);
-extern void vd_compact_close (struct vd_file **files, size_t n);
 
 /* vd_compact_raw, of an open file. */
 extern int vd_compact_file (struct vd_file *file,

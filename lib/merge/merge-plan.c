@@ -16,7 +16,6 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "check/check.h"
-#include "file/inuse.h"
 #include "merge/merge-private.h"
 #include "write/write.h"
 
@@ -65,28 +64,7 @@ validate (const struct vd_merge *m, const struct vd_merge_disk *d,
   return vd_check_sound (d->chain, &opts, err);
 }
 
-/* Somebody has one of the files? */
-static int
-check_use (const struct vd_link *link, bool writes, struct vd_err *err)
-{
-  const struct vd_image *own = vd_link_own_image (link);
-  size_t i;
-
-  if (vd_check_unlocked (link->path, err) == -1)
-    return -1;
-  if (own && own->file && vd_check_no_writer (own->file, err) == -1)
-    return -1;
-  for (i = 0; i < link->nr_pieces; ++i) {
-    struct vd_file *f = link->pieces[i].image->file;
-
-    if (f && (vd_check_unlocked (f->name, err) == -1 ||
-              vd_file_lock (f, false, err) == -1 ||
-              (writes && vd_check_no_writer (f, err) == -1)))
-      return -1;
-  }
-  return 0;
-}
-
+/* Does somebody else use one of the files? */
 static int
 check_uses (const struct vd_merge_disk *d, struct vd_err *err)
 {
@@ -94,9 +72,9 @@ check_uses (const struct vd_merge_disk *d, struct vd_err *err)
   size_t i;
 
   for (i = 0; i < vd_min (end, d->chain->nr_links); ++i)
-    if (check_use (d->chain->links[i], true, err) == -1)
+    if (vd_link_check_unused (d->chain->links[i], true, err) == -1)
       return -1;
-  return d->found_child ? check_use (d->found_child, false, err) : 0;
+  return d->found_child ? vd_link_check_unused (d->found_child, false, err) : 0;
 }
 
 static struct vd_chain *

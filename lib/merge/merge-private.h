@@ -8,6 +8,7 @@
 #ifndef VD_MERGE_PRIVATE_H
 #define VD_MERGE_PRIVATE_H
 
+#include "chain/link-files.h"
 #include "merge/journal.h"
 #include "merge/merge.h"
 
@@ -87,14 +88,5 @@ extern int vd_merge_child_steps (const struct vd_link *child,
  */
 extern char *vd_merge_hint (const char *child, const char *parent,
                             struct vd_err *err);
-
-/* The file that a link's header or embedded descriptor is in, or NULL. */
-static inline const struct vd_image *
-vd_link_own_image (const struct vd_link *link)
-{
-  if (link->self)
-    return link->self;
-  return link->embedded || !link->descriptor ? link->pieces[0].image : NULL;
-}
 
 #endif /* VD_MERGE_PRIVATE_H */

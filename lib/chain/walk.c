@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Walking along a disk; see walk.h.
+/* Walking along a disk, layer by layer; see walk.h.
  *
  * Each layer has a cursor: a buffer of its next runs.  At each position the
  * layers are asked from the newest on, until one holds it; the piece ends
@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-#include "walk.h"
+#include "chain/walk.h"
 
 /* Runs buffered a layer: 40 KiB, 10 MiB with the 255 layers allowed. */
 #define BUFFERED_RUNS 1024u
@@ -28,18 +28,18 @@ struct walk {
   size_t n;
   uint64_t size;
   bool has_base;
-  piece_fn fn;
+  vd_walk_fn fn;
   void *opaque;
-  struct piece last;            /* not yet handed out, unless length is 0 */
+  struct vd_walked last;            /* not yet handed out, unless length is 0 */
 };
 
 const char *
-kind_name (enum kind kind)
+vd_walk_name (enum vd_walk_kind kind)
 {
   static const char *const names[] = {
-    [KIND_DATA] = "data", [KIND_COMPRESSED] = "compressed",
-    [KIND_ZERO] = "zero", [KIND_HOLE] = "hole", [KIND_BASE] = "base",
-    [KIND_DAMAGED] = "damaged",
+    [VD_WALK_DATA] = "data", [VD_WALK_COMPRESSED] = "compressed",
+    [VD_WALK_ZERO] = "zero", [VD_WALK_HOLE] = "hole", [VD_WALK_BASE] = "base",
+    [VD_WALK_DAMAGED] = "damaged",
   };
 
   return names[kind];
@@ -60,20 +60,20 @@ run_at (struct cursor *c, uint64_t pos, uint64_t size, struct vd_err *err)
 }
 
 static bool
-continues (const struct piece *a, const struct piece *b)
+continues (const struct vd_walked *a, const struct vd_walked *b)
 {
   if (a->length == 0 || a->kind != b->kind || a->layer != b->layer ||
       a->file != b->file)
     return false;
   switch (a->kind) {
-  case KIND_DATA: return a->where + a->length == b->where;
-  case KIND_COMPRESSED: return a->where == b->where;
+  case VD_WALK_DATA: return a->where + a->length == b->where;
+  case VD_WALK_COMPRESSED: return a->where == b->where;
   default: return true;
   }
 }
 
 static int
-emit (struct walk *w, const struct piece *p, struct vd_err *err)
+emit (struct walk *w, const struct vd_walked *p, struct vd_err *err)
 {
   if (continues (&w->last, p)) {
     w->last.length += p->length;
@@ -87,18 +87,18 @@ emit (struct walk *w, const struct piece *p, struct vd_err *err)
 
 static void
 fill (const struct walk *w, const struct cursor *c, const struct vd_run *r,
-      struct piece *p)
+      struct vd_walked *p)
 {
   switch (r->kind) {
-  case VD_BASE: p->kind = w->has_base ? KIND_HOLE : KIND_BASE; return;
-  case VD_ZERO: p->kind = KIND_ZERO; return;
-  case VD_DAMAGED: p->kind = KIND_DAMAGED; return;
+  case VD_BASE: p->kind = w->has_base ? VD_WALK_HOLE : VD_WALK_BASE; return;
+  case VD_ZERO: p->kind = VD_WALK_ZERO; return;
+  case VD_DAMAGED: p->kind = VD_WALK_DAMAGED; return;
   case VD_DATA:
-    p->kind = KIND_DATA;
+    p->kind = VD_WALK_DATA;
     p->where = r->where + (p->offset - r->offset);
     break;
   case VD_COMPRESSED:
-    p->kind = KIND_COMPRESSED;
+    p->kind = VD_WALK_COMPRESSED;
     p->where = r->where;
     break;
   }
@@ -111,7 +111,7 @@ fill (const struct walk *w, const struct cursor *c, const struct vd_run *r,
 static uint64_t
 step (struct walk *w, uint64_t pos, struct vd_err *err)
 {
-  struct piece p = { .offset = pos };
+  struct vd_walked p = { .offset = pos };
   uint64_t end = w->size;
   const struct vd_run *r;
   uint64_t capacity;
@@ -122,7 +122,7 @@ step (struct walk *w, uint64_t pos, struct vd_err *err)
     if (pos >= capacity) {
       p.length = end - pos;
       p.layer = i;
-      p.kind = KIND_HOLE;
+      p.kind = VD_WALK_HOLE;
       return emit (w, &p, err) == -1 ? 0 : p.length;
     }
     r = run_at (&w->cursors[i], pos, w->size, err);
@@ -144,7 +144,7 @@ step (struct walk *w, uint64_t pos, struct vd_err *err)
 
 static int
 walk (struct vd_link *const *links, size_t n, uint64_t size, bool has_base,
-      piece_fn fn, void *opaque, struct vd_err *err)
+      vd_walk_fn fn, void *opaque, struct vd_err *err)
 {
   struct walk w = {
     .cursors = calloc (n, sizeof *w.cursors), .n = n, .size = size,
@@ -155,7 +155,7 @@ walk (struct vd_link *const *links, size_t n, uint64_t size, bool has_base,
   size_t i;
 
   if (!w.cursors)
-    return vd_fail (err, VD_NOMEM, "out of memory");
+    return vd_fail_nomem (err);
   for (i = 0; i < n; ++i)
     w.cursors[i] = (struct cursor) {
       .link = links[i], .runs = VD_RUNS_INIT (BUFFERED_RUNS),
@@ -174,7 +174,7 @@ walk (struct vd_link *const *links, size_t n, uint64_t size, bool has_base,
 }
 
 int
-walk_chain (const struct vd_chain *chain, piece_fn fn, void *opaque,
+vd_walk_chain (const struct vd_chain *chain, vd_walk_fn fn, void *opaque,
             struct vd_err *err)
 {
   return walk (chain->links, chain->nr_links, chain->size, chain->has_base,
@@ -182,7 +182,7 @@ walk_chain (const struct vd_chain *chain, piece_fn fn, void *opaque,
 }
 
 int
-walk_link (struct vd_link *link, piece_fn fn, void *opaque,
+vd_walk_link (struct vd_link *link, vd_walk_fn fn, void *opaque,
            struct vd_err *err)
 {
   return walk (&link, 1, link->capacity, false, fn, opaque, err);

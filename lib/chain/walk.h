@@ -11,49 +11,51 @@
  *
  * Cost: the tables of each layer are read once; memory is a fixed number of
  * runs a layer, however large the disk is.
+ *
+ * Threads: a walk belongs to the one who calls it.
  */
 
-#ifndef VMDKDELTA_WALK_H
-#define VMDKDELTA_WALK_H
+#ifndef VD_CHAIN_WALK_H
+#define VD_CHAIN_WALK_H
 
-#include "tool.h"
+#include "chain/chain.h"
 
-enum kind {
-  KIND_DATA,
-  KIND_COMPRESSED,
-  KIND_ZERO,                    /* a layer says: zeros */
-  KIND_HOLE,                    /* nowhere in a complete chain, or behind
+enum vd_walk_kind {
+  VD_WALK_DATA,
+  VD_WALK_COMPRESSED,
+  VD_WALK_ZERO,                    /* a layer says: zeros */
+  VD_WALK_HOLE,                    /* nowhere in a complete chain, or behind
                                    the end of an older layer: zeros */
-  KIND_BASE,                    /* nowhere, and the base is not among the
+  VD_WALK_BASE,                    /* nowhere, and the base is not among the
                                    files: from underneath */
-  KIND_DAMAGED,
+  VD_WALK_DAMAGED,
 };
-#define NR_KINDS (KIND_DAMAGED + 1)
+#define VD_WALK_KINDS (VD_WALK_DAMAGED + 1)
 
 /* "data", ...: as it stands in the output. */
-extern const char *kind_name (enum kind kind);
+extern const char *vd_walk_name (enum vd_walk_kind kind);
 
-struct piece {
+struct vd_walked {
   uint64_t offset;              /* on the disk, bytes */
   uint64_t length;
-  enum kind kind;
+  enum vd_walk_kind kind;
   uint32_t layer;               /* 0 = newest; with HOLE and BASE the oldest */
   uint64_t where;               /* DATA, COMPRESSED: in file */
   const struct vd_file *file;   /* DATA, COMPRESSED; else NULL */
 };
 
 /* Returns 0 to go on, -1 after filling err. */
-typedef int (*piece_fn) (void *opaque, const struct piece *piece,
+typedef int (*vd_walk_fn) (void *opaque, const struct vd_walked *piece,
                          struct vd_err *err);
 
 /* Hand the pieces to fn, in order, without gaps; neighbours that continue
  * each other come as one.
  */
-extern int walk_chain (const struct vd_chain *chain, piece_fn fn,
+extern int vd_walk_chain (const struct vd_chain *chain, vd_walk_fn fn,
                        void *opaque, struct vd_err *err);
 
 /* The same for one loaded link, whose unallocated parts are BASE. */
-extern int walk_link (struct vd_link *link, piece_fn fn, void *opaque,
+extern int vd_walk_link (struct vd_link *link, vd_walk_fn fn, void *opaque,
                       struct vd_err *err);
 
-#endif /* VMDKDELTA_WALK_H */
+#endif /* VD_CHAIN_WALK_H */
