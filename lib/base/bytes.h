@@ -22,6 +22,11 @@
 /* A sector is 512 bytes in every format, whatever the disk's own sectors. */
 #define VD_SECTOR UINT64_C (512)
 
+/* The 2 TiB limit: COWD and KDMV have 32-bit sector numbers, so such a file,
+ * and for COWD the disk too, ends there.
+ */
+#define VD_MAX_SECTORS UINT32_MAX
+
 static inline uint16_t
 vd_le16 (const void *p)
 {

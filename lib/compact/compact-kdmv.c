@@ -100,7 +100,7 @@ kdmv_new_layout (struct vd_slots *s, uint64_t *data, struct vd_err *err)
   hs->gd = at;
   at += gd_sectors (s) + hs->nr_tables * gt_sectors (s);
   hs->overhead = vd_div_up (at, grain) * grain;
-  if (hs->overhead + s->nr_used * grain > UINT32_MAX)
+  if (hs->overhead + s->nr_used * grain > VD_MAX_SECTORS)
     return vd_fail (err, VD_UNSUPPORTED, "%s: the new file would be larger "
                     "than the 2 TiB that KDMV's entries reach",
                     s->file->name);

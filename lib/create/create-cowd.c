@@ -31,7 +31,7 @@ gd_sectors (const struct vd_create *w)
 static int
 cowd_open (struct vd_create *w, struct vd_err *err)
 {
-  if (w->opts.capacity / VD_SECTOR > UINT32_MAX)
+  if (w->opts.capacity / VD_SECTOR > VD_MAX_SECTORS)
     return vd_fail (err, VD_UNSUPPORTED,
                     "the disk has %" PRIu64 " bytes, but COWD has 32-bit "
                     "sector numbers: it ends below 2 TiB (use format sparse)",

@@ -217,7 +217,7 @@ int
 vd_create_claim (struct vd_create *w, uint64_t sectors, uint64_t *at,
                 struct vd_err *err)
 {
-  if (w->free > UINT32_MAX || sectors > UINT32_MAX - w->free)
+  if (w->free > VD_MAX_SECTORS || sectors > VD_MAX_SECTORS - w->free)
     return vd_fail (err, VD_UNSUPPORTED,
                     "%s: the file would grow over 2 TiB, and the format has "
                     "32-bit sector numbers", w->extent.path);

@@ -33,7 +33,7 @@ claim (struct vd_blocks *b, uint64_t n, uint64_t align, uint64_t *where,
        struct vd_err *err)
 {
   *where = vd_div_up (b->next, align) * align;
-  if (*where + n > UINT32_MAX * VD_SECTOR)
+  if (*where + n > VD_MAX_SECTORS * VD_SECTOR)
     return vd_fail (err, VD_UNSUPPORTED,
                     "%s would become larger than 2 TiB, which its 32-bit "
                     "sector numbers cannot express: export the merged disk to "

@@ -44,12 +44,19 @@ while IFS='|' read -r page test; do
 done < <(perl -ne 'while (/\b((?:test|long)-[a-z]+(?:-[a-z]+)*\*?)(?=[^a-z*-])/g) { print "$ARGV|$1\n" }' \
     -- docs/*.md README.md SECURITY.md | sort -u)
 
-# Functions, where the text says that they are.
+# Functions and constants, where the text says that they are.
 while IFS='|' read -r function file; do
-    grep -q "^$function (" "$file" || complain "docs/architecture.md says that $function is in $file"
+    grep -Eq "^$function \(|^#define $function\>" "$file" || complain "docs/architecture.md says that $function is in $file"
 done < <(perl -0777 -ne 'while (/`(\w+_\w+)`,?\s+\(`([a-z]+\/[a-z.\/-]+)`\)|\(`(\w+_\w+)`,\s+`([a-z]+\/[a-z.\/-]+)`\)/g) {
     print $1 ? "$1|$2\n" : "$3|$4\n" }' docs/architecture.md | tee "$T/functions")
 [ "$(wc -l < "$T/functions")" -ge 10 ] || complain 'docs/architecture.md names no functions?'
+
+# The questions of a newcomer: each answer names at least one place.
+awk '/^## / { on = /^## Where is/ } on && /^\| [A-Z]/' docs/architecture.md > "$T/questions"
+[ "$(wc -l < "$T/questions")" -ge 12 ] || complain 'docs/architecture.md answers no questions?'
+while read -r row; do
+    [[ $row = *'`lib/'* || $row = *'`tests/'* ]] || complain "docs/architecture.md names no place: $row"
+done < "$T/questions"
 
 # The modules: each wing of lib/ has a row in the table of the architecture, and the last column of
 # it names the wing's modules: the part of a file's name before the first "-" (merge-plan.c belongs
