@@ -128,15 +128,21 @@ open_local (struct source *s, const struct vd_opts *opts, struct vd_err *err)
 }
 
 int
-source_open (struct source *s, const char *name, unsigned connections,
-             const struct vd_opts *opts, struct vd_err *err)
+source_open (struct source *s, const char *name, const struct vd_opts *opts,
+             struct vd_err *err)
 {
   *s = (struct source) { .name = name };
   if (!nbdfile_is_uri (name))
     return open_local (s, opts, err);
   s->is_nbd = true;
-  s->file = nbdfile_open (name, false, connections, err);
+  s->file = nbdfile_open (name, false, 1, err);
   return s->file ? 0 : -1;
+}
+
+int
+source_widen (struct source *s, unsigned connections, struct vd_err *err)
+{
+  return s->is_nbd ? nbdfile_widen (s->file, connections, err) : 0;
 }
 
 void

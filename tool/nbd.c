@@ -23,6 +23,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <libnbd.h>
 
@@ -38,6 +39,17 @@
 
 #define MAX_STATUS (UINT64_C (2) << 30)
 
+/* How long the first connection may take, in seconds.  There are servers that
+ * open a remote disk before they answer.
+ */
+#define FIRST_LIMIT 120
+
+/* Another one may take so many times as long as the first, but at least so
+ * many seconds.
+ */
+#define MORE_FACTOR 4
+#define MORE_LIMIT 3
+
 struct conn {
   pthread_mutex_t lock;
   struct nbd_handle *h;
@@ -45,8 +57,9 @@ struct conn {
 
 struct nbd_file {
   struct vd_file file;
-  struct conn *conn;
+  struct conn conn[MAX_CONNECTIONS];
   unsigned nr_conns;
+  double patience;              /* seconds that one more may take */
   atomic_uint next;             /* the connection to try first */
   uint64_t minimum, maximum;    /* size of requests; a power of two, and a
                                    multiple of it */
@@ -367,7 +380,6 @@ nbd_file_close (struct vd_file *f)
     nbd_close (n->conn[i].h);
     pthread_mutex_destroy (&n->conn[i].lock);
   }
-  free (n->conn);
   pthread_mutex_destroy (&n->merge);
   free (n);
 }
@@ -387,9 +399,48 @@ static const struct vd_file_ops nbd_rw_ops = {
   .flush = nbd_file_flush,
 };
 
-static int
-add_connection (struct nbd_file *n, const char *uri, struct vd_err *err)
+static double
+seconds_now (void)
 {
+  struct timespec t;
+
+  clock_gettime (CLOCK_MONOTONIC, &t);
+  return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
+}
+
+/* nbd_connect_uri has no limit, and there are servers that accept more
+ * connections than they serve: the rest wait, without a word, until another
+ * client leaves.
+ */
+static int
+connect_within (struct nbd_handle *h, const char *uri, double limit,
+                struct vd_err *err)
+{
+  const double end = seconds_now () + limit;
+  double left;
+
+  if (nbd_aio_connect_uri (h, uri) == -1)
+    return fail_nbd (err, uri, "cannot connect");
+  while (nbd_aio_is_connecting (h) == 1) {
+    left = end - seconds_now ();
+    if (left <= 0)
+      return vd_fail (err, VD_IO,
+                      "%s: no answer within %.0f s: does the server take only "
+                      "so many clients at a time (qemu-nbd --shared=N), and "
+                      "are there as many already?", uri, limit);
+    if (nbd_poll (h, (int) (left * 1000) + 1) == -1)
+      return fail_nbd (err, uri, "cannot connect");
+  }
+  if (nbd_aio_is_ready (h) != 1)
+    return vd_fail (err, VD_IO, "%s: cannot connect: the server closed the "
+                    "connection", uri);
+  return 0;
+}
+
+static int
+add_connection (struct nbd_file *n, double limit, struct vd_err *err)
+{
+  const char *uri = n->file.name;
   struct conn *c = &n->conn[n->nr_conns];
 
   if (!(c->h = nbd_create ()))
@@ -400,9 +451,12 @@ add_connection (struct nbd_file *n, const char *uri, struct vd_err *err)
   if (nbd_set_uri_allow_local_file (c->h, true) == -1 ||
       nbd_set_strict_mode (c->h, nbd_get_strict_mode (c->h) &
                            ~(uint32_t) LIBNBD_STRICT_ALIGN) == -1 ||
-      nbd_add_meta_context (c->h, LIBNBD_CONTEXT_BASE_ALLOCATION) == -1 ||
-      nbd_connect_uri (c->h, uri) == -1) {
-    fail_nbd (err, uri, "cannot connect");
+      nbd_add_meta_context (c->h, LIBNBD_CONTEXT_BASE_ALLOCATION) == -1) {
+    fail_nbd (err, uri, "libnbd");
+    nbd_close (c->h);
+    return -1;
+  }
+  if (connect_within (c->h, uri, limit, err) == -1) {
     nbd_close (c->h);
     return -1;
   }
@@ -444,21 +498,38 @@ ask (struct nbd_file *n, bool writable, struct vd_err *err)
   return 0;
 }
 
+/* The first connection must come. */
 static int
-connect_all (struct nbd_file *n, const char *uri, bool writable,
-             unsigned connections, struct vd_err *err)
+connect_first (struct nbd_file *n, bool writable, struct vd_err *err)
 {
-  if (add_connection (n, uri, err) == -1 || ask (n, writable, err) == -1)
+  const double start = seconds_now ();
+  double took;
+
+  if (add_connection (n, FIRST_LIMIT, err) == -1)
     return -1;
+  took = seconds_now () - start;
+  n->patience = took * MORE_FACTOR > MORE_LIMIT
+    ? took * MORE_FACTOR : MORE_LIMIT;
+  return ask (n, writable, err);
+}
+
+int
+nbdfile_widen (struct vd_file *f, unsigned connections, struct vd_err *err)
+{
+  struct nbd_file *n = get (f);
+  struct vd_err ignored;
+
+  connections = (unsigned) vd_min (connections, MAX_CONNECTIONS);
   if (nbd_can_multi_conn (n->conn[0].h) != 1)
-    return 0;
+    return 0;                   /* N4 */
   while (n->nr_conns < connections) {
-    if (add_connection (n, uri, err) == -1)
-      return -1;
-    if (nbd_get_size (n->conn[n->nr_conns - 1].h) != (int64_t) n->file.size)
+    /* Whatever the reason is, the others do the work without it. */
+    if (add_connection (n, n->patience, &ignored) == -1)
+      return 0;
+    if (nbd_get_size (n->conn[n->nr_conns - 1].h) != (int64_t) f->size)
       return vd_fail (err, VD_MISMATCH,
                       "%s: two connections see exports of different sizes",
-                      uri);
+                      f->name);
   }
   return 0;
 }
@@ -469,16 +540,15 @@ nbdfile_open (const char *uri, bool writable, unsigned connections,
 {
   struct nbd_file *n = calloc (1, sizeof *n);
 
-  connections = (unsigned) vd_min (vd_max (connections, 1), MAX_CONNECTIONS);
   if (n) {
     pthread_mutex_init (&n->merge, NULL);
     n->file.ops = writable ? &nbd_rw_ops : &nbd_ops;
     n->file.name = strdup (uri);
-    n->conn = calloc (connections, sizeof n->conn[0]);
   }
-  if (!n || !n->file.name || !n->conn)
+  if (!n || !n->file.name)
     vd_fail_nomem (err);
-  else if (connect_all (n, uri, writable, connections, err) == 0)
+  else if (connect_first (n, writable, err) == 0 &&
+           nbdfile_widen (&n->file, connections, err) == 0)
     return &n->file;
 
   if (n)

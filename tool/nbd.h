@@ -19,7 +19,8 @@ extern bool nbdfile_is_uri (const char *name);
 
 /* Connect.  With more than one connection (1 to 64) that many requests can be
  * under way, each in a thread of the caller's; a server that does not offer
- * multi-conn gets one connection only.
+ * multi-conn gets one connection only.  The first must come within two
+ * minutes; of the others as many are used as the server takes.
  *
  * Any offset and length may be read and written: requests are split at the
  * server's largest size, and what does not fit its smallest block is read
@@ -32,6 +33,13 @@ extern bool nbdfile_is_uri (const char *name);
 extern struct vd_file *nbdfile_open (const char *uri, bool writable,
                                       unsigned connections,
                                       struct vd_err *err);
+
+/* Add connections until there are so many, or the server takes no more, which
+ * is no error.  Whoever opens two exports opens both before widening one: they
+ * may be on a server that takes few.  Not while other threads use the file.
+ */
+extern int nbdfile_widen (struct vd_file *f, unsigned connections,
+                          struct vd_err *err);
 
 /* The number of connections really made. */
 extern unsigned nbdfile_connections (const struct vd_file *f);

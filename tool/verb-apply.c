@@ -73,6 +73,9 @@ say_plan (const struct apply *a)
                vd_link_format (chain->links[i - 1]));
   apply_say (a, "target  %s, %s", a->target_name,
              human_size (b, a->target.file->size));
+  if (a->target.threads < a->threads)
+    apply_say (a, "server  %u of %u connections", a->target.threads,
+               a->threads);
   apply_say (a, "writes  %s in %" PRIu64 " run%s",
              human_size (b, a->plan.data_bytes), a->plan.data_runs,
              a->plan.data_runs == 1 ? "" : "s");

@@ -320,8 +320,10 @@ run (int argc, char **argv)
     return status;
   progress_choose (&c.mode, c.quiet || c.json);
 
-  if (source_open (&c.base, c.from, c.w.threads, &opts, &err) == -1 ||
-      source_open (&c.new, c.to, c.w.threads, &opts, &err) == -1 ||
+  if (source_open (&c.base, c.from, &opts, &err) == -1 ||
+      source_open (&c.new, c.to, &opts, &err) == -1 ||
+      source_widen (&c.base, c.w.threads, &err) == -1 ||
+      source_widen (&c.new, c.w.threads, &err) == -1 ||
       check_sources (&c, &err) == -1 || create_find_parent (&c, &err) == -1 ||
       work (&c, &err) == -1) {
     if (c.made_descriptor)

@@ -30,8 +30,11 @@ struct source {
  * its first sector must not decide which files are opened.
  */
 extern int source_open (struct source *s, const char *name,
-                        unsigned connections, const struct vd_opts *opts,
-                        struct vd_err *err);
+                        const struct vd_opts *opts, struct vd_err *err);
+
+/* An NBD export has one connection after that; see nbdfile_widen. */
+extern int source_widen (struct source *s, unsigned connections,
+                         struct vd_err *err);
 extern void source_close (struct source *s);
 
 /* Does the disk lie, wholly or in part, in this file? */
