@@ -18,6 +18,19 @@
 
 #define MAX_REPORTED 100u
 
+/* Open files that are left to nbdkit: three for each client, and those of the
+ * plugin below a filter, which may open its own for each client.
+ */
+#define RESERVE 256u
+
+void
+serve_begin (char *name)
+{
+  const struct vd_log log = { .fn = serve_log, .opaque = name };
+
+  vd_fd_limit_raise (RESERVE, &log);
+}
+
 void
 serve_log (void *opaque, enum vd_level level, const char *msg)
 {

@@ -15,6 +15,9 @@
 
 struct nbdkit_extents;
 
+/* What is done before anything is opened; name is the module's. */
+extern void serve_begin (char *name);
+
 /* A vd_log function for the time when images are opened: warnings go to
  * stderr, which is the user's then; opaque is the module's name.
  */

@@ -131,6 +131,7 @@ vmdkdelta_get_ready (int thread_model)
     .dirs = (const char *const *) config.dirs.path,
     .nr_dirs = config.dirs.n,
   };
+  serve_begin (name);
   if (vd_deltas_open (&deltas, (const char *const *) config.deltas.path,
                       config.deltas.n, &how, &opts, &err) == 0)
     reader = vd_reader_new (deltas.chain, config.cache_size, &err);

@@ -16,6 +16,7 @@
  *               utf8        what a terminal would show                 utf8.h
  *               array       arrays that grow                           array.h
  *     file/     file        bytes with a size                          file.h
+ *               fd          one descriptor a file; their limit         fd.h
  *               confine     where a name found in an image may lead    confine.h
  *               scandir     the files in a directory                   scandir.h
  *               inuse       is somebody else using a file?             inuse.h
@@ -91,6 +92,7 @@
 #include "compact/compact.h"
 #include "create/create.h"
 #include "file/confine.h"
+#include "file/fd.h"
 #include "file/file.h"
 #include "file/inuse.h"
 #include "file/scandir.h"

@@ -121,6 +121,21 @@ has_suffix (const char *name, const char *suffix)
   return n >= m && strcasecmp (name + n - m, suffix) == 0;
 }
 
+/* A file that cannot be opened is no reason to stop, unless it is the process
+ * that cannot: then more would be missing than is said here.
+ */
+static int
+no_export (const struct exports *e, const char *what,
+           const struct vd_err *why, struct vd_err *err)
+{
+  if (why->code == VD_NOMEM) {
+    *err = *why;
+    return -1;
+  }
+  vd_warn (&e->opts.log, "%s%s", what, why->msg);
+  return 0;
+}
+
 /* One file of the directory: an export if it is a disk or a snapshot, that
  * is, if it has a descriptor.
  */
@@ -142,18 +157,15 @@ add_file (void *opaque, int dir, const char *name, const char *path,
   file = vd_dir_open (dir, name, path, &why);
   if (!file || vd_image_probe (file, &magic, &fmt, &why) == -1) {
     vd_file_close (file);
-    vd_warn (&e->opts.log, "%s", why.msg);
-    return 0;
+    return no_export (e, "", &why, err);
   }
   if (magic != VD_MAGIC_TEXT && magic != VD_MAGIC_SPARSE) {
     vd_file_close (file);       /* flat data */
     return 0;
   }
   link = vd_link_read (file, path, &e->opts, &why);
-  if (!link) {
-    vd_warn (&e->opts.log, "not an export: %s", why.msg);
-    return 0;
-  }
+  if (!link)
+    return no_export (e, "not an export: ", &why, err);
   if (link->role == VD_ROLE_BARE) { /* an extent of some disk */
     vd_link_close (link);
     return 0;
@@ -212,18 +224,60 @@ drop_flat_extents (struct exports *e)
   e->n = n;
 }
 
+static int
+count_disk (void *opaque, int dir, const char *name, const char *path,
+            struct vd_err *err)
+{
+  size_t *n = opaque;
+
+  (void) dir, (void) path, (void) err;
+  *n += has_suffix (name, ".vmdk") || has_suffix (name, ".vdi");
+  return 0;
+}
+
+/* There are more files than may be open: how many should it be?  All that is
+ * said of extents in other directories is that they are more.
+ */
+static int
+too_many_files (const struct exports *e, size_t open_before,
+                struct vd_err *err)
+{
+  struct vd_err ignored;
+  size_t n = 0;
+
+  if (vd_scandir (config.dir, count_disk, &n, &ignored) == -1)
+    n = e->n;
+  vd_err_prefix (err, "%s holds %zu files of disks, which are open as long as "
+                 "they are served; a limit of %zu open files would do.  Raise "
+                 "it, or serve the disks one by one with file=: ", config.dir,
+                 n, open_before + n);
+  return -1;
+}
+
 /* dir=: everything in it. */
 static int
-open_dir (struct exports *e, struct vd_err *err)
+open_all (struct exports *e, struct vd_err *err)
 {
-  const struct export *leaf = NULL;
-  size_t i, k, leaves = 0;
+  size_t i;
 
   if (vd_scandir (config.dir, add_file, e, err) == -1)
     return -1;
   for (i = 0; i < e->n; ++i)
     if (open_export (e, &e->export[i], false, err) == -1)
       return -1;
+  return 0;
+}
+
+static int
+open_dir (struct exports *e, struct vd_err *err)
+{
+  const size_t open_before = vd_fd_limit_for (0);
+  const struct export *leaf = NULL;
+  size_t i, k, leaves = 0;
+
+  if (open_all (e, err) == -1)
+    return err->code == VD_NOMEM && err->errnum != 0
+      ? too_many_files (e, open_before, err) : -1;
   drop_flat_extents (e);
   if (e->n == 0)
     return vd_fail (err, VD_NOT_FOUND, "%s: there is no VMDK disk or snapshot "
@@ -261,6 +315,7 @@ exports_open (struct exports *e, struct vd_err *err)
       .parent = config.parent,
     },
   };
+  serve_begin (name);
   e->family = vd_family_new (&e->opts, err);
   if (!e->family)
     return -1;

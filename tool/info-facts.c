@@ -128,10 +128,16 @@ facts_of (struct facts *f, struct vd_family *family,
     f->walked = vd_walk_link (member->link, count_piece, f, &f->walk_err) == 0;
   count_files (f);
   find_parent (f, family);
-  if ((!f->loaded && f->load_err.code == VD_NOMEM) ||
-      (f->loaded && !f->walked && f->walk_err.code == VD_NOMEM))
-    return vd_fail (err, VD_NOMEM, "out of memory");
-  return 0;
+  if (!f->loaded && f->load_err.code == VD_NOMEM)
+    *err = f->load_err;
+  else if (f->loaded && !f->walked && f->walk_err.code == VD_NOMEM)
+    *err = f->walk_err;
+  else if (f->parent_state == PARENT_BROKEN &&
+           f->parent_err.code == VD_NOMEM)
+    *err = f->parent_err;
+  else
+    return 0;
+  return -1;
 }
 
 bool

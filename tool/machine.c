@@ -71,8 +71,10 @@ machine_gather (struct machine *m, const char *path, bool chain,
     return -1;
   for (i = 0; i < m->box->nr_media; ++i) {
     gather_medium (m, i, chain);
-    if (!m->media[i].member && m->media[i].err.code == VD_NOMEM)
-      return vd_fail (err, VD_NOMEM, "out of memory");
+    if (!m->media[i].member && m->media[i].err.code == VD_NOMEM) {
+      *err = m->media[i].err;
+      return -1;
+    }
   }
   return 0;
 }

@@ -198,6 +198,7 @@ run_verb (const struct verb *verb, int argc, char **argv)
   static char name[] = "vmdkdelta";
   int status;
 
+  vd_fd_limit_raise (0, NULL);
   /* getopt_long prints argv[0] in front of its messages. */
   argv[0] = name;
   status = verb->run (argc, argv);

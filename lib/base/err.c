@@ -93,7 +93,7 @@ vd_fail_errno (struct vd_err *err, int errnum, const char *fs, ...)
   if (err) {
     switch (errnum) {
     case ENOENT: case ENOTDIR: err->code = VD_NOT_FOUND; break;
-    case ENOMEM: err->code = VD_NOMEM; break;
+    case ENOMEM: case EMFILE: case ENFILE: err->code = VD_NOMEM; break;
     case ENOSPC: case EDQUOT: case EFBIG: err->code = VD_NOSPACE; break;
     default: err->code = VD_IO;
     }
@@ -106,7 +106,10 @@ vd_fail_errno (struct vd_err *err, int errnum, const char *fs, ...)
     /* GNU strerror_r: returns the text, thread safe. */
     snprintf (&err->msg[len], sizeof err->msg - len, ": %s%s",
               strerror_r (errnum, buf, sizeof buf),
-              errnum == EMFILE ? " (raise the limit with ulimit -n)" : "");
+              errnum == EMFILE ? " (raise the limit with ulimit -n, of a "
+              "service with LimitNOFILE=)"
+              : errnum == ENFILE ? " (the limit of the whole system: sysctl "
+              "fs.file-max)" : "");
   }
   errno = errnum;
   return -1;

@@ -36,7 +36,8 @@ enum vd_code {
   VD_DENIED,                    /* a name leads where it may not lead */
   VD_USAGE,                     /* the caller asked for something impossible */
   VD_IO,                        /* the system failed to read or write */
-  VD_NOMEM,
+  VD_NOMEM,                     /* no memory, or no open file, left: it says
+                                   nothing of the image */
   VD_NOSPACE,
 };
 

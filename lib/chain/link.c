@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/uuid.h"
 #include "chain/link.h"
+#include "file/fd.h"
 
 static void
 close_link (struct vd_link **link)
@@ -231,6 +232,10 @@ open_extents (struct vd_link *link, const struct vd_opts *opts,
     }
     image = open_extent (link, e, from, opts, err);
     if (!image || add_piece (link, image, e->length, err) == -1) {
+      if (err->code == VD_NOMEM && err->errnum != 0)
+        vd_err_prefix (err, "its %zu extents are open as long as the disk "
+                       "is; a limit of %zu open files would do: ",
+                       d->nr_extents, vd_fd_limit_for (d->nr_extents - i));
       /* What is wrong with a name begins with its place already. */
       if (strncmp (err->msg, from, strlen (from)) != 0)
         vd_err_prefix (err, "%s: ", from);

@@ -50,12 +50,16 @@ try_file (void *opaque, int dir, const char *name, const char *path,
   struct uuid_search *s = opaque;
   /* What does not open is not what we look for: no warnings. */
   const struct vd_opts quiet = { .allow_dirty = true };
-  struct vd_err ignored;
+  struct vd_err ignored = { .code = VD_OK };
   struct vd_link *link = vd_is_flat_name (name) ? NULL
     : read_entry (dir, name, path, &quiet, &ignored);
   char text[VD_UUID_TEXT];
   bool same, known;
 
+  if (!link && ignored.code == VD_NOMEM) {
+    *err = ignored;
+    return -1;
+  }
   if (!link)
     return 0;
   s->looked_at++;

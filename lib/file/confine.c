@@ -22,6 +22,7 @@
 
 #include "base/cleanup.h"
 #include "file/confine.h"
+#include "file/fd.h"
 
 #define READ_FLAGS (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
 
@@ -89,6 +90,7 @@ add_place (struct vd_confine *p, const char *path, struct vd_err *err)
 {
   CLEANUP_FREE char *abs = NULL, *cwd = NULL;
   struct place *q = &p->place[p->n];
+  int fd;
   size_t i;
 
   if (path[0] != '/' && !(cwd = getcwd (NULL, 0)))
@@ -99,9 +101,14 @@ add_place (struct vd_confine *p, const char *path, struct vd_err *err)
   for (i = 0; i < p->n; ++i)
     if (strcmp (p->place[i].path, abs) == 0)
       return 0;
-  q->fd = open (abs, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (q->fd == -1)
-    return vd_fail_errno (err, errno, "%s: cannot open directory", abs);
+  fd = open (abs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  q->fd = fd == -1 ? -1 : vd_fd_share (fd);
+  if (q->fd == -1) {
+    vd_fail_errno (err, errno, "%s: cannot open directory", abs);
+    if (fd >= 0)
+      close (fd);
+    return -1;
+  }
   q->path = VD_TAKE (abs);
   p->n++;
   return 0;
@@ -168,7 +175,7 @@ vd_confine_free (struct vd_confine *p)
     return;
   for (i = 0; i < p->n; ++i) {
     free (p->place[i].path);
-    close (p->place[i].fd);
+    vd_fd_put (p->place[i].fd);
   }
   free (p);
 }

@@ -20,6 +20,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "file/fd.h"
 #include "file/file.h"
 
 struct local_file {
@@ -265,7 +266,7 @@ local_close (struct vd_file *f)
 {
   struct local_file *l = (struct local_file *) f;
 
-  close (l->fd);
+  vd_fd_put (l->fd);
   free (l);
 }
 
@@ -308,6 +309,14 @@ type_of (mode_t mode)
   }
 }
 
+static bool
+is_read_only (int fd)
+{
+  const int flags = fcntl (fd, F_GETFL);
+
+  return flags != -1 && (flags & O_ACCMODE) == O_RDONLY;
+}
+
 struct vd_file *
 vd_file_from_fd (int fd, const char *name, struct vd_err *err)
 {
@@ -340,7 +349,12 @@ vd_file_from_fd (int fd, const char *name, struct vd_err *err)
   l->file.size = (uint64_t) size;
   l->file.dev = st.st_dev;
   l->file.ino = st.st_ino;
-  l->fd = fd;
+  l->fd = is_read_only (fd) ? vd_fd_share (fd) : vd_fd_allowed (fd) ? fd : -1;
+  if (l->fd == -1) {
+    vd_fail_errno (err, errno, "%s: cannot open", name);
+    free (l->file.name);
+    return NULL;
+  }
   l->block = S_ISBLK (st.st_mode);
   return (struct vd_file *) VD_TAKE (l);
 }

@@ -107,7 +107,8 @@ struct vd_file {
 };
 
 /* Wrap an open descriptor of a regular file or block device, which the file
- * then owns; on error the caller still does.  Anything else is VD_USAGE.
+ * then owns; on error the caller still does.  Anything else is VD_USAGE.  One
+ * that is open for reading only is shared with others of the same file (fd.h).
  */
 extern struct vd_file *vd_file_from_fd (int fd, const char *name,
                                         struct vd_err *err);

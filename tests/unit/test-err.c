@@ -126,7 +126,7 @@ TEST (fail_errno_refines_the_code_and_says_why)
     { ENOENT, VD_NOT_FOUND }, { ENOTDIR, VD_NOT_FOUND },
     { ENOMEM, VD_NOMEM }, { ENOSPC, VD_NOSPACE }, { EDQUOT, VD_NOSPACE },
     { EFBIG, VD_NOSPACE }, { EIO, VD_IO }, { EACCES, VD_IO },
-    { EMFILE, VD_IO },
+    { EMFILE, VD_NOMEM },
   };
   struct vd_err err;
   size_t i;
@@ -137,7 +137,9 @@ TEST (fail_errno_refines_the_code_and_says_why)
     assert_int_equal (err.errnum, t[i].errnum);
   }
   vd_fail_errno (&err, EMFILE, "f");
-  assert_err (&err, VD_IO, "ulimit -n");
+  assert_err (&err, VD_NOMEM, "ulimit -n");
+  vd_fail_errno (&err, ENFILE, "f");
+  assert_err (&err, VD_NOMEM, "fs.file-max");
 }
 
 TEST (long_messages_are_cut_not_overrun)

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 
+#include "file/fd.h"
 #include "file/inuse.h"
 #include "unit.h"
 
@@ -39,6 +40,87 @@ open_eight (void)
   f = vd_file_open_rw ("f", &err);
   assert_opened (f, &err);
   return f;
+}
+
+TEST (what_is_read_is_open_once_and_what_is_written_is_not_shared)
+{
+  struct vd_file *a, *b, *w, *c;
+  char buf[8];
+  struct vd_err err;
+  int fd;
+
+  u_write ("f", "01234567", 8);
+  assert_int_equal (link ("f", "g"), 0);
+  a = vd_file_open ("f", &err);
+  assert_opened (a, &err);
+  b = vd_file_open ("g", &err);
+  assert_opened (b, &err);
+  assert_int_equal (vd_file_fd (a), vd_file_fd (b));
+  assert_string_equal (b->name, "g");
+  w = vd_file_open_rw ("f", &err);
+  assert_opened (w, &err);
+  assert_int_not_equal (vd_file_fd (w), vd_file_fd (a));
+
+  fd = vd_file_fd (a);
+  vd_file_close (a);
+  assert_int_equal (vd_file_pread (b, buf, 8, 0, &err), 0);
+  vd_file_close (b);
+  assert_int_equal (fcntl (fd, F_GETFD), -1);
+
+  /* Another file under the same name. */
+  a = vd_file_open ("f", &err);
+  assert_opened (a, &err);
+  u_write ("h", "76543210", 8);
+  assert_int_equal (rename ("h", "f"), 0);
+  c = vd_file_open ("f", &err);
+  assert_opened (c, &err);
+  assert_int_not_equal (vd_file_fd (c), vd_file_fd (a));
+  assert_int_equal (vd_file_pread (c, buf, 8, 0, &err), 0);
+  assert_memory_equal (buf, "76543210", 8);
+  vd_file_close (a);
+  vd_file_close (c);
+  vd_file_close (w);
+  assert_int_equal (unlink ("g"), 0);
+}
+
+TEST (the_last_descriptors_are_left_to_others)
+{
+  struct rlimit before, few = { .rlim_cur = 64, .rlim_max = 64 };
+  struct vd_file *a, *f[64];
+  struct vd_err err;
+  size_t n = 0, i;
+  int fd;
+
+  assert_int_equal (getrlimit (RLIMIT_NOFILE, &before), 0);
+  few.rlim_max = before.rlim_max;
+  assert_int_equal (setrlimit (RLIMIT_NOFILE, &few), 0);
+  vd_fd_limit_raise (10, NULL);
+  few.rlim_cur = few.rlim_max;
+  assert_int_equal (getrlimit (RLIMIT_NOFILE, &few), 0);
+  assert_int_equal (few.rlim_cur, few.rlim_max);
+  few.rlim_cur = 64;
+  assert_int_equal (setrlimit (RLIMIT_NOFILE, &few), 0);
+
+  u_write ("f", "01234567", 8);
+  while (n < ARRAY_SIZE (f)) {
+    a = vd_file_open_rw ("f", &err);
+    if (!a)
+      break;
+    f[n++] = a;
+  }
+  assert_true (n >= 30 && n <= 54);
+  assert_err (&err, VD_NOMEM, "f: cannot open", "ulimit -n");
+  assert_null (vd_file_open ("f", &err));
+  assert_err (&err, VD_NOMEM, "f: cannot open", "ulimit -n");
+  i = vd_fd_limit_for (5);
+  assert_true (i >= n + 5 + 10 && i <= n + 5 + 40);
+  fd = open ("/", O_RDONLY);
+  assert_int_not_equal (fd, -1);
+  close (fd);
+  for (i = 0; i < n; ++i)
+    vd_file_close (f[i]);
+  vd_fd_limit_raise (0, NULL);
+  assert_int_equal (setrlimit (RLIMIT_NOFILE, &before), 0);
 }
 
 TEST (a_writer_is_seen_but_not_where_a_server_decides_on_leases)
@@ -404,6 +486,8 @@ int
 main (void)
 {
   const struct CMUnitTest tests[] = {
+    tmpdir_test (what_is_read_is_open_once_and_what_is_written_is_not_shared),
+    tmpdir_test (the_last_descriptors_are_left_to_others),
     tmpdir_test (a_writer_is_seen_but_not_where_a_server_decides_on_leases),
     tmpdir_test (writes_stay_inside),
     tmpdir_test (files_only_read_are_not_written),
