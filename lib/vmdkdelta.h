@@ -20,6 +20,7 @@
  *               confine     where a name found in an image may lead    confine.h
  *               scandir     the files in a directory                   scandir.h
  *               inuse       is somebody else using a file?             inuse.h
+ *               rights      who may read what is written               rights.h
  *     format/   runs        what an answer to map is                   runs.h
  *               image       one extent file, any format: answers map   image.h
  *               descriptor  the text that says what belongs together   descriptor.h
@@ -95,6 +96,7 @@
 #include "file/fd.h"
 #include "file/file.h"
 #include "file/inuse.h"
+#include "file/rights.h"
 #include "file/scandir.h"
 #include "format/descriptor.h"
 #include "format/image.h"

@@ -91,8 +91,8 @@ make_base_descriptor (struct create *c, struct vd_err *err)
   name = name_inside (c->from, c->base_descriptor, err);
   if (!name)
     return -1;
-  r = vd_create_base_descriptor (c->base_descriptor, name, size,
-                                &c->w.parent_cid, err);
+  r = vd_create_base_descriptor (c->base_descriptor, name,
+                                 c->base.file, size, &c->w.parent_cid, err);
   free (name);
   c->made_descriptor = r == 0;
   return r;

@@ -11,6 +11,7 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -227,6 +228,18 @@ paint (FILE *fp, struct picture *pic)
   fputs ("</svg>\n", fp);
 }
 
+/* What is replaced keeps its rights. */
+static void
+keep_rights (FILE *fp, const char *name)
+{
+  const int old = open (name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+  if (old == -1)
+    return;
+  vd_rights_copy (fileno (fp), old, true);
+  close (old);
+}
+
 /* A new file in the same directory, renamed when it is complete. */
 int
 picture_svg (const struct vd_chain *chain, const char *name,
@@ -249,6 +262,7 @@ picture_svg (const struct vd_chain *chain, const char *name,
     vd_fail_errno (err, errno, "%s", temporary);
     goto out;
   }
+  keep_rights (fp, name);
   paint (fp, &pic);
   r = ferror (fp) ? -1 : 0;
   if (fclose (fp) == EOF || r == -1 || rename (temporary, name) == -1) {

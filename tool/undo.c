@@ -263,6 +263,7 @@ undo_save (struct vd_reader *reader, struct vd_file *target,
     .capacity = chain->size,
     .grain_size = grain_size (chain),
     .parent_cid = VD_CID_FRESH,
+    .like = target,
   };
   struct vd_create *w;
 

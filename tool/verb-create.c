@@ -205,13 +205,16 @@ check_output (struct create *c, const struct vd_create *w,
 static int
 work (struct create *c, struct vd_err *err)
 {
-  struct vd_create *w = vd_create_open (c->out, &c->w, err);
+  struct vd_create *w;
   struct progress p;
   struct diff d = {
     .base = c->base.file, .new = c->new.file, .capacity = c->w.capacity,
-    .threads = c->w.threads, .w = w, .progress = &p,
+    .threads = c->w.threads, .progress = &p,
   };
 
+  c->w.like = c->new.is_vmdk ? vd_chain_strictest (c->new.chain)
+    : c->new.file;
+  d.w = w = vd_create_open (c->out, &c->w, err);
   if (!w)
     return -1;
   progress_catch_signals ();

@@ -70,4 +70,9 @@ extern int vd_chain_map (const struct vd_chain *chain, uint64_t offset,
 extern int vd_chain_explain (const struct vd_chain *chain, uint32_t slot,
                              uint64_t offset, struct vd_err *err);
 
+/* Of the local files that it reads the one that the fewest may read: what is
+ * made of the chain gets its rights.  NULL if there is none.
+ */
+extern const struct vd_file *vd_chain_strictest (const struct vd_chain *chain);
+
 #endif /* VD_CHAIN_H */

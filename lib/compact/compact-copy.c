@@ -114,7 +114,8 @@ write_new (const struct vd_compact_job *job, const char *path,
 {
   struct vd_compact_result *result = job->st->result;
   struct vd_new_file new = { .path = NULL };
-  int r = vd_new_file_open (&new, path, false, NULL, err);
+  int r = vd_new_file_open_like (&new, path, false, job->image->file, NULL,
+                                 err);
 
   if (r == 0)
     r = check_space (new.file, vd_min (result->size_after,

@@ -16,8 +16,8 @@
 
 int
 vd_create_base_descriptor (const char *path, const char *extent,
-                           uint64_t capacity, uint32_t *cid,
-                           struct vd_err *err)
+                           const struct vd_file *raw, uint64_t capacity,
+                           uint32_t *cid, struct vd_err *err)
 {
   struct vd_description d = {
     .create_type = "monolithicFlat", .parent_cid = VD_NO_PARENT,
@@ -36,7 +36,7 @@ vd_create_base_descriptor (const char *path, const char *extent,
   text = vd_describe (&d, err);
   if (!text)
     return -1;
-  if (vd_new_file_open (&n, path, false, NULL, err) == 0 &&
+  if (vd_new_file_open_like (&n, path, false, raw, NULL, err) == 0 &&
       vd_file_pwrite (n.file, text, strlen (text), 0, err) == 0 &&
       vd_file_flush (n.file, err) == 0 &&
       vd_new_file_publish (&n, false, err) == 0)

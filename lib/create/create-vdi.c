@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "create/create-vdi.h"
+#include "file/rights.h"
 #include "format/vdi.h"
 
 #define MIB (UINT64_C (1) << 20)
@@ -45,7 +46,8 @@ put_header (uint8_t *h, uint64_t capacity, uint64_t blocks, uint64_t data,
 
 int
 vd_create_vdi_child (const char *path, uint64_t capacity,
-                    const struct vd_identity *id, struct vd_err *err)
+                    const struct vd_identity *id,
+                    const struct vd_file *like, struct vd_err *err)
 {
   const uint64_t blocks = vd_div_up (capacity, MIB);
   const uint64_t data = vd_div_up (MIB + blocks * 4, MIB) * MIB;
@@ -61,7 +63,7 @@ vd_create_vdi_child (const char *path, uint64_t capacity,
     return vd_fail (err, VD_UNSUPPORTED, "%s: a disk of %" PRIu64 " bytes is "
                     "too large for a VDI with blocks of 1 MiB", path,
                     capacity);
-  f = vd_file_create (path, err);
+  f = vd_file_create_private (path, err);
   if (!f)
     return -1;
   put_header (header, capacity, blocks, data, id);
@@ -74,6 +76,8 @@ vd_create_vdi_child (const char *path, uint64_t capacity,
     r = vd_file_truncate (f, data, err);
   if (r == 0)
     r = vd_file_pwrite (f, header, sizeof header, 0, err);
+  if (r == 0 && like && vd_file_fd (like) >= 0)
+    vd_rights_copy (vd_file_fd (f), vd_file_fd (like), false);
   if (r == 0)
     r = vd_file_flush (f, err);
   vd_file_close (f);

@@ -10,9 +10,12 @@
 
 #include "format/image.h"
 
-/* Create and flush the file, which may not exist. */
+/* Create and flush the file, which may not exist.  It gets the rights of
+ * `like`, unless that is NULL.
+ */
 extern int vd_create_vdi_child (const char *path, uint64_t capacity,
                                const struct vd_identity *id,
+                               const struct vd_file *like,
                                struct vd_err *err);
 
 #endif /* VD_CREATE_VDI_H */

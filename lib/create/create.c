@@ -94,16 +94,16 @@ open_files (struct vd_create *w, const char *path, struct vd_err *err)
   CLEANUP_FREE char *delta = NULL;
 
   if (w->fmt->embedded)
-    return vd_new_file_open (&w->extent, path, w->opts.replace,
-                             w->opts.create, err);
+    return vd_new_file_open_like (&w->extent, path, w->opts.replace,
+                                  w->opts.like, w->opts.create, err);
   delta = delta_name (path);
   if (!delta)
     return vd_fail_nomem (err);
-  if (vd_new_file_open (&w->text, path, w->opts.replace, w->opts.create,
-                        err) == -1)
+  if (vd_new_file_open_like (&w->text, path, w->opts.replace, w->opts.like,
+                             w->opts.create, err) == -1)
     return -1;
-  if (vd_new_file_open (&w->extent, delta, w->opts.replace, w->opts.create,
-                        err) == 0)
+  if (vd_new_file_open_like (&w->extent, delta, w->opts.replace, w->opts.like,
+                             w->opts.create, err) == 0)
     return 0;
   if (!w->opts.replace && access (delta, F_OK) == 0)
     vd_fail (err, VD_USAGE, "%s exists already, without %s, which would name "

@@ -75,6 +75,8 @@ struct vd_create_opts {
                                    name it.  NULL and no parent_cid: the file
                                    has no parent (parentCID=ffffffff). */
   bool replace;                 /* existing files are replaced at the end */
+  const struct vd_file *like;   /* whose rights new files get (newfile.h), or
+                                   NULL; borrowed until vd_create_finish */
   bool store_zeros;             /* SPARSE: no zero grains, version 1 */
   unsigned threads;             /* STREAM: compress in that many; 0 = 1 */
 
@@ -130,10 +132,12 @@ extern const char *vd_create_path (const struct vd_create *w, unsigned i);
 /* Write a descriptor for a raw disk (monolithicFlat), so that programs that
  * want a VMDK find a parent.  `extent` is the name of the raw file as seen from
  * the descriptor's directory; capacity is in whole sectors.  Written to a
- * temporary name first, as above; an existing file is VD_USAGE.
+ * temporary name first, as above, with the rights of the disk `raw`, if that is
+ * a local file; an existing file is VD_USAGE.
  */
 extern int vd_create_base_descriptor (const char *path, const char *extent,
-                                     uint64_t capacity, uint32_t *cid,
-                                     struct vd_err *err);
+                                      const struct vd_file *raw,
+                                      uint64_t capacity, uint32_t *cid,
+                                      struct vd_err *err);
 
 #endif /* VD_CREATE_H */

@@ -377,10 +377,10 @@ vd_file_open (const char *path, struct vd_err *err)
 }
 
 static struct vd_file *
-open_with (const char *path, int flags, struct vd_err *err)
+open_with (const char *path, int flags, mode_t mode, struct vd_err *err)
 {
   struct vd_file *f;
-  const int fd = open (path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
+  const int fd = open (path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode);
 
   if (fd == -1) {
     vd_fail_errno (err, errno, "%s: cannot %s", path,
@@ -402,7 +402,7 @@ vd_file_open_rw (const char *path, struct vd_err *err)
   struct stat st;
   /* O_EXCL without O_CREAT has a meaning for block devices only. */
   const int excl = stat (path, &st) == 0 && S_ISBLK (st.st_mode) ? O_EXCL : 0;
-  struct vd_file *f = open_with (path, O_RDWR | excl, err);
+  struct vd_file *f = open_with (path, O_RDWR | excl, 0, err);
 
   if (!f && err && err->errnum == EBUSY)
     vd_fail (err, VD_DENIED, "%s is in use (mounted, or part of an array or "
@@ -452,12 +452,24 @@ vd_file_reopen_rw (const struct vd_file *f, struct vd_err *err)
   return reopen (f, vd_file_open_rw, err);
 }
 
-struct vd_file *
-vd_file_create (const char *path, struct vd_err *err)
+static struct vd_file *
+create_with (const char *path, mode_t mode, struct vd_err *err)
 {
-  struct vd_file *f = open_with (path, O_RDWR | O_CREAT | O_EXCL, err);
+  struct vd_file *f = open_with (path, O_RDWR | O_CREAT | O_EXCL, mode, err);
 
   if (f)
     f->growable = true;
   return f;
+}
+
+struct vd_file *
+vd_file_create (const char *path, struct vd_err *err)
+{
+  return create_with (path, 0666, err);
+}
+
+struct vd_file *
+vd_file_create_private (const char *path, struct vd_err *err)
+{
+  return create_with (path, 0600, err);
 }

@@ -136,6 +136,10 @@ extern struct vd_file *vd_file_reopen_rw (const struct vd_file *f,
 /* Create a new, growable file; there must be none of that name. */
 extern struct vd_file *vd_file_create (const char *path, struct vd_err *err);
 
+/* The same, for nobody but its owner. */
+extern struct vd_file *vd_file_create_private (const char *path,
+                                               struct vd_err *err);
+
 /* The descriptor of a local file, for what has no function here, or -1. */
 extern int vd_file_fd (const struct vd_file *f);
 

@@ -26,6 +26,7 @@
 #include "base/path.h"
 #include "base/uuid.h"
 #include "file/newfile.h"
+#include "file/rights.h"
 
 static int
 fail_exists (const char *path, struct vd_err *err)
@@ -34,10 +35,41 @@ fail_exists (const char *path, struct vd_err *err)
                   "or remove it", path);
 }
 
+/* Keep hold of the file whose rights the new one gets, as it is now: the file
+ * that is replaced, or `like`.
+ */
+static int
+hold (struct vd_new_file *n, const char *path, const struct vd_file *like,
+      struct vd_err *err)
+{
+  int fd = open (path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+  n->replaces = fd >= 0;
+  if (fd == -1 && errno != ENOENT)
+    return vd_fail_errno (err, errno, "%s", path);
+  if (fd == -1 && like && vd_file_fd (like) >= 0) {
+    fd = fcntl (vd_file_fd (like), F_DUPFD_CLOEXEC, 0);
+    if (fd == -1)
+      return vd_fail_errno (err, errno, "%s", path);
+  }
+  n->like = fd + 1;
+  return 0;
+}
+
 int
 vd_new_file_open (struct vd_new_file *n, const char *path, bool replace,
                   struct vd_file *(*create) (const char *, struct vd_err *),
                   struct vd_err *err)
+{
+  return vd_new_file_open_like (n, path, replace, NULL, create, err);
+}
+
+int
+vd_new_file_open_like (struct vd_new_file *n, const char *path, bool replace,
+                       const struct vd_file *like,
+                       struct vd_file *(*create) (const char *,
+                                                  struct vd_err *),
+                       struct vd_err *err)
 {
   struct stat st;
   uint32_t r;
@@ -50,14 +82,17 @@ vd_new_file_open (struct vd_new_file *n, const char *path, bool replace,
       return vd_fail (err, VD_USAGE, "%s is not a regular file; only such are "
                       "replaced", path);
   }
-  if (vd_random (&r, sizeof r, err) == -1)
+  if (vd_random (&r, sizeof r, err) == -1 ||
+      hold (n, path, like, err) == -1)
     return -1;
   n->path = strdup (path);
   if (!n->path || asprintf (&n->temp, "%s.%08" PRIx32 ".part", path, r) == -1) {
     n->temp = NULL;
     return vd_fail_nomem (err);
   }
-  n->file = (create ? create : vd_file_create) (n->temp, err);
+  if (!create)
+    create = n->like > 0 ? vd_file_create_private : vd_file_create;
+  n->file = create (n->temp, err);
   if (!n->file) {
     free (VD_TAKE (n->temp));   /* whatever is there is not ours */
     return -1;
@@ -90,6 +125,10 @@ rename_new (const char *from, const char *to)
 int
 vd_new_file_publish (struct vd_new_file *n, bool replace, struct vd_err *err)
 {
+  const int fd = vd_file_fd (n->file);
+
+  if (n->like > 0 && fd >= 0)
+    vd_rights_copy (fd, n->like - 1, n->replaces);
   if ((replace ? rename (n->temp, n->path)
        : rename_new (n->temp, n->path)) == -1) {
     if (errno == EEXIST)
@@ -105,6 +144,9 @@ void
 vd_new_file_close (struct vd_new_file *n)
 {
   vd_file_close (VD_TAKE (n->file));
+  if (n->like > 0)
+    close (n->like - 1);
+  n->like = 0;
   if (n->temp)
     unlink (n->temp);
   free (VD_TAKE (n->temp));

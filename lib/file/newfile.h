@@ -17,10 +17,13 @@ struct vd_new_file {
   char *path;                   /* the final name; NULL: no such file */
   char *temp;                   /* NULL once it has its final name */
   struct vd_file *file;
+  int like;                     /* whose rights it gets, plus one; 0: any */
+  bool replaces;                /* that is the file at path */
 };
 
 /* Create a file under a temporary name next to path.  Unless replace is set,
- * path may not exist.
+ * path may not exist.  A file that is replaced passes on its rights and its
+ * extended attributes.
  */
 extern int vd_new_file_open (struct vd_new_file *n, const char *path,
                              bool replace,
@@ -28,7 +31,17 @@ extern int vd_new_file_open (struct vd_new_file *n, const char *path,
                                                         struct vd_err *),
                              struct vd_err *err);
 
-/* Give it its name.  The file must have been flushed; the directory is not
+/* The same for a file that gets the rights of another (rights.h), unless it
+ * replaces one.  `like` is a local file, or NULL or another: then it gets
+ * those that any new file gets.
+ */
+extern int vd_new_file_open_like (struct vd_new_file *n, const char *path,
+                                  bool replace, const struct vd_file *like,
+                                  struct vd_file *(*create)
+                                  (const char *, struct vd_err *),
+                                  struct vd_err *err);
+
+/* Give it its rights and its name.  The file must have been flushed; the directory is not
  * (vd_flush_directory_of).
  */
 extern int vd_new_file_publish (struct vd_new_file *n, bool replace,

@@ -233,6 +233,7 @@ make_vmdk (struct vd_merge_disk *d, const struct vd_link *parent,
   struct vd_create_opts opts = {
     .format = is_cowd (d) ? VD_WRITER_COWD : VD_WRITER_SPARSE,
     .capacity = capacity, .store_zeros = !is_cowd (d),
+    .like = vd_chain_strictest (d->chain),
   };
   struct vd_create *w;
 
@@ -326,7 +327,8 @@ vd_merge_snapshot_steps (struct vd_merge *m, struct vd_merge_disk *d,
     if (make_dirs (m, d, err) == -1)
       return -1;
     if (!d->chain->links[0]->descriptor)
-      r = vd_create_vdi_child (d->new_temp, capacity, &ids, err);
+      r = vd_create_vdi_child (d->new_temp, capacity, &ids,
+                               vd_chain_strictest (d->chain), err);
     else {
       r = make_vmdk (d, parent, id, capacity, err);
       if (r == 0 && by_uuid (d))

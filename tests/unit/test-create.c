@@ -595,7 +595,7 @@ TEST (base_descriptor)
 
   u_write ("base.img", "0123456789abcdef", 16);
   assert_int_equal (truncate ("base.img", 3 * 512), 0);
-  assert_int_equal (vd_create_base_descriptor ("b.vmdk", "base.img", 3 * 512,
+  assert_int_equal (vd_create_base_descriptor ("b.vmdk", "base.img", NULL, 3 * 512,
                                               &cid, &err), 0);
   link = vd_link_open ("b.vmdk", &opts, &err);
   assert_opened (link, &err);
@@ -603,10 +603,10 @@ TEST (base_descriptor)
   assert_int_equal (link->capacity, 3 * 512);
   assert_int_equal (link->descriptor->cid, cid);
   vd_link_close (link);
-  assert_int_equal (vd_create_base_descriptor ("b.vmdk", "base.img", 3 * 512,
+  assert_int_equal (vd_create_base_descriptor ("b.vmdk", "base.img", NULL, 3 * 512,
                                               &cid, &err), -1);
   assert_err (&err, VD_USAGE, "b.vmdk", "exists");
-  assert_int_equal (vd_create_base_descriptor ("c.vmdk", "base.img", 100,
+  assert_int_equal (vd_create_base_descriptor ("c.vmdk", "base.img", NULL, 100,
                                               &cid, &err), -1);
   assert_int_equal (files_here (), 2);
 }

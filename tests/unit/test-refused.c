@@ -47,7 +47,7 @@ TEST (a_vdi_has_so_many_blocks)
   struct vd_err err;
 
   assert_int_equal (vd_create_vdi_child ("n.vdi", UINT64_C (1) << 51, &id,
-                                        &err), -1);
+                                        NULL, &err), -1);
   assert_err (&err, VD_UNSUPPORTED, "n.vdi: a disk of 2251799813685248 bytes "
               "is too large for a VDI");
   assert_int_equal (access ("n.vdi", F_OK), -1);
