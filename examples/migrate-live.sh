@@ -1,14 +1,14 @@
 #!/bin/bash
-# Start a virtual machine at once on a base and a VMDK delta, and make its local disk
-# while it runs.  docs/migrate.md tells what happens, and what to do before and after.
+# Start a virtual machine at once on a base and a VMDK delta, and copy its disk while it
+# runs.  docs/migrate.md explains what happens, and what to do before and after.
 #
 #   migrate-live.sh BASE DELTA TARGET [-- QEMU-ARGUMENTS...]
 #
 #   BASE      the raw disk as it was when the snapshot was made: a file, a device, or the
 #             URI of an NBD or web server that has it
 #   DELTA     the newest delta (its descriptor, if it has one)
-#   TARGET    the disk to be made: a new raw file, or a block device that is large enough.
-#             What is on that device is overwritten.
+#   TARGET    the new disk: a new raw file, or a block device that is large enough, which
+#             is overwritten.
 #
 # For example:
 #
@@ -16,15 +16,15 @@
 #       -name vm1 -accel kvm -cpu host -m 4G -smp 2 -display vnc=:1
 #
 # What the guest writes goes to an overlay in the directory STATE (TARGET.migrate if
-# TARGET is a file) until TARGET is complete; base and delta are only read.  Whatever stops
-# before that, run the same command again: the machine starts with the same overlay, so
-# what it has written is there, and the copy begins anew.  If the machine still runs and
+# TARGET is a file) until TARGET is complete; base and delta are only read.  If anything
+# stops before that, run the same command again: the machine starts with the same overlay,
+# so what it has written is there, and the copy starts over.  If the machine still runs and
 # only the copy has failed, the same command makes the copy again.
 #
-# At the end the machine is paused for a moment, uses TARGET alone, and goes on.  QEMU's
-# monitor is STATE/qmp.
+# At the end the machine is paused for a moment, and then uses only TARGET.  QEMU's monitor
+# is STATE/qmp.
 #
-# SPEED, from the environment, limits the copy to so many bytes a second.
+# The environment variable SPEED limits the copy to that many bytes a second.
 #
 # Needs Linux, nbdkit with the filter, vmdkdelta, nbdinfo, QEMU 5.0 or newer, and socat.
 set -euo pipefail

@@ -5,9 +5,9 @@
 
 /* libvmdkdelta: VMDK disks and deltas, read and written.
  *
- * The faces of this project (nbdkit filter, nbdkit plugin, command) include
- * this header and nothing else of the library.  The library knows nothing of
- * nbdkit, of NBD or of terminals.
+ * The front ends of this project (nbdkit filter, nbdkit plugin, command)
+ * include this header and nothing else from the library.  The library knows
+ * nothing about nbdkit, NBD or terminals.
  *
  *     base/     err         what went wrong; warnings; escaping        err.h
  *               opts        what the user allows                       opts.h
@@ -32,7 +32,7 @@
  *               walk        pieces of a disk, and which layer has them   walk.h
  *     read/     map-cache   the chain's answers, kept                  map-cache.h
  *               reader      requests turned into few large reads       reader.h
- *     check/    check       everything in a file looked at             check.h
+ *     check/    check       everything in a file examined              check.h
  *     create/   create      new delta files                            create.h
  *     write/    write       writing into images that exist             write.h
  *     apply/    batch       all that a chain holds, piece by piece     batch.h
@@ -63,11 +63,11 @@
  *   - functions return -1 or NULL after filling the struct vd_err that the
  *     caller owns.  An error leaves nothing to be freed, unless the header
  *     says so;
- *   - what a thing was made from is borrowed and has to outlive it (opts too),
- *     unless its header says that it is taken over;
+ *   - what an object was made from is borrowed and must outlive it (including
+ *     opts), unless its header says that it takes ownership;
  *   - NULL may be passed to every close and free function;
- *   - what was opened is immutable: opening is for one thread, reading for any
- *     number of them, without a lock of the caller's.
+ *   - what was opened is immutable: one thread opens, and any number of threads
+ *     read, without a lock in the caller.
  */
 
 #ifndef VMDKDELTA_H

@@ -5,14 +5,14 @@
 
 /* Applying deltas to a base in place.
  *
- * Only what the chain holds is read and written: data as it is, zeros by
- * punching or zeroing, nothing where the base shows through.  Several threads
- * work at a time, so that reading and writing overlap; each writes large
- * sorted runs.
+ * Only what the chain holds is read and written: data is copied, zeros are
+ * punched or zeroed, and nothing is done where the base shows through.
+ * Several threads work at a time, so that reading and writing overlap; each
+ * writes large sorted runs.
  *
- * What is written depends on the deltas alone, never on what the target holds.
- * So a run that was cut off anywhere can be repeated, and ends in the same
- * bytes; until then the target holds a mixture of old and new.
+ * What is written depends only on the deltas, and never on the content of the
+ * target.  So a run that was interrupted anywhere can be repeated, with the
+ * same result.  Until then the target is a mixture of old and new.
  *
  * Nothing is checked here.  Before the first write the caller validates the
  * deltas (check.h), compares sizes, and makes sure that nobody else uses the
@@ -38,9 +38,9 @@ struct vd_apply_plan {
 extern int vd_apply_plan (const struct vd_chain *chain,
                           struct vd_apply_plan *plan, struct vd_err *err);
 
-/* Called now and then, from one thread at a time, with the bytes done of
- * data_bytes + zero_bytes.  Not 0 stops the work, which then fails with
- * VD_USAGE.
+/* Called regularly, from one thread at a time, with the bytes done of
+ * data_bytes + zero_bytes.  If it does not return 0 the work stops, and fails
+ * with VD_USAGE.
  */
 typedef int (*vd_progress_fn) (void *opaque, uint64_t done);
 
@@ -68,9 +68,8 @@ extern int vd_apply_verify (struct vd_reader *reader, struct vd_file *target,
                             const struct vd_apply_opts *opts,
                             struct vd_err *err);
 
-/* How much of data that would be written lies where target has holes: space
- * that will be newly taken.  The file system gives it in blocks of so many
- * bytes.
+/* How much data would be written where target has holes, so that the target
+ * grows.  The file system allocates in blocks of `block` bytes.
  */
 extern int vd_apply_new_space (const struct vd_chain *chain,
                                struct vd_file *target, uint64_t block,

@@ -3,13 +3,13 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Inside the library: what was written goes to the disk while more is being
+/* Inside the library: start writing data back to the disk while more is being
  * written, and not only when the file is flushed at the end.
  *
- * A change of many small runs costs the kernel one request each, which can
- * take longer than the copying.  A thread of its own starts them, some MiB
- * behind the writers.  It is only a hint: nothing is on stable storage before
- * vd_file_flush has returned, and errors are reported there.
+ * Many small runs cost the kernel one request each, which can take longer than
+ * the copying.  A separate thread starts them, some MiB behind the writers.
+ * This is only a hint: nothing is on stable storage before vd_file_flush has
+ * returned, and errors are reported there.
  */
 
 #ifndef VD_WRITE_BEHIND_H
@@ -19,13 +19,13 @@
 
 struct vd_write_behind;
 
-/* NULL when there is nothing to gain (not a local file), or no thread to be
- * had; the other functions take that.
+/* NULL if there is nothing to gain (not a local file), or no thread can be
+ * started; the other functions accept NULL.
  */
 extern struct vd_write_behind *vd_write_behind_start (struct vd_file *file);
 
-/* `bytes` more were written, the last of them before `end`.  Writers go up
- * through the file, about in order.
+/* `bytes` more were written, the last of them before `end`.  Writers proceed
+ * through the file approximately in order.
  */
 extern void vd_write_behind_add (struct vd_write_behind *wb, uint64_t bytes,
                                  uint64_t end);

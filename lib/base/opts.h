@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* What the user may ask for when images are opened.  A zeroed struct is the
- * default and the safe choice everywhere.
+/* What the user allows when images are opened.  A zeroed struct is the default,
+ * and the safe choice everywhere.
  */
 
 #ifndef VD_OPTS_H
@@ -18,31 +18,31 @@
 struct vd_opts {
   struct vd_log log;
 
-  /* What stands in front of an option's name in the face at hand ("delta-",
-   * "--"), so that messages can name it; NULL: nothing.
+  /* The prefix of option names in this front end ("delta-", "--"), so that
+   * messages can name an option; NULL: none.
    */
   const char *prefix;
 
-  /* Recovery: read a SEsparse extent although its journal was not replayed.
-   * What is read may be older than what the guest wrote, or torn.
+  /* Recovery: read an SEsparse extent even if its journal was not replayed.
+   * The data may be older than what the guest wrote, or torn.
    */
   bool allow_dirty;
 
-  /* Recovery: take links whose CID and parentCID do not agree. */
+  /* Recovery: accept links whose CID and parentCID do not match. */
   bool ignore_cid;
 
-  /* What is read is going to be written into the parent: a parent that
-   * VirtualBox says was changed after its child was made is an error then
-   * (unless ignore_cid), and not only a warning.
+  /* The data will be written to the parent.  If VirtualBox says that a parent
+   * was changed after its child was made, this is then an error (unless
+   * ignore_cid), and not only a warning.
    */
   bool for_writing;
 
-  /* Names found in images may lead anywhere, not only below the directory of
-   * the file that holds them and below dirs.
+  /* Follow names found in images anywhere, not only below the directory of
+   * the file that contains them and below dirs.
    */
   bool unconfined;
 
-  /* More directories, below which names found in images may lead, and in
+  /* More directories below which names found in images are followed, and in
    * which parents are looked for.  Borrowed.
    */
   const char *const *dirs;

@@ -5,11 +5,11 @@
 
 /* Deltas for a base that is not a VMDK: an NBD export, a raw file, a device.
  *
- * The deltas given are stacked as they are given, oldest first.  From the
- * oldest one on, parents are followed as long as they are deltas themselves.
- * The first one that is not is the base: the base that the user gave takes its
- * place, and all that is used of it is its descriptor, to see whether CIDs
- * and sizes fit.  When it is not there, that is said.
+ * The deltas are stacked in the order given, oldest first.  Parents of the
+ * oldest one are followed as long as they are deltas themselves.  The first
+ * one that is not a delta is the base.  The base that the user gave takes its
+ * place, and only its descriptor is used, to see whether CIDs and sizes
+ * match.  If it is not found, a warning is logged.
  *
  * Threads: opened by one; then immutable.
  */

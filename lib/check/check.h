@@ -3,14 +3,13 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Is everything in these files as it has to be?
+/* Is everything in these files correct?
  *
- * Reading looks at what a request needs.  A check walks every entry of every
- * table of every extent, and what lies around them, and tells all that it
- * finds.  It judges entries with the very functions that reading uses, so
- * that the two cannot disagree about what is damaged; what only a check can
- * see (two owners of one place, copies that differ, stale counters) comes on
- * top.
+ * A read examines only what it needs.  A check walks every entry of every
+ * table of every extent, and everything around them, and reports all that it
+ * finds.  It judges entries with the same functions as a read, so that the two
+ * cannot disagree about what is damaged.  In addition it finds what only a
+ * check can see: two owners of one place, copies that differ, stale counters.
  *
  * Each finding has one of three severities:
  *

@@ -28,7 +28,7 @@ extern int vd_compact_tell (struct vd_compact_state *st,
                             enum vd_compact_phase phase, uint64_t more,
                             struct vd_err *err);
 
-/* Is it a link that can be compacted, and is all of it as it has to be? */
+/* Can this link be compacted, and is everything in it correct? */
 extern int vd_compact_check (const struct vd_link *link, bool in_place,
                              struct vd_err *err);
 

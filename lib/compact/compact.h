@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Space given back: what is stored but all zeros, and what lies unused.
+/* Giving back space: that of stored zeros, and that of unused places.
  *
  * A link reads the same before and after, and has the same identity (UUIDs,
  * CID): its children stay valid.
@@ -15,11 +15,11 @@
  *   FLAT        Holes are punched where the file has zeros; its size stays.
  *   the rest    (streams, COWD, SEsparse) refused, with advice.
  *
- * What an entry says for zeros: in a base "not stored".  In a child that would
- * show the parent, so there it is VDI's zero entry, or KDMV's if the header
- * has the flag for it.  Where the header has not, the grain stays stored (old
- * readers would not know the entry), but as a hole of the file.  A VDI of the
- * type "fixed" keeps its blocks, as holes too.
+ * The entry for zeros is "not stored" in a base.  In a child that would show
+ * the parent, so there it is VDI's zero entry, or KDMV's if the header has the
+ * flag for it.  Without the flag the grain stays stored, because old readers
+ * would not know the entry, but as a hole in the file.  A VDI of the type
+ * "fixed" also keeps its blocks, as holes.
  *
  * Crash safety, in place.  At every moment each entry on the disk names a
  * place whose content is on the disk:
@@ -32,13 +32,13 @@
  *   4. VDI: the number of stored blocks; flush; the file is cut; flush; KDMV:
  *      the mark is taken away; flush
  *
- * A run that was cut off leaves an image that reads as before, and can be
- * repeated.  Space needed meanwhile: what is moved at a time (VD_COMPACT_BATCH
- * at the most, and only where a place moved into was a hole of the file).
- * Memory: two bits for each block or grain that the file has room for.
+ * An interrupted run leaves an image that reads as before, and can be repeated.
+ * Space needed meanwhile: at most what is moved at a time (VD_COMPACT_BATCH),
+ * and only if data moves into holes of the file.  Memory: two bits for each
+ * block or grain that the file has room for.
  *
- * A new file gets its name when it is complete, flushed, and was read back and
- * compared; it needs as much space as it will have, at the most size_after.
+ * A new file gets its name after it is complete, flushed, read back and
+ * compared.  It needs at most size_after bytes.
  */
 
 #ifndef VD_COMPACT_H
@@ -70,9 +70,9 @@ struct vd_compact_opts {
   /* So much is moved at a time; 0: VD_COMPACT_BATCH. */
   uint64_t batch;
 
-  /* Called now and then, with bytes done and in all of this phase; may be
-   * NULL.  Not 0 stops the work, which then fails with VD_USAGE; what is done
-   * stays done.
+  /* Called regularly, with the bytes done and the total of this phase; may be
+   * NULL.  If it does not return 0 the work stops, and fails with VD_USAGE;
+   * what is done stays done.
    */
   int (*progress) (void *opaque, enum vd_compact_phase phase, uint64_t done,
                    uint64_t total);
@@ -133,7 +133,7 @@ extern int vd_compact_copy (const char *path, const char *to,
  * else uses it (NULL for a ZERO extent; with dry_run one opened for reading
  * will do).
  *
- * The link is stale afterwards, also on error: close it, open it anew.
+ * The link is stale afterwards, also on error: close it and open it again.
  */
 extern int vd_compact (struct vd_link *link, struct vd_file *const *files,
                        const struct vd_compact_opts *opts,

@@ -125,8 +125,8 @@ extern struct vd_file *vd_file_open (const char *path, struct vd_err *err);
 extern struct vd_file *vd_file_open_rw (const char *path,
                                         struct vd_err *err);
 
-/* The very file or block device that f reads, whatever has its name now,
- * opened once more: for reading, or as vd_file_open_rw does it.
+/* Reopen the file or block device that f reads, even if its name now refers to
+ * another one: for reading, or as vd_file_open_rw does it.
  */
 extern struct vd_file *vd_file_reopen (const struct vd_file *f,
                                        struct vd_err *err);

@@ -80,7 +80,7 @@ vd_mtime (const struct stat *st)
 extern int vd_journal_load (struct vd_journal *j, const struct vd_opts *opts,
                             struct vd_err *err);
 
-/* The same once more, from another journal. */
+/* The same, copied from another journal. */
 extern int vd_journal_copy_removal (struct vd_journal *j,
                                     const struct vd_step *step,
                                     struct vd_err *err);

@@ -3,15 +3,15 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* The map of a whole chain, kept for the parts in use.
+/* The map of a whole chain, cached for the parts in use.
  *
  * The disk is divided into regions of equal size.  The runs of a region are
- * computed once from all layers together, when it is first touched, and kept
- * until the byte budget is used up; then the region that was not used for
- * the longest time goes.  A lookup therefore costs the same at any depth.
+ * computed once from all layers together, when it is first used, and kept
+ * until the byte budget is used up.  Then the region that was not used for
+ * the longest time is dropped.  So a lookup costs the same at any depth.
  *
- * What a small budget costs: a region that was dropped is computed again,
- * by reading its part of the tables of every layer (at most 32 KiB a layer).
+ * With a small budget, regions that were dropped are computed again, by
+ * reading their part of the tables of every layer (at most 32 KiB a layer).
  *
  * Threads: any.  A lookup takes one short lock of its shard; tables are read
  * without a lock held.  Threads that miss the same region wait for the one

@@ -3,12 +3,13 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* Writing into an image that exists.
+/* Writing to an existing image.
  *
  * A target is a link (link.h) opened for writing, as a struct vd_file whose
- * bytes are those of the disk: vd_file_pwrite and vd_file_zero put data where
- * the image has the block, or give it a new one; so whatever writes to files
- * (apply.h) writes to images.  It cannot be read: open the link again.
+ * bytes are those of the disk.  vd_file_pwrite and vd_file_zero put data where
+ * the image has the block, or allocate a new block, so code that writes to
+ * files (apply.h) can write to images.  A target cannot be read: open the link
+ * again.
  *
  * Formats: VDI 1.x, KDMV that is not compressed (monolithic and split), COWD,
  * and flat extents.  Streams and SEsparse are refused, with advice.
@@ -16,14 +17,14 @@
  * Invariants, at every moment, whatever order the system writes things in
  * between two flushes:
  *
- * T1. Every entry of a table on disk finds a block whose content is on disk:
- *     data, flush, then entries.  Counters of used space go with the data;
- *     being too high is harmless.
- * T2. A new block is complete: what is not written of it holds what the disk
- *     showed there, from `below` or zeros.
- * T3. A range that is not written to reads as before, in the image itself
- *     and in all that stand on it.  (Of what is written to nothing is
- *     promised before the final flush.)
+ * T1. Every table entry on disk refers to a block whose content is on disk:
+ *     data, flush, then entries.  Counters of used space are written with the
+ *     data; being too high is harmless.
+ * T2. New blocks are always complete: bytes not written by the caller are
+ *     copied from `below`, or zero.
+ * T3. A range that is not written reads as before, in the image itself and in
+ *     all its children.  (Nothing is promised about a range that is written,
+ *     until the final flush.)
  * T4. After a kill the same writes can be repeated; blocks that were
  *     allocated and not yet entered in a table are used again.
  * T5. KDMV: a table and its copy are written as wholes; where they differed
@@ -49,8 +50,8 @@ struct vd_write_opts {
    */
   struct vd_reader *below;
 
-  /* The disk shall have this size from now on, not less than now.  0: as it
-   * is.  VD_UNSUPPORTED where that is not possible without moving data.
+  /* The new size of the disk, which must not be less than the old one.  0: no
+   * change.  VD_UNSUPPORTED if that is not possible without moving data.
    */
   uint64_t capacity;
 
@@ -62,8 +63,8 @@ struct vd_write_opts {
    */
   bool skip_zeros;
 
-  /* Entries of new blocks wait until so many bytes of blocks are to be
-   * entered: a kill costs at most these.  0: 256 MiB.
+  /* Entries of new blocks are written after this many bytes of new blocks,
+   * which is the most that a kill can cost.  0: 256 MiB.
    */
   uint64_t commit_bytes;
 
