@@ -111,7 +111,7 @@ LINK = $(CC) $(SAN) $(CFLAGS) -pthread $(LDFLAGS)
 
 all: $(LIB) $(FILTER) $(PLUGIN) $(TOOL) $(MANPAGES)  ## build the library, modules, tool and man pages (default)
 
-lib: $(LIB)  ## build the library alone
+lib: $(LIB)  ## build only the library
 
 tests: $(UNITS) $(DRIVERS) $(TRIAL) $(FAULTS) $(CRASH) $(MKIMAGE) $(NODLCLOSE) $(FUZZERS)  ## build the test programs, run nothing
 
@@ -123,19 +123,19 @@ RUN_TESTS = top_srcdir='$(CURDIR)' builddir='$(CURDIR)/$(B)' \
 check: all tests $(B)/nbdkit-version  ## run the tests; ends with "N passed, N failed[, N skipped]"; TESTS="a b" runs only those
 	$(Q)$(RUN_TESTS) $(TESTS)
 
-check-long: all tests $(B)/nbdkit-version  ## the same and the long tests too (tests/long-*.sh, TEST_LONG=1)
+check-long: all tests $(B)/nbdkit-version  ## run the long tests too (tests/long-*.sh, TEST_LONG=1)
 	$(Q)$(RUN_TESTS) --long $(TESTS)
 
 vm-test: all tests $(B)/nbdkit-version  ## boot a Linux guest from the merged disk, in three ways; VM_LOGS=DIR keeps its console
 	$(Q)scripts/vm-kernel.sh && $(RUN_TESTS) --long test-vm-cow long-vm-overlay long-vm-migrate
 
-vbox-test:  ## VirtualBox makes a machine and judges what we make of it, in a new Debian root (needs root)
+vbox-test:  ## have VirtualBox verify merge and compact, in a new Debian root (needs root)
 	$(Q)scripts/vbox-test.sh
 
 matrix:  ## build, test and package against every supported nbdkit, in new Debian roots (needs root); SUITES="trixie sid", LEAN=1
 	$(Q)scripts/matrix.sh $(if $(LEAN),--lean) $(SUITES)
 
-trial: $(TRIAL)  ## damage N disks (100000) and judge what is read; SUBJECT=qemu-img asks it too, SEED=S draws others, V=1 tells more
+trial: $(TRIAL)  ## damage N disks (100000) and check what is read; SUBJECT=qemu-img tests that, SEED=S chooses others, V=1 prints more
 	$(Q)$(TRIAL) -n $(or $(N),100000) -s $(or $(SEED),1) $(if $(filter qemu-img,$(SUBJECT)),-q) $(if $(V),-v) \
 	  -d "$$(for d in "$$TMPDIR" /dev/shm /tmp; do [ ! -w "$$d" ] || { echo "$$d"; break; }; done)"
 
@@ -149,12 +149,12 @@ fuzzers-here: $(FUZZERS) $(B)/fuzz/pack
 fuzz: fuzzers  ## look for inputs that break a property; TIME=600 seconds in all, TARGETS="cowd kdmv" only those
 	$(Q)TIME=$(or $(TIME),600) fuzz/run $(TARGETS)
 
-faults: $(FAULTS)  ## every read, write, flush, allocation fails in turn, on IMAGES (20) images for each kind of work
+faults: $(FAULTS)  ## make every read, write, flush and allocation fail in turn, on IMAGES (20) images for each operation
 	$(Q)$(FAULTS) -v -i $(or $(IMAGES),20) -s $(or $(SEED),1) \
 	  -d "$$(for d in "$$TMPDIR" /dev/shm /tmp; do [ ! -w "$$d" ] || { echo "$$d"; break; }; done)"
 
 COVERAGE = $(MAKE) --no-print-directory VARIANT=coverage CFLAGS='-O0 -g --coverage' TEST_TIMEOUT=900
-coverage:  ## run the tests in a build that counts, and print what of lib/ they reach; TESTS="a b" runs only those
+coverage:  ## measure how much of lib/ the tests cover; TESTS="a b" runs only those
 	$(Q)$(COVERAGE) check || :
 	$(if $(TESTS),,$(Q)$(COVERAGE) IMAGES=3 faults > /dev/null || :)
 	$(Q)scripts/coverage build/coverage
@@ -168,17 +168,17 @@ memcheck: all tests  ## run unit tests, the command and nbdkit under valgrind
 lint:  ## static analysis of lib/: clang-tidy, cppcheck, gcc -fanalyzer; JOBS=N
 	$(Q)JOBS=$(JOBS) scripts/lint
 
-crash: $(CRASH)  ## build N (26000) states that a power cut leaves of each kind of work, and look; SEED=S draws others, V=1 tells more
+crash: $(CRASH)  ## check N (26000) states that a power failure can leave, for each operation; SEED=S chooses others, V=1 prints more
 	$(Q)$(CRASH) -n $(or $(N),26000) -s $(or $(SEED),1) $(if $(V),-v) \
 	  -d "$$(for d in "$$TMPDIR" /dev/shm /tmp; do [ ! -w "$$d" ] || { echo "$$d"; break; }; done)"
 
-demo: all $(MKIMAGE)  ## show the main job on a real file system
+demo: all $(MKIMAGE)  ## lay a delta over a real file system, and compare
 	$(Q)top_srcdir='$(CURDIR)' FILTER='$(FILTER:%=./%)' TOOL='$(TOOL:%=./%)' MKIMAGE='$(MKIMAGE:%=./%)' scripts/demo.sh
 
 bench: all $(MKIMAGE) $(BENCHES)  ## measure; QUICK=1 takes two minutes, ROWS=REGEX selects, BENCH_DIR=DIR KEEP=1 keep the images
 	$(Q)FILTER='$(FILTER)' PLUGIN='$(PLUGIN)' TOOL='$(TOOL)' MKIMAGE='$(MKIMAGE)' BENCHES='$(B)/bench' bench/run
 
-deps:  ## install what building, testing and the demo need (apt-get or dnf)
+deps:  ## install everything needed to build, test and run the demo (apt-get or dnf)
 	$(Q)scripts/deps.sh
 
 install: all  ## install into nbdkit's filter and plugin directories and PREFIX (/usr/local), all under DESTDIR
