@@ -77,12 +77,9 @@ put_format (FILE *fp, const struct facts *f)
       fprintf (fp, "mixed, see the extents\n");
     else {
       fputs (image->fmt->long_name, fp);
-      if (image->fmt == &vd_format_sesparse)
-        fprintf (fp, ", version %u.%u", image->version >> 4,
-                 image->version & 15);
-      else if (image->fmt == &vd_format_vdi)
-        fprintf (fp, ", version %u.%u", image->version >> 16,
-                 image->version & 0xffff);
+      if (image->fmt->minor_bits > 0)
+        fprintf (fp, ", version %u.%u", image->version >> image->fmt->minor_bits,
+                 image->version & ((1u << image->fmt->minor_bits) - 1));
       else if (image->version > 0)
         fprintf (fp, ", version %u", image->version);
       fprintf (fp, "%s\n", image->compressed ? ", compressed" : "");

@@ -185,7 +185,8 @@ get_areas (struct vd_checker *c, const uint8_t *h)
   c->unit = AREA_UNIT;
   for (i = 0; i < NR_AREAS; ++i) {
     if (!vd_sectors (vd_le64 (h + fields[i].offset), &start) ||
-        !vd_sectors (vd_le64 (h + fields[i].offset + 8), &size) ||
+        !vd_sectors (vd_le64 (h + fields[i].offset
+                             + VD_SESPARSE_SIZE_AFTER), &size) ||
         !vd_add (start, size, &end) || end > VD_MAX_CAPACITY || size == 0)
       continue;
     s->area[i].start = start;
@@ -219,10 +220,10 @@ check (struct vd_checker *c, const uint8_t *h, struct vd_err *err)
   if (vd_file_pread (image->file, v, sizeof v, s->area[VOLATILE].start,
                      err) == -1)
     return -1;
-  counter = vd_le64 (v + 8);
+  counter = vd_le64 (v + VD_SESPARSE_OFF_FREE_TABLE);
   if (s->max_table > counter)
-    return vd_check_add (c, VD_CHECK_FREE_TABLE, s->area[VOLATILE].start + 8,
-                         0, 0, err, "the next free table is %" PRIu64
+    return vd_check_add (c, VD_CHECK_FREE_TABLE, s->area[VOLATILE].start
+                         + VD_SESPARSE_OFF_FREE_TABLE, 0, 0, err, "the next free table is %" PRIu64
                          ", but table number %" PRIu64 " is in use (directory "
                          "entry at byte %" PRIu64 ")", counter,
                          s->max_table - 1, s->max_place);

@@ -105,11 +105,12 @@ static int
 unknown_marker (struct vd_checker *c, uint64_t pos, const uint8_t *m,
                 struct vd_err *err)
 {
+  const struct vd_marker k = vd_marker_decode (m);
+
   return vd_check_add (c, VD_CHECK_STREAM_MARKER, pos, 0, 0, err,
                        "at sector %" PRIu64 " is no marker (value %" PRIu64
                        ", size %" PRIu32 ", type %" PRIu32 ")",
-                       pos / VD_SECTOR, vd_le64 (m), vd_le32 (m + 8),
-                       vd_le32 (m + 12));
+                       pos / VD_SECTOR, k.value, k.size, k.type);
 }
 
 /* A grain marker; *sectors: what it takes.  *lost: it makes no sense, so the
@@ -120,7 +121,7 @@ grain_marker (struct vd_checker *c, uint64_t pos, const uint8_t *m,
               uint64_t *sectors, bool *lost, struct vd_err *err)
 {
   const struct vd_image *image = c->image;
-  const uint64_t lba = vd_le64 (m);
+  const uint64_t lba = vd_marker_decode (m).value;
   const uint64_t grain_sectors = image->grain_size / VD_SECTOR;
   const uint64_t last = image->capacity / VD_SECTOR;
   struct vd_err why = { .code = VD_CORRUPT };
@@ -148,6 +149,7 @@ vd_check_stream_markers (struct vd_checker *c, struct vd_err *err)
   const uint64_t size = vd_round_down (file->size, VD_SECTOR);
   uint64_t pos = vd_kdmv (c->image)->first_data, zeros = 0, sectors;
   uint8_t m[VD_SECTOR];
+  struct vd_marker k;
   struct vd_err why;
   bool lost = false;
   int r = 0;
@@ -157,20 +159,21 @@ vd_check_stream_markers (struct vd_checker *c, struct vd_err *err)
     if (vd_file_pread (file, m, sizeof m, pos, &why) == -1)
       return vd_check_add_err (c, VD_CHECK_READ, pos, 0, 0, &why, err);
     sectors = 1;
+    k = vd_marker_decode (m);
     if (vd_is_zero (m, sizeof m))
       zeros += VD_SECTOR;
-    else if (vd_le32 (m + 8) != 0) {
+    else if (k.size != 0) {
       zeros = 0;
       r = grain_marker (c, pos, m, &sectors, &lost, err);
     }
-    else if (vd_le32 (m + 12) > PROGRESS ||
-             vd_le64 (m) > (size - pos) / VD_SECTOR - 1) {
+    else if (k.type > PROGRESS ||
+             k.value > (size - pos) / VD_SECTOR - 1) {
       lost = true;
       r = unknown_marker (c, pos, m, err);
     }
     else {
       zeros = 0;
-      sectors += vd_le64 (m);
+      sectors += k.value;
     }
     pos += sectors * VD_SECTOR;
   }

@@ -64,22 +64,29 @@ refuse (const struct vd_image *image, struct vd_err *err)
                   why);
 }
 
+/* Who compacts which format.  Zeros without a file need nobody. */
+static const struct {
+  const struct vd_format *of;
+  const struct vd_compact_format *by;
+} formats[] = {
+  { &vd_format_flat, &vd_compact_flat },
+  { &vd_format_vdi, &vd_compact_vdi },
+  { &vd_format_kdmv, &vd_compact_kdmv },
+  { &vd_format_zero, NULL },
+};
+
 static int
 format_of (const struct vd_image *image,
            const struct vd_compact_format **fmt, struct vd_err *err)
 {
-  *fmt = NULL;
-  if (image->fmt == &vd_format_zero)
-    return 0;
-  if (image->fmt == &vd_format_flat)
-    *fmt = &vd_compact_flat;
-  else if (image->fmt == &vd_format_vdi)
-    *fmt = &vd_compact_vdi;
-  else if (image->fmt == &vd_format_kdmv && !image->compressed)
-    *fmt = &vd_compact_kdmv;
-  else
-    return refuse (image, err);
-  return 0;
+  size_t i;
+
+  for (i = 0; i < sizeof formats / sizeof formats[0]; ++i)
+    if (image->fmt == formats[i].of && !image->compressed) {
+      *fmt = formats[i].by;
+      return 0;
+    }
+  return refuse (image, err);
 }
 
 int

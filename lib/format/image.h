@@ -77,6 +77,8 @@ struct vd_image {
 struct vd_format {
   const char *name;             /* "COWD"; also in --dump-plugin */
   const char *long_name;        /* for people */
+  unsigned minor_bits;          /* of image->version: a minor number is in
+                                   so many low bits; 0: there is none */
 
   /* Do the first n bytes of a file look like this format?  n <= 512. */
   bool (*probe) (const uint8_t *head, size_t n);

@@ -33,6 +33,24 @@ vd_kdmv (const struct vd_image *image)
 extern int vd_stream_footer (struct vd_file *file, struct vd_kdmv_header *k,
                              struct vd_err *err);
 
+/* A marker of a stream: the first bytes of its sector.  With a size it is a
+ * grain (value: its disk sector); without one `value` sectors of what `type`
+ * names follow.
+ */
+struct vd_marker {
+  uint64_t value;
+  uint32_t size;
+  uint32_t type;
+};
+
+static inline struct vd_marker
+vd_marker_decode (const uint8_t *m)
+{
+  return (struct vd_marker) {
+    .value = vd_le64 (m), .size = vd_le32 (m + 8), .type = vd_le32 (m + 12),
+  };
+}
+
 /* Check a grain marker, of which `in` holds the 12 bytes at `where`, for the
  * grain at `grain` (bytes), and give the size of the stream behind it.
  */

@@ -383,6 +383,7 @@ sesparse_close (struct vd_image *image)
 const struct vd_format vd_format_sesparse = {
   .name = "SEsparse",
   .long_name = "SEsparse (ESXi space-efficient delta)",
+  .minor_bits = 4,
   .probe = sesparse_probe,
   .open = sesparse_open,
   .map = sesparse_map,

@@ -39,6 +39,9 @@ enum {
   VD_SESPARSE_OFF_GRAINS = 192,
   VD_SESPARSE_OFF_GRAINS_SIZE = 200,
   VD_SESPARSE_OFF_PAD = 208,
+
+  VD_SESPARSE_SIZE_AFTER = 8,   /* an area's size stands behind its place */
+  VD_SESPARSE_OFF_FREE_TABLE = 8, /* in the volatile header */
 };
 
 struct vd_sesparse_journal {

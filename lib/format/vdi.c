@@ -312,6 +312,7 @@ vdi_close (struct vd_image *image)
 const struct vd_format vd_format_vdi = {
   .name = "VDI",
   .long_name = "VDI (VirtualBox)",
+  .minor_bits = 16,
   .probe = vdi_probe,
   .open = vdi_open,
   .map = vdi_map,

@@ -46,10 +46,22 @@ struct target {
   "[ nbdkit vmdk TOP ] out.raw"
 
 static int
+refuse (const struct vd_image *image, struct vd_err *err)
+{
+  if (image->fmt == &vd_format_sesparse)
+    return vd_fail (err, VD_UNSUPPORTED, "%s is SEsparse, into which nobody "
+                    "but ESXi can write safely: " ADVICE ", or make a delta of "
+                    "another format of it with vmdkdelta create",
+                    image->file->name);
+  return vd_fail (err, VD_UNSUPPORTED, "%s is %s, which can only be read: "
+                  ADVICE, image->file->name, image->fmt->name);
+}
+
+static int
 check_piece (const struct vd_image *image, const char *link,
              struct vd_err *err)
 {
-  if (image->fmt == &vd_format_zero)
+  if (!image->file)
     return vd_fail (err, VD_UNSUPPORTED, "%s has an extent of zeros without a "
                     "file (ZERO), which cannot be written: " ADVICE, link);
   if (vd_file_fd (image->file) == -1)
@@ -58,14 +70,8 @@ check_piece (const struct vd_image *image, const char *link,
   if (image->compressed)
     return vd_fail (err, VD_UNSUPPORTED, "%s is compressed (streamOptimized), "
                     "which can only be read: " ADVICE, image->file->name);
-  if (image->fmt == &vd_format_sesparse)
-    return vd_fail (err, VD_UNSUPPORTED, "%s is SEsparse, into which nobody "
-                    "but ESXi can write safely: " ADVICE ", or make a delta of "
-                    "another format of it with vmdkdelta create",
-                    image->file->name);
   if (image->fmt != &vd_format_flat && !vd_entries_known (image))
-    return vd_fail (err, VD_UNSUPPORTED, "%s is %s, which can only be read: "
-                    ADVICE, image->file->name, image->fmt->name);
+    return refuse (image, err);
   return 0;
 }
 
