@@ -45,7 +45,7 @@ not_run_anywhere () {
             echo 'builds, installs, or runs the tests that we are in' ;;
         qemu-system-*)          echo 'needs a guest operating system' ;;
         *' /dev/'*)             echo 'needs root and a block device' ;;
-        *' ssh user@host:'*)    echo 'needs a host with an ssh server' ;;
+        *' ssh host='*)           echo 'needs a host with an ssh server' ;;
         *'| jq '*)              lacks jq ;;
         *' curl '*)             lacks nbdkit:plugin:curl ;;
         *' nbd socket='*)       lacks nbdkit:plugin:nbd ;;
