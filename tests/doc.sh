@@ -237,7 +237,7 @@ served () {  # FILE LETTER
 # run_examples FILE...: all examples of these texts.  The test defines
 #
 #   not_run EXAMPLE  print why the example cannot run here, or fail
-#   check EXAMPLE    look at what it made: its output is in "log"
+#   check EXAMPLE    look at what it made, and fail: its output is in "log"
 #   keeps EXAMPLE    succeed if it may change the files of make_files (default: none may)
 ran=0
 run_examples () {
@@ -285,7 +285,8 @@ run_examples () {
             status=0
             (eval "$command") < /dev/null > log 2>&1 || status=$?
             [ $status -le $most ] || { cat log; fail "${page##*/}: status $status: $example"; }
-            check "$example" || fail "${page##*/}: $example"
+            # Not "check ... || fail": in it "set -e" has to count.
+            check "$example"
             keeps "$example" || unchanged || fail "${page##*/}: it changed files: $example"
             ran=$((ran + 1))
         done 9< <(examples "$page")

@@ -80,7 +80,7 @@ _launch () {
     (exec env ${NBDKIT_PRELOAD:+LD_PRELOAD=$NBDKIT_PRELOAD} \
         nbdkit -f --exit-with-parent -U "$sock" -P "$name.pid" "$@") &
     server_pid=$!
-    for ((i = 0; i < 1200; i++)); do
+    for ((i = 0; i < 6000; i++)); do
         if [ -s "$name.pid" ]; then servers+=("$server_pid"); return 0; fi
         if ! kill -0 "$server_pid" 2>/dev/null; then
             status=0; wait "$server_pid" || status=$?
@@ -89,7 +89,7 @@ _launch () {
         fi
         sleep 0.05
     done
-    echo "nbdkit did not listen within a minute: nbdkit $*" >&2
+    echo "nbdkit has not listened for minutes: nbdkit $*" >&2
     kill -KILL "$server_pid"
     return 137
 }
@@ -135,8 +135,8 @@ nbdkit () {
         shift
     done
     if [ -z "$run" ]; then
-        env ${NBDKIT_PRELOAD:+LD_PRELOAD=$NBDKIT_PRELOAD} nbdkit "${args[@]}"
-        return
+        env ${NBDKIT_PRELOAD:+LD_PRELOAD=$NBDKIT_PRELOAD} nbdkit "${args[@]}" || return
+        return 0
     fi
     _launch "${args[@]}" || return
     uri=$uri nbd=$uri unixsocket=$sock sh -c "$run" || ran=$?
@@ -167,6 +167,24 @@ expect_fail () {
         fail "the output above does not match: $regex"
     fi
 }
+
+# await COMMAND...: until it succeeds.  On a busy machine anything can take long, so it
+# gives up only after minutes.
+await () {
+    local i
+    for ((i = 0; i < 6000; i++)); do
+        if "$@" > /dev/null 2>&1; then return 0; fi
+        sleep 0.03
+    done
+    fail "this has not come about for minutes: $*"
+}
+
+# differ FILE1 FILE2: for "await".
+differ () { ! cmp -s "$1" "$2"; }
+
+# settled FILE...: write them out.  Until then the file system may still change its mind on
+# how many blocks they take.
+settled () { sync -- "$@"; }
 
 # same FILE1 FILE2: their content must be equal.
 same () { cmp "$1" "$2" || fail "$1 and $2 differ"; }

@@ -45,7 +45,7 @@ flat_base () {
         name=${name//\"/}
         dd if="$name" of=base.raw bs=1M conv=notrunc,sparse status=none \
             iflag=skip_bytes,count_bytes skip=$((${offset:-0} * 512)) \
-            count=$((sectors * 512)) oflag=seek_bytes seek=$((at * 512))
+            count=$((sectors * 512)) oflag=seek_bytes seek=$((at * 512)) || fail "$1: $name"
         at=$((at + sectors))
     done < <(tr -d '\r\0' < "$1" | grep -aE '^(RW|RDONLY) +[0-9]+ +(FLAT|VMFS) ')
     [ $at -gt 0 ] || return 1

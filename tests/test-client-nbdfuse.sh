@@ -11,7 +11,7 @@ read_it () {
     nbdfuse -r "mnt.$server/disk" "$uri" 2> fuse.log &
     pid=$!
     on_exit "fusermount3 -u -z '$T/mnt.$server' 2>/dev/null"
-    for ((i = 0; i < 200; i++)); do
+    for ((i = 0; i < 2000; i++)); do
         [ ! -e "mnt.$server/disk" ] || break
         kill -0 $pid 2>/dev/null || { cat fuse.log; skip 'FUSE cannot mount here'; }
         sleep 0.05

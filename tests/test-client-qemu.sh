@@ -35,7 +35,7 @@ read_it () {
     qemu-nbd --list -k "$sock" | grep -q 'size: *4194304' || fail 'qemu-nbd --list'
     qemu-nbd -r -f raw -k "$T/again.$server" -t "$uri" &
     pid=$!
-    for ((i = 0; i < 200; i++)); do [ ! -S "$T/again.$server" ] || break; sleep 0.05; done
+    await test -S "$T/again.$server"
     nbdcopy "nbd+unix:///?socket=$T/again.$server" again.raw
     kill $pid
     wait $pid || :

@@ -84,7 +84,7 @@ disk ../outside.raw
 expect_fail 'leads outside' nbdkit "$PLUGIN" vm/d.vmdk parent-path=outside --run true
 
 # Kinds of files, in the directory itself, and also with unconfined=true.
-limited () { timeout 20 env ${NBDKIT_PRELOAD:+LD_PRELOAD=$NBDKIT_PRELOAD} nbdkit -U - "$PLUGIN" "$@" --run true; }
+limited () { timeout 300 env ${NBDKIT_PRELOAD:+LD_PRELOAD=$NBDKIT_PRELOAD} nbdkit -U - "$PLUGIN" "$@" --run true; }
 mkfifo vm/fifo
 perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new (Local => "vm/socket", Listen => 1) or die $!'
 mkdir vm/dir

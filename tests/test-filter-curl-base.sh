@@ -9,7 +9,7 @@ simple
 perl "$top_srcdir/tests/drive/httpd.pl" base.raw port &
 httpd=$!
 on_exit "kill $httpd"
-for ((i = 0; i < 200; i++)); do [ ! -s port ] || break; sleep 0.05; done
+await test -s port
 serve curl "http://127.0.0.1:$(cat port)/base.raw" delta=x.vmdk
 nbdcopy "$uri" out.raw
 same expected.raw out.raw

@@ -11,7 +11,7 @@ pid=$T/d.pid sock=$T/d.sock
 on_exit '[ ! -s "$T/d.pid" ] || kill "$(cat "$T/d.pid")"'
 env ${NBDKIT_PRELOAD:+LD_PRELOAD=$NBDKIT_PRELOAD} nbdkit -U "$sock" -P "$pid" \
     --filter="$FILTER" file ../base.raw delta=../x.vmdk
-for ((i = 0; i < 200; i++)); do [ ! -s "$pid" ] || break; sleep 0.05; done
+await test -s "$pid"
 [ "$(readlink "/proc/$(cat "$pid")/cwd")" = / ] || fail 'it is not in the root directory'
 nbdcopy "nbd+unix://?socket=$sock" "$T/out.raw"
 same "$T/expected.raw" "$T/out.raw"

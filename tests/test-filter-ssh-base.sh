@@ -35,7 +35,7 @@ Subsystem sftp $sftp
 END
     "$(type -P sshd)" -D -e -f sshd.conf 2> sshd.log &
     sshd=$!
-    for ((i = 0; i < 100; i++)); do
+    for ((i = 0; i < 2000; i++)); do
         ! grep -q 'Server listening' sshd.log || return 0
         kill -0 $sshd 2>/dev/null || return 1
         sleep 0.05

@@ -82,7 +82,8 @@ start "$PLUGIN" moved/one.vbox 2> log
 [ "$(exports)" = 'disk0@s1 ' ] || fail "$(exports)"
 expect_fail . nbdinfo --size "nbd+unix:///disk0?socket=$sock"
 stop
-grep -Fq 'export disk0 cannot be opened: ' log && grep -Fq 'Copy it there, or name its directory with parent-path' log
+grep -Fq 'export disk0 cannot be opened: ' log
+grep -Fq 'Copy it there, or name its directory with parent-path' log
 
 # Out of its directory: not followed, also not when there is a fitting file.
 mkdir deep

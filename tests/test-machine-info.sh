@@ -92,7 +92,8 @@ expect_fail '"state": "unreadable"' "$TOOL" info --json bad.vbox
 
 # Beside other files.
 "$TOOL" info vm/disk0.vdi vm/tree.vbox > out
-grep -q '^  kind  *a disk without a parent' out && grep -q '^  kind  *a VirtualBox machine' out
+grep -q '^  kind  *a disk without a parent' out
+grep -q '^  kind  *a VirtualBox machine' out
 
 # Verbs that work on one disk say so; "compact" does not take it for a raw disk, and
 # "check" does not call it damaged.
@@ -110,6 +111,7 @@ for text in '.encoding = "UTF-8"' '#!/usr/bin/vmware\n.encoding = "UTF-8"'; do
     for verb in info compact check map; do
         status=0
         "$TOOL" $verb vm.vmx > out 2>&1 || status=$?
-        [ $status = 1 ] && grep -q "is a machine file of VMware's, not a disk" out || { cat out; fail "$verb: status $status"; }
+        [ $status = 1 ] || { cat out; fail "$verb: status $status"; }
+        grep -q "is a machine file of VMware's, not a disk" out || { cat out; fail "$verb"; }
     done
 done

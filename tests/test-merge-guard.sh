@@ -38,12 +38,30 @@ for name in thesis.pdf base-flat.vmdk a.vmdk; do
     [ -e "$name" ] || fail "--keep: $name was removed"
     [ -e base-flat.vmdk ]
 done
+precious=(thesis.pdf thesis.vmdk ./-ctk.vmdk sub/x-ctk.vmdk ../x-ctk.vmdk)
+for name in thesis.pdf thesis.vmdk -ctk.vmdk sub/x-ctk.vmdk ../x-ctk.vmdk link-ctk.vmdk; do
+    for in in base a; do
+        base monolithicFlat
+        mkdir sub
+        for file in "${precious[@]}"; do echo precious > "$file"; done
+        ln -s thesis.pdf link-ctk.vmdk
+        qemu-img create -q -f vmdk -o subformat=twoGbMaxExtentSparse -b base.vmdk -F vmdk a.vmdk
+        sed -i "s,^CID=,changeTrackPath=\"$name\"\n&," $in.vmdk
+        "$TOOL" merge --quiet a.vmdk
+        for file in "${precious[@]}" link-ctk.vmdk; do
+            [ "$(cat "$file")" = precious ] || fail "$in.vmdk names $name: $file was removed"
+        done
+        [ -e base-flat.vmdk ] || fail 'the file of the base was removed'
+        [ ! -e a.vmdk ] || fail 'a.vmdk is still there'
+    done
+done
+# One that is called like change tracking goes.
 base monolithicFlat
-echo precious > thesis.pdf
 child a.vmdk base.vmdk
-sed -i 's/^CID=/changeTrackPath="thesis.pdf"\n&/' base.vmdk
+echo changes > base-ctk.vmdk
+sed -i 's/^CID=/changeTrackPath="base-ctk.vmdk"\n&/' base.vmdk
 "$TOOL" merge --quiet a.vmdk
-[ "$(cat thesis.pdf)" = precious ] && [ -e base-flat.vmdk ] && [ ! -e a.vmdk ]
+[ ! -e base-ctk.vmdk ] || fail 'the change tracking stayed'
 
 # A "child" whose extent is a document, the base's own file, or a link to that.
 evil () {
@@ -145,17 +163,24 @@ exec 9>&-
 
 # The same while the data is merged: the file is written to when the target is flushed.
 base monolithicSparse; child a.vmdk base.vmdk
-(
-    strace -f -qq -o /dev/null -e trace=fsync -e inject=fsync:delay_enter=100000 "$TOOL" merge --quiet a.vmdk
-) > "$T/out" 2>&1 &
-pid=$!
-for ((i = 0; i < 200; i++)); do
-    [ "$(od -An -tu1 -j 72 -N 1 base.vmdk | tr -d ' ')" = 1 ] && break
+# (At each flush it is stopped, and goes on when we have looked.)
+unclean () { [ "$(od -An -tu1 -j 72 -N 1 base.vmdk | tr -d ' ')" = 1 ]; }
+strace -f -qq -o "$T/calls" -e trace=fsync -e inject=fsync:signal=STOP \
+    "$TOOL" merge --quiet --threads=1 a.vmdk > "$T/out" 2>&1 &
+pid=$! seen=0 touched=
+while kill -0 $pid 2> /dev/null; do
+    stops=$(grep -c 'stopped by SIGSTOP' "$T/calls" || :)
+    if [ "$stops" -gt $seen ]; then
+        seen=$stops
+        if [ -z "$touched" ] && unclean; then touch a.vmdk; touched=1; fi
+        kill -CONT "$(awk '{ print $1; exit }' "$T/calls")"
+    fi
     sleep 0.02
 done
-touch a.vmdk
-wait $pid && fail 'it was not noticed'
+[ "$touched" ] || fail 'the target was never marked as unclean at a flush'
+if wait $pid; then fail 'it was not noticed'; fi
 grep -q 'merged, but not completed: .*a.vmdk was changed' "$T/out" || { cat "$T/out"; fail 'another message'; }
-[ -e a.vmdk ] && [ ! -e .a.vmdk.vmdkdelta-merge ]
+[ -e a.vmdk ]
+[ ! -e .a.vmdk.vmdkdelta-merge ]
 "$TOOL" merge --quiet a.vmdk
 [ ! -e a.vmdk ]

@@ -9,8 +9,9 @@ need tool plugin xz nbdcopy qemu-img strace
 
 # So many merges are really killed: threads may not come to the call that was drawn.
 kills=${MERGE_KILLS:-3}
-RANDOM=${MERGE_SEED:-$RANDOM}
-echo "MERGE_SEED=$RANDOM"
+seed=${MERGE_SEED:-$RANDOM}
+echo "MERGE_SEED=$seed"
+RANDOM=$seed
 killed=0 resumed=0
 
 # kill_one NAME SKIP COUNT: one merge, killed at one of the calls that change files.

@@ -22,7 +22,7 @@ if command -v qemu-nbd > /dev/null; then
     qemu-nbd -f raw -t -k "$T/qemu.sock" "$loop" &
     qemu=$!
     on_exit 'kill $qemu 2>/dev/null'
-    for ((i = 0; i < 1200; i++)); do [ ! -S qemu.sock ] || break; sleep 0.05; done
+    await test -S qemu.sock
     for option in --quiet --dry-run; do
         expect_fail "$loop is locked by another program" "$TOOL" apply $option a.vmdk "$loop"
     done

@@ -88,10 +88,10 @@ stop
 
 # A target that goes away.
 cp original target
-start --filter=delay file target delay-write=3ms
+start --filter=delay file target delay-write=400ms
 "$TOOL" apply --quiet a.vmdk "$uri" 2> err &
 pid=$!
-for ((i = 0; i < 500; i++)); do cmp -s original target || break; sleep 0.02; done
+await differ original target
 kill -KILL "$server_pid"
 status=0
 wait $pid || status=$?

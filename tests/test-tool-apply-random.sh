@@ -16,7 +16,7 @@ declare -A seen=()
 # value KEY: of the line that mkimage printed.
 value () { local v=" $line "; v=${v#* "$1"=}; printf '%s' "${v%% *}"; }
 
-state () { sha256 "$1"; stat -c '%y %s %b' "$1"; }
+state () { settled "$1"; sha256 "$1"; stat -c '%y %s %b' "$1"; }
 
 one_seed () {
     local line capacity base options seed=$1 out

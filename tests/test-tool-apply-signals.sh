@@ -12,26 +12,17 @@ cp original target
 "$TOOL" apply --quiet delta.vmdk target 2> err || { cat err; fail "apply"; }
 mv target expected
 
-# wait_until_written: some of the target has changed.
-wait_until_written () {
-    local i
-    for ((i = 0; i < 500; i++)); do
-        cmp -s original target || return 0
-        sleep 0.02
-    done
-    fail "nothing was written for 10 seconds"
-}
-
 for signal in INT TERM; do
     for options in --threads=1 "--threads=4 --quiet" "--threads=4 --undo=undo.vmdk" --json; do
         cp original target
         rm -f undo.vmdk
-        start --filter=delay file target delay-write=5ms
+        # So slow that it is not done before it is stopped, on however busy a machine.
+        start --filter=delay file target delay-write=400ms
         # A program in the background ignores SIGINT; this one shall not.
         # shellcheck disable=SC2086
         env --default-signal=INT "$TOOL" apply $options delta.vmdk "$uri" > out 2> err &
         pid=$!
-        wait_until_written
+        await differ original target
         kill -$signal $pid
         status=0
         wait $pid || status=$?
@@ -46,6 +37,8 @@ for signal in INT TERM; do
         if [ "$options" = --json ] && [ -s out ]; then fail "$what: a result was printed"; fi
         ! cmp -s target expected || fail "$what: it was not stopped in the middle"
         ! cmp -s target original || fail "$what: it was not stopped in the middle"
+        stop
+        start file target
         "$TOOL" apply --quiet --verify delta.vmdk "$uri" 2> err || { cat err; fail "$what: again"; }
         stop
         cmp target expected || fail "$what: run again, it does not end in the same bytes"
@@ -60,7 +53,7 @@ done
 # half of an undo file has its name.
 cp original target
 rm -f undo.vmdk
-start --filter=delay file target delay-read=20ms
+start --filter=delay file target delay-read=500ms
 env --default-signal=TERM "$TOOL" apply --undo=undo.vmdk delta.vmdk "$uri" > out 2>&1 &
 pid=$!
 sleep 0.1

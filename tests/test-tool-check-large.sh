@@ -6,15 +6,14 @@ need tool mkimage
 # Sanitizers reserve address space.
 limit=400000
 [ -z "${SANITIZE:-}" ] || limit=unlimited
-run () { (ulimit -v $limit; timeout 60 "$TOOL" check "$@"); }
+# Seconds of the processor: a busy machine changes nothing in those.
+run () { (ulimit -v $limit -t 60; "$TOOL" check "$@"); }
 
 # Its areas lie hundreds of GiB apart: several windows of the file.
 "$MKIMAGE" make sesparse se.vmdk --capacity=62T --count=1000
-start=$EPOCHREALTIME
 run se.vmdk > out || { cat out; fail '62 TB'; }
 cat out
 grep -q '^se\.vmdk: clean (SEsparse; [0-9]* grains' out
-echo "seconds: $start to $EPOCHREALTIME"
 
 "$MKIMAGE" make cowd c.vmdk --capacity=2047G --count=1000
 run c.vmdk

@@ -80,10 +80,10 @@ for file in disk.vmdk disk.vdi random; do
     exec 9>&-
 done
 # QEMU has it open, and locked.
-qemu-io -f vdi -c 'read -q 0 1M' -c 'sleep 60000' disk.vdi &
+qemu-io -f vdi -c 'read -q 0 1M' -c 'sleep 600000' disk.vdi &
 pid=$!
 on_exit "kill $pid 2> /dev/null || :"
-for ((i = 0; i < 200; i++)); do
+for ((i = 0; i < 6000; i++)); do
     "$TOOL" compact --quiet --dry-run disk.vdi 2> log || break
     sleep 0.05
 done

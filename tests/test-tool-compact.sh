@@ -21,6 +21,7 @@ like () {
 compact_it () {
     local before expected
     before=$(sha256 "$1")
+    settled "${@: -1}"
     "$TOOL" compact --dry-run --json "$@" > json
     expected=$(grep -v 'allocated\|written' json)
     [ "$(field written)" = false ] && [ "$(field allocated-after)" = null ] || fail "--dry-run: $(cat json)"
@@ -44,7 +45,8 @@ for format in vdi vmdk; do
     [ "$(field zero-bytes)" = $((5 << 20)) ] || fail "$format: $(cat json)"
     [ "$(field size-after)" = "$(stat -c %s disk.$format)" ] || fail "$format: $(cat json)"
     [ "$(stat -c %s disk.$format)" = $((meta + (7 << 20))) ] || fail "$format: $(stat -c %s disk.$format) bytes"
-    [ "$(field allocated-after)" = $((512 * $(stat -c %b disk.$format))) ] || fail "$format: $(cat json)"
+    settled disk.$format
+    [ $(($(field allocated-after) - 512 * $(stat -c %b disk.$format))) -le 65536 ] || fail "$format: $(cat json)"
     like disk.$format $format
 
     # Nothing is left, and nothing is written.
@@ -124,6 +126,7 @@ blocks=$(stat -c %b flat-flat.vmdk)
 compact_it flat.vmdk
 [ "$(field zero-bytes)" = $(((2 << 20) - 4096)) ] || fail "flat: $(cat json)"
 same flat-flat.vmdk flat.before
+settled flat-flat.vmdk
 [ "$(stat -c %b flat-flat.vmdk)" -le $((blocks - 511 * 8)) ] && [ "$(stat -c %b flat-flat.vmdk)" -ge $((3 * 2048)) ] ||
     fail "flat: $blocks sectors before, $(stat -c %b flat-flat.vmdk) now"
 
@@ -149,6 +152,7 @@ for zeroed in on off; do
     else
         [ "$(field zero-bytes)" = 0 ] && [ "$(field kept-bytes)" = 524288 ] &&
             [ "$(stat -c %s child.vmdk)" = "$size" ] || fail "child: $(cat json)"
+        settled child.vmdk
         [ $((512 * $(stat -c %b child.vmdk))) -le $((size - 524288)) ] || fail 'child: no holes'
     fi
     like child.vmdk vmdk

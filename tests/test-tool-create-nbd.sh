@@ -14,7 +14,7 @@ start file base.img; base=$uri
 start file new.img; new=$uri
 for threads in 1 4; do
     for format in cowd sparse stream; do
-        timeout 60 "$TOOL" create --from "$base" --to "$new" --format=$format --threads=$threads \
+        timeout 600 "$TOOL" create --from "$base" --to "$new" --format=$format --threads=$threads \
             --force --json d.vmdk > out
         # six places of at most 3 chunks of 4 MiB each
         compared=$(sed -n 's/.*"compared": \([0-9]*\).*/\1/p' out)
@@ -23,11 +23,11 @@ for threads in 1 4; do
     done
 done
 stop; stop
-timeout 60 "$TOOL" create --from base.img --to new.img --grain=4K --quiet s.vmdk
+timeout 600 "$TOOL" create --from base.img --to new.img --grain=4K --quiet s.vmdk
 start --filter="$FILTER" file base.img delta=s.vmdk; have=$uri
 start file new.img
 # equal, by our own means: the delta from one to the other is empty
-timeout 60 "$TOOL" create --from "$have" --to "$uri" --json e.vmdk > out
+timeout 600 "$TOOL" create --from "$have" --to "$uri" --json e.vmdk > out
 grep -q '"data-grains": 0' out
 grep -q '"zero-grains": 0' out
 stop; stop
@@ -39,9 +39,9 @@ stop
 
 # A signal
 head -c 64M /dev/urandom > slow.img
-start --filter=delay file slow.img rdelay=1
+start --filter=delay file slow.img rdelay=3
 "$TOOL" create --from base.img --to "$uri" n.vmdk 2> err & pid=$!
-sleep 1.3
+await compgen -G '*n*vmdk*.part'
 kill -TERM $pid
 status=0; wait $pid || status=$?
 [ $status -ne 0 ] || fail "an interrupted run succeeded"

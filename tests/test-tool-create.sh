@@ -46,7 +46,8 @@ rm e*.vmdk
 expect_fail 'd.vmdk exists already' create --from base.img --to new.img d.vmdk
 create --from base.img --to new.img --force d.vmdk > /dev/null
 create --from base.img --to new.img --format=cowd c.vmdk > /dev/null
-[ -s c.vmdk ] && [ -s c-delta.vmdk ]
+[ -s c.vmdk ]
+[ -s c-delta.vmdk ]
 rm c.vmdk
 expect_fail 'c-delta.vmdk exists already' create --from base.img --to new.img --format=cowd c.vmdk
 [ ! -e c.vmdk ]

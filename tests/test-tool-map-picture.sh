@@ -49,7 +49,9 @@ fi
 
 # SVG: well-formed, also with a name that would be markup.
 "$TOOL" map --picture=p.svg b.vmdk > out
-[ ! -s out ] && grep -q '^<svg' p.svg && grep -qx '</svg>' p.svg
+[ ! -s out ]
+grep -q '^<svg' p.svg
+grep -qx '</svg>' p.svg
 for layer in a.vmdk b.vmdk; do grep -q ">$layer</text>" p.svg; done
 cp a.vmdk '<b>&"x.vmdk'
 "$TOOL" map --picture=q.svg '<b>&"x.vmdk'

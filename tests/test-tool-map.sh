@@ -106,7 +106,8 @@ covered o.json
 grep -q '"present": false, "zero": false, "data": false, "compressed": false, "kind": "base" }' o.json
 "$TOOL" map --json monolithicSparse/d[23].vmdk > o.json
 covered o.json
-grep -q '"depth": 1, .*"kind": "base"' o.json && grep -q '"depth": 1.*d2.vmdk' o.json
+grep -q '"depth": 1, .*"kind": "base"' o.json
+grep -q '"depth": 1.*d2.vmdk' o.json
 # All of them, listed: the same as found.
 "$TOOL" map --json monolithicSparse/d[0123].vmdk | sed 's/, "filename".*//' > listed
 "$TOOL" map --json monolithicSparse/d3.vmdk | sed 's/, "filename".*//' > found
