@@ -12,6 +12,10 @@
  *     first) and its byte count; never held over I/O or free of a region.
  * M4. One thread computes a region; others that want it wait for that one.
  *     If it fails, each of them tries for itself.
+ * M5. What is dropped while it is computed is given to those who waited for
+ *     it by then (they asked before the change was answered, so they may see
+ *     either), and to nobody else: it is not published, and who asks later
+ *     computes anew.  So writers cannot keep readers from going on.
  */
 
 #include <pthread.h>
@@ -55,10 +59,16 @@ struct node {
   struct vd_region_run runs[];
 };
 
-/* A region that some thread is computing right now; on that thread's stack. */
+/* A region that some thread is computing right now.  The last who uses it
+ * frees it.
+ */
 struct building {
   uint64_t index;
   struct building *next;
+  bool dropped;                 /* M5: no longer what the chain says */
+  bool done;
+  unsigned users;               /* who computes it, and who waits */
+  struct node *node;            /* when done; NULL: it failed */
 };
 
 struct shard {
@@ -208,13 +218,35 @@ build (const struct vd_map *map, uint64_t index, struct vd_err *err)
   return node;
 }
 
-/* Publish a region, and drop the oldest ones over the budget. */
+/* Take a region out of a shard; the caller gets the shard's reference. */
 static void
+remove_node (struct shard *s, struct node *node)
+{
+  unlink_from_list (s, node);
+  *find (s, node->index) = node->hash_next;
+  s->bytes -= node->bytes;
+  s->regions--;
+}
+
+static void
+unref_list (struct node *list)
+{
+  while (list) {
+    struct node *next = list->hash_next;
+
+    unref (list);
+    list = next;
+  }
+}
+
+/* Publish a region.  Returns those that are over the budget then, the oldest,
+ * as a list.  The shard is locked.
+ */
+static struct node *
 insert (const struct vd_map *map, struct shard *s, struct node *node)
 {
-  struct node *drop = NULL, **p;
+  struct node *over = NULL, **p;
 
-  pthread_mutex_lock (&s->lock);
   p = find (s, node->index);    /* nobody else computes it: M4 */
   node->hash_next = NULL;
   *p = node;
@@ -226,46 +258,65 @@ insert (const struct vd_map *map, struct shard *s, struct node *node)
   while (s->bytes > map->shard_budget && s->oldest != node) {
     struct node *old = s->oldest;
 
-    unlink_from_list (s, old);
-    *find (s, old->index) = old->hash_next;
-    s->bytes -= old->bytes;
-    s->regions--;
-    old->hash_next = drop;
-    drop = old;
+    remove_node (s, old);
+    old->hash_next = over;
+    over = old;
   }
-  pthread_mutex_unlock (&s->lock);
-
-  while (drop) {
-    struct node *next = drop->hash_next;
-
-    unref (drop);
-    drop = next;
-  }
+  return over;
 }
 
-/* Is somebody computing this region?  The shard is locked. */
-static bool
-is_building (const struct shard *s, uint64_t index)
+/* Who is computing this region, as it is now?  The shard is locked. */
+static struct building *
+find_building (const struct shard *s, uint64_t index)
 {
-  const struct building *b;
+  struct building *b;
 
   for (b = s->building; b; b = b->next)
-    if (b->index == index)
-      return true;
-  return false;
+    if (b->index == index && !b->dropped)
+      return b;
+  return NULL;
 }
 
-/* The region, with a reference, if it is there; or NULL, and then the caller
- * has to compute it and to call end_building.
- */
-static struct node *
-find_or_begin (struct shard *s, uint64_t index, struct building *mine)
+/* One user less; the shard is locked. */
+static void
+leave_building (struct building *b)
 {
-  LOCK_FOR_SCOPE (&s->lock);
+  if (--b->users == 0)
+    free (b);
+}
+
+/* Wait for it.  The region, with a reference, or NULL if that failed. */
+static struct node *
+await_building (struct shard *s, struct building *b)
+{
   struct node *node;
 
-  while (!(node = *find (s, index)) && is_building (s, index))
+  b->users++;
+  while (!b->done)
     pthread_cond_wait (&s->built, &s->lock);
+  node = b->node;               /* end_building took our reference */
+  leave_building (b);
+  return node;
+}
+
+/* The region, with a reference, if it is there; or NULL and *mine, and then
+ * the caller has to compute it and to call end_building.  *mine is NULL when
+ * there is no memory.
+ */
+static struct node *
+find_or_begin (struct shard *s, uint64_t index, struct building **mine)
+{
+  LOCK_FOR_SCOPE (&s->lock);
+  struct building *b;
+  struct node *node;
+
+  while (!(node = *find (s, index)) && (b = find_building (s, index))) {
+    node = await_building (s, b);
+    if (node) {
+      s->hits++;
+      return node;
+    }
+  }
   if (node) {
     s->hits++;
     atomic_fetch_add (&node->refs, 1);
@@ -276,21 +327,42 @@ find_or_begin (struct shard *s, uint64_t index, struct building *mine)
     return node;
   }
   s->misses++;
-  *mine = (struct building) { .index = index, .next = s->building };
-  s->building = mine;
+  *mine = calloc (1, sizeof **mine);
+  if (!*mine)
+    return NULL;
+  **mine = (struct building) {
+    .index = index, .users = 1, .next = s->building
+  };
+  s->building = *mine;
   return NULL;
 }
 
+/* node (NULL: it failed) has a reference for the caller, and one for the
+ * shard, if it is published.
+ */
 static void
-end_building (struct shard *s, struct building *mine)
+end_building (const struct vd_map *map, struct shard *s,
+              struct building *mine, struct node *node)
 {
-  LOCK_FOR_SCOPE (&s->lock);
-  struct building **p = &s->building;
+  struct node *over = NULL;
+  struct building **p;
 
-  while (*p != mine)
-    p = &(*p)->next;
+  pthread_mutex_lock (&s->lock);
+  for (p = &s->building; *p != mine; p = &(*p)->next)
+    ;
   *p = mine->next;
+  if (node && !mine->dropped)
+    over = insert (map, s, node);
+  else if (node)
+    atomic_fetch_sub (&node->refs, 1);
+  if (node)                     /* who waits may be slow to wake up */
+    atomic_fetch_add (&node->refs, mine->users - 1);
+  mine->node = node;
+  mine->done = true;
   pthread_cond_broadcast (&s->built);
+  leave_building (mine);
+  pthread_mutex_unlock (&s->lock);
+  unref_list (over);
 }
 
 const struct vd_region *
@@ -298,16 +370,47 @@ vd_map_get (struct vd_map *map, uint64_t offset, struct vd_err *err)
 {
   const uint64_t index = offset / map->region_size;
   struct shard *s = &map->shard[index % NR_SHARDS];
-  struct building mine;
+  struct building *mine = NULL;
   struct node *node = find_or_begin (s, index, &mine);
 
   if (node)
     return &node->region;
+  if (!mine) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
   node = build (map, index, err);
-  if (node)
-    insert (map, s, node);
-  end_building (s, &mine);
+  end_building (map, s, mine, node);
   return node ? &node->region : NULL;
+}
+
+/* Drop one region, and see that one being computed is not kept (M5). */
+static void
+drop_region (struct shard *s, uint64_t index)
+{
+  struct building *b;
+  struct node *node;
+
+  pthread_mutex_lock (&s->lock);
+  node = *find (s, index);
+  if (node)
+    remove_node (s, node);
+  b = find_building (s, index);
+  if (b)
+    b->dropped = true;
+  pthread_mutex_unlock (&s->lock);
+  if (node)
+    unref (node);
+}
+
+void
+vd_map_drop (struct vd_map *map, uint64_t offset, uint64_t length)
+{
+  const uint64_t end = vd_div_up (offset + length, map->region_size);
+  uint64_t index;
+
+  for (index = offset / map->region_size; index < end; ++index)
+    drop_region (&map->shard[index % NR_SHARDS], index);
 }
 
 void

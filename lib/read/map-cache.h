@@ -13,6 +13,10 @@
  * With a small budget, regions that were dropped are computed again, by
  * reading their part of the tables of every layer (at most 32 KiB a layer).
  *
+ * A chain whose newest link is written (write/disk.h) changes its answers:
+ * vd_map_drop, behind the change and before it is answered, keeps the map
+ * right.
+ *
  * Threads: any.  A lookup takes one short lock of its shard; tables are read
  * without a lock held.  Threads that miss the same region wait for the one
  * that computes it.
@@ -56,6 +60,14 @@ extern const struct vd_region *vd_map_get (struct vd_map *map,
                                            uint64_t offset,
                                            struct vd_err *err);
 extern void vd_map_put (struct vd_map *map, const struct vd_region *region);
+
+/* What the chain says of [offset, offset+length) is no longer what it was:
+ * forget it.  A region being computed meanwhile is given to those who wait for
+ * it already, and not kept.  Whoever asks from now on gets what the chain says
+ * now.
+ */
+extern void vd_map_drop (struct vd_map *map, uint64_t offset,
+                         uint64_t length);
 
 extern uint64_t vd_map_region_size (const struct vd_map *map);
 

@@ -345,6 +345,218 @@ TEST (a_table_that_cannot_be_read_is_an_error_each_time)
   u_disk_close (&d);
 }
 
+/* A file on which readers are held up, when they have read. */
+struct gate {
+  struct vd_file file;
+  struct vd_file *under;
+  pthread_mutex_t lock;
+  pthread_cond_t cond;
+  bool shut;
+  unsigned held;
+};
+
+static int
+gate_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
+            struct vd_err *err)
+{
+  struct gate *g = (struct gate *) f;
+  const int r = vd_file_pread (g->under, buf, n, offset, err);
+
+  pthread_mutex_lock (&g->lock);
+  if (g->shut) {
+    g->held++;
+    pthread_cond_broadcast (&g->cond);
+    while (g->shut)
+      pthread_cond_wait (&g->cond, &g->lock);
+  }
+  pthread_mutex_unlock (&g->lock);
+  return r;
+}
+
+static void
+gate_close (struct vd_file *f)
+{
+  struct gate *g = (struct gate *) f;
+
+  vd_file_close (g->under);
+  free (g);
+}
+
+static struct gate *
+new_gate (struct vd_file *under)
+{
+  static const struct vd_file_ops ops = {
+    .pread = gate_pread, .close = gate_close,
+  };
+  struct gate *g = calloc (1, sizeof *g);
+
+  assert_non_null (g);
+  g->file = (struct vd_file) {
+    .ops = &ops, .name = strdup ("gate"), .size = under->size,
+  };
+  g->under = under;
+  pthread_mutex_init (&g->lock, NULL);
+  pthread_cond_init (&g->cond, NULL);
+  return g;
+}
+
+static void
+shut_gate (struct gate *g, bool shut)
+{
+  pthread_mutex_lock (&g->lock);
+  g->shut = shut;
+  pthread_cond_broadcast (&g->cond);
+  pthread_mutex_unlock (&g->lock);
+}
+
+struct asker {
+  struct vd_map *map;
+  const struct vd_region *region;
+};
+
+static void *
+ask (void *opaque)
+{
+  struct asker *a = opaque;
+  struct vd_err err;
+
+  a->region = vd_map_get (a->map, 0, &err);
+  return NULL;
+}
+
+TEST (what_is_dropped_while_it_is_computed_is_not_kept)
+{
+  const struct vd_opts opts = { .allow_dirty = false };
+  struct gate *g
+    = new_gate (u_memory ("m.vmdk", image.mem.data, image.mem.size));
+  struct vd_link *link = u_link_file (&g->file, &opts);
+  const uint64_t entry = image.layout.tables[0].gt;
+  const uint64_t old = u_get (&image, entry, 4), new = old + 1;
+  const struct vd_region *r;
+  struct vd_map_stats st;
+  struct asker a[3];
+  pthread_t thread[3];
+  struct vd_map *map;
+  struct u_disk d;
+  unsigned i;
+
+  u_disk_open (&d, &link, 1, NULL, 16 * MIB);
+  map = vd_reader_get_map (d.reader);
+  shut_gate (g, true);
+  for (i = 0; i < ARRAY_SIZE (a); ++i) {
+    a[i] = (struct asker) { .map = map };
+    assert_int_equal (pthread_create (&thread[i], NULL, ask, &a[i]), 0);
+  }
+  /* one computes; the others need a moment to begin to wait for it */
+  pthread_mutex_lock (&g->lock);
+  while (g->held == 0)
+    pthread_cond_wait (&g->cond, &g->lock);
+  pthread_mutex_unlock (&g->lock);
+  usleep (50000);
+  vd_map_get_stats (map, &st);
+  assert_int_equal (st.misses, 1);
+
+  shut_gate (g, false);
+  for (i = 0; i < ARRAY_SIZE (a); ++i) {
+    pthread_join (thread[i], NULL);
+    assert_non_null (a[i].region);
+    assert_int_equal (a[i].region->run[0].where, old * 512);
+    assert_ptr_equal (a[i].region, a[0].region);
+    vd_map_put (map, a[i].region);
+  }
+
+  /* Now with a drop in between. */
+  vd_map_drop (map, 0, 1);
+  g->held = 0;
+  shut_gate (g, true);
+  assert_int_equal (pthread_create (&thread[0], NULL, ask, &a[0]), 0);
+  pthread_mutex_lock (&g->lock);
+  while (g->held == 0)
+    pthread_cond_wait (&g->cond, &g->lock);
+  pthread_mutex_unlock (&g->lock);
+  shut_gate (g, false);
+  pthread_join (thread[0], NULL);
+  assert_int_equal (a[0].region->run[0].where, old * 512);
+  vd_map_put (map, a[0].region);
+
+  u_put (&image, entry, 4, new);
+  r = get (map, 0);             /* of the map, that is still the old one */
+  assert_int_equal (r->run[0].where, old * 512);
+  vd_map_drop (map, 2 * MIB, SIZE - 2 * MIB);
+  assert_ptr_equal (get (map, 0), r);   /* the others */
+  vd_map_put (map, r);
+  vd_map_drop (map, 2 * MIB - 1, 2);
+  assert_int_equal (r->run[0].where, old * 512); /* held: it stays */
+  vd_map_put (map, r);
+  r = get (map, 0);
+  assert_int_equal (r->run[0].where, new * 512);
+  vd_map_put (map, r);
+
+  u_put (&image, entry, 4, old);
+  u_disk_close (&d);
+}
+
+/* Two are computing or waiting when the entry changes; who asks behind the
+ * drop gets the new answer, though the old one is still under way.
+ */
+TEST (who_asks_behind_a_drop_gets_the_new_answer)
+{
+  const struct vd_opts opts = { .allow_dirty = false };
+  struct gate *g
+    = new_gate (u_memory ("m.vmdk", image.mem.data, image.mem.size));
+  struct vd_link *link = u_link_file (&g->file, &opts);
+  const uint64_t entry = image.layout.tables[0].gt;
+  const uint64_t old = u_get (&image, entry, 4), new = old + 1;
+  const struct vd_region *r;
+  struct vd_map_stats st;
+  struct asker a[3];
+  pthread_t thread[3];
+  struct vd_map *map;
+  struct u_disk d;
+  unsigned i;
+
+  u_disk_open (&d, &link, 1, NULL, 16 * MIB);
+  map = vd_reader_get_map (d.reader);
+  /* it has read the directory and the table when it is held the last time */
+  shut_gate (g, true);
+  for (i = 0; i < 2; ++i) {
+    a[i] = (struct asker) { .map = map };
+    assert_int_equal (pthread_create (&thread[i], NULL, ask, &a[i]), 0);
+  }
+  usleep (50000);
+  vd_map_drop (map, 0, SIZE);
+  u_put (&image, entry, 4, new);
+  a[2] = (struct asker) { .map = map };
+  assert_int_equal (pthread_create (&thread[2], NULL, ask, &a[2]), 0);
+  pthread_mutex_lock (&g->lock);
+  while (g->held < 2)           /* a second one computes */
+    pthread_cond_wait (&g->cond, &g->lock);
+  pthread_mutex_unlock (&g->lock);
+  shut_gate (g, false);
+  for (i = 0; i < 3; ++i)
+    pthread_join (thread[i], NULL);
+  assert_int_equal (a[2].region->run[0].where, new * 512);
+  assert_ptr_not_equal (a[2].region, a[0].region);
+  vd_map_get_stats (map, &st);
+  assert_int_equal (st.misses, 2);
+  assert_int_equal (st.hits, 1);        /* the one that waited */
+  assert_int_equal (st.regions, 1);     /* and one was not kept */
+  for (i = 0; i < 3; ++i)
+    vd_map_put (map, a[i].region);
+  r = get (map, 0);
+  assert_int_equal (r->run[0].where, new * 512);
+  vd_map_put (map, r);
+  vd_map_get_stats (map, &st);
+  assert_int_equal (st.misses, 2);
+  vd_map_drop (map, 0, SIZE);
+  vd_map_get_stats (map, &st);
+  assert_int_equal (st.regions, 0);
+  assert_int_equal (st.bytes, 0);
+
+  u_put (&image, entry, 4, old);
+  u_disk_close (&d);
+}
+
 int
 main (void)
 {
@@ -357,6 +569,8 @@ main (void)
     cmocka_unit_test (what_was_used_last_stays),
     cmocka_unit_test (eight_threads_get_the_same_answers),
     cmocka_unit_test (a_table_that_cannot_be_read_is_an_error_each_time),
+    cmocka_unit_test (what_is_dropped_while_it_is_computed_is_not_kept),
+    cmocka_unit_test (who_asks_behind_a_drop_gets_the_new_answer),
   };
 
   return cmocka_run_group_tests (tests, setup, teardown);
