@@ -27,6 +27,7 @@
  *     chain/    link        a descriptor and its extents               link.h
  *               parents     where the parent of a link is              parents.h
  *               family      links opened once, and their parents       family.h
+ *               children    who stands on a link                       children.h
  *               deltas      deltas for a base that is not a VMDK       deltas.h
  *               chain       links on top of each other: answers map    chain.h
  *               walk        pieces of a disk, and which layer has them   walk.h
@@ -34,7 +35,9 @@
  *               reader      requests turned into few large reads       reader.h
  *     check/    check       everything in a file examined              check.h
  *     create/   create      new delta files                            create.h
+ *               create-child  an empty child of an image         create-child.h
  *     write/    write       writing into images that exist             write.h
+ *               disk        the newest link of a chain that is served  disk.h
  *     apply/    batch       all that a chain holds, piece by piece     batch.h
  *               apply       deltas written to a base in place          apply.h
  *     compact/  compact     space given back                           compact.h
@@ -84,6 +87,7 @@
 #include "base/utf8.h"
 #include "base/uuid.h"
 #include "chain/chain.h"
+#include "chain/children.h"
 #include "chain/deltas.h"
 #include "chain/family.h"
 #include "chain/link.h"
@@ -91,6 +95,7 @@
 #include "chain/walk.h"
 #include "check/check.h"
 #include "compact/compact.h"
+#include "create/create-child.h"
 #include "create/create.h"
 #include "file/confine.h"
 #include "file/fd.h"
@@ -106,6 +111,7 @@
 #include "read/reader.h"
 #include "vbox/vbox-edit.h"
 #include "vbox/vbox.h"
+#include "write/disk.h"
 #include "write/write.h"
 
 #endif /* VMDKDELTA_H */

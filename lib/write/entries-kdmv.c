@@ -123,11 +123,18 @@ write_directory (const struct vd_entries *e, uint64_t gd, uint64_t t,
 }
 
 static int
+kdmv_link_copy (const struct vd_entries *e, uint64_t t,
+                const struct vd_table_place *place, struct vd_err *err)
+{
+  return place->copy == 0 ? 0
+    : write_directory (e, rgd_of (e), t, place->copy, err);
+}
+
+static int
 kdmv_link (const struct vd_entries *e, uint64_t t,
            const struct vd_table_place *place, struct vd_err *err)
 {
-  if (place->copy != 0 &&
-      write_directory (e, rgd_of (e), t, place->copy, err) == -1)
+  if (kdmv_link_copy (e, t, place, err) == -1)
     return -1;
   return write_directory (e, tables_of (e)->gd_offset, t, place->where, err);
 }
@@ -149,6 +156,7 @@ const struct vd_entries_ops vd_entries_kdmv = {
   .state = kdmv_state,
   .raw = kdmv_raw,
   .link = kdmv_link,
+  .link_copy = kdmv_link_copy,
   .mark_offset = VD_KDMV_OFF_UNCLEAN,
   .mark_size = 1,
 };

@@ -123,6 +123,13 @@ vd_entries_link (const struct vd_entries *e, uint64_t t,
   return e->ops->link (e, t, place, err);
 }
 
+int
+vd_entries_link_copy (const struct vd_entries *e, uint64_t t,
+                      const struct vd_table_place *place, struct vd_err *err)
+{
+  return e->ops->link_copy ? e->ops->link_copy (e, t, place, err) : 0;
+}
+
 struct vd_entry
 vd_entries_state (const struct vd_entries *e, uint32_t raw)
 {

@@ -110,6 +110,13 @@ extern int vd_entries_link (const struct vd_entries *e, uint64_t t,
                             const struct vd_table_place *place,
                             struct vd_err *err);
 
+/* Only what leads to the copy, for who flushes between the two; vd_entries_link
+ * follows.
+ */
+extern int vd_entries_link_copy (const struct vd_entries *e, uint64_t t,
+                                 const struct vd_table_place *place,
+                                 struct vd_err *err);
+
 /* What an entry says: VD_BASE, VD_ZERO, VD_DATA and where the first byte of
  * disk is in the file, or VD_DAMAGED, into which nothing must be written
  * (where: what it says, for messages).
@@ -148,7 +155,9 @@ struct vd_entries_ops {
   int (*link) (const struct vd_entries *e, uint64_t t,
                const struct vd_table_place *place, struct vd_err *err);
 
-  /* May be NULL. */
+  /* These may be NULL. */
+  int (*link_copy) (const struct vd_entries *e, uint64_t t,
+                    const struct vd_table_place *place, struct vd_err *err);
   int (*count) (const struct vd_entries *e, uint64_t end,
                 struct vd_err *err);
   int mark_offset;              /* in the header; 0: there is none */

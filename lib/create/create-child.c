@@ -1,0 +1,243 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Empty children; see create-child.h. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/path.h"
+#include "base/uuid.h"
+#include "chain/link-files.h"
+#include "create/create-child.h"
+#include "create/create-vdi.h"
+#include "create/create.h"
+#include "file/newfile.h"
+#include "format/descriptor-edit.h"
+
+/* ---- Names ------------------------------------------------------------------ */
+
+static char *
+real_directory (const char *path, struct vd_err *err)
+{
+  CLEANUP_FREE char *dir = vd_directory_of (path);
+  char *real = dir ? realpath (dir, NULL) : NULL;
+
+  if (!dir)
+    vd_fail_nomem (err);
+  else if (!real)
+    vd_fail_errno (err, errno, "%s", dir);
+  return real;
+}
+
+/* The parent as the child names it: relative to the child's directory if it
+ * lies there, else in full.
+ */
+static char *
+name_parent (const char *child, const char *parent, struct vd_err *err)
+{
+  CLEANUP_FREE char *dir = real_directory (child, err);
+  char *real = dir ? realpath (parent, NULL) : NULL, *name;
+  size_t n;
+
+  if (!dir)
+    return NULL;
+  if (!real) {
+    vd_fail_errno (err, errno, "%s", parent);
+    return NULL;
+  }
+  n = strlen (dir);
+  if (strncmp (real, dir, n) != 0 || real[n] != '/')
+    return real;
+  name = strdup (real + n + 1);
+  free (real);
+  if (!name)
+    vd_fail_nomem (err);
+  return name;
+}
+
+/* Up to where "disk-000002.vmdk" is "disk". */
+static size_t
+stem_length (const char *name)
+{
+  const char *dot = strrchr (name, '.');
+  size_t n = dot && dot > name ? (size_t) (dot - name) : strlen (name);
+
+  if (n > 7 && name[n - 7] == '-' &&
+      strspn (name + n - 6, "0123456789") >= 6)
+    n -= 7;
+  return n;
+}
+
+static char *
+numbered_name (const char *path, struct vd_err *err)
+{
+  const char *slash = strrchr (path, '/'), *name = slash ? slash + 1 : path;
+  const int stem = (int) (name - path) + (int) stem_length (name);
+  unsigned i;
+
+  for (i = 1; i < 1000000; ++i) {
+    CLEANUP_FREE char *text = NULL, *extent = NULL;
+
+    if (asprintf (&text, "%.*s-%06u.vmdk", stem, path, i) == -1)
+      text = NULL;
+    if (asprintf (&extent, "%.*s-%06u-delta.vmdk", stem, path, i) == -1)
+      extent = NULL;
+    if (!text || !extent) {
+      vd_fail_nomem (err);
+      return NULL;
+    }
+    if (access (text, F_OK) == -1 && access (extent, F_OK) == -1)
+      return VD_TAKE (text);
+  }
+  vd_fail (err, VD_USAGE, "no name is free for a child of %s", path);
+  return NULL;
+}
+
+char *
+vd_child_name (const struct vd_link *parent, struct vd_err *err)
+{
+  const char *slash = strrchr (parent->path, '/');
+  char text[VD_UUID_TEXT], *path = NULL;
+  uint8_t uuid[16];
+
+  if (parent->descriptor)
+    return numbered_name (parent->path, err);
+  if (vd_uuid_new (uuid, err) == -1)
+    return NULL;
+  if (asprintf (&path, "%.*s{%s}.vdi",
+                slash ? (int) (slash + 1 - parent->path) : 0, parent->path,
+                vd_uuid_text (text, uuid)) == -1) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  return path;
+}
+
+/* ---- Making ------------------------------------------------------------------ */
+
+static int
+make_vdi (const char *path, const struct vd_link *parent,
+          const struct vd_identity *id, struct vd_err *err)
+{
+  char *temp = NULL;
+  uint32_t r;
+  int result;
+
+  if (vd_random (&r, sizeof r, err) == -1)
+    return -1;
+  if (asprintf (&temp, "%s.%08" PRIx32 ".part", path, r) == -1)
+    return vd_fail_nomem (err);
+  result = vd_create_vdi_child (temp, parent->capacity, id,
+                                parent->pieces[0].image->file, err);
+  /* A link, not a rename: what is there by now stays. */
+  if (result == 0 && link (temp, path) == -1)
+    result = vd_fail_errno (err, errno, "%s: cannot create", path);
+  if (result == 0)
+    result = vd_flush_directory_of (path, err);
+  unlink (temp);
+  free (temp);
+  return result;
+}
+
+/* VirtualBox's keys, which go with those of the others. */
+static int
+add_uuids (const char *path, const struct vd_identity *id,
+           struct vd_err *err)
+{
+  static const struct vd_opts quiet = { .allow_dirty = true };
+  char text[4][VD_UUID_TEXT];
+  const struct vd_descriptor_change c[] = {
+    { "ddb.uuid.image", vd_uuid_text (text[0], id->image), false },
+    { "ddb.uuid.parent", vd_uuid_text (text[1], id->parent), false },
+    { "ddb.uuid.modification", vd_uuid_text (text[2], id->modified), false },
+    { "ddb.uuid.parentmodification",
+      vd_uuid_text (text[3], id->parent_modified), false },
+  };
+  struct vd_link *link = vd_link_open (path, &quiet, err);
+  const struct vd_image *own = link ? vd_link_own_image (link) : NULL;
+  CLEANUP_FREE char *area = NULL, *changed = NULL;
+  struct vd_file *f = NULL;
+  int r = -1;
+
+  if (!link)
+    return -1;
+  area = calloc (1, (size_t) own->descriptor_length + 1);
+  if (!area)
+    vd_fail_nomem (err);
+  else if (vd_file_pread (own->file, area, (size_t) own->descriptor_length,
+                          own->descriptor_offset, err) == 0)
+    changed = vd_descriptor_edit (area, strlen (area), c, 4, 0, err);
+  if (changed && strlen (changed) > own->descriptor_length)
+    vd_fail (err, VD_UNSUPPORTED, "%s: its descriptor is too long", path);
+  else if (changed && (f = vd_file_reopen_rw (own->file, err)) != NULL &&
+           vd_file_pwrite (f, changed, strlen (changed),
+                           own->descriptor_offset, err) == 0)
+    r = vd_file_flush (f, err);
+  vd_file_close (f);
+  vd_link_close (link);
+  return r;
+}
+
+static int
+make_vmdk (const char *path, const struct vd_create_opts *opts,
+           struct vd_err *err)
+{
+  struct vd_create *w = vd_create_open (path, opts, err);
+
+  return w ? vd_create_finish (w, NULL, err) : -1;
+}
+
+int
+vd_create_child_of_raw (const char *path, uint64_t capacity,
+                        struct vd_err *err)
+{
+  const struct vd_create_opts opts = {
+    .format = VD_WRITER_SPARSE, .capacity = capacity, .store_zeros = true,
+    .parent_cid = VD_CID_FRESH,
+  };
+
+  return make_vmdk (path, &opts, err);
+}
+
+int
+vd_create_child (const char *path, const struct vd_link *parent,
+                 struct vd_err *err)
+{
+  const bool cowd = strcmp (vd_link_format (parent), "COWD") == 0;
+  const bool by_uuid = !vd_uuid_is_null (parent->id.image);
+  struct vd_create_opts opts = {
+    .format = cowd ? VD_WRITER_COWD : VD_WRITER_SPARSE,
+    .capacity = parent->capacity, .store_zeros = !cowd,
+    .like = parent->pieces[0].image->file,
+  };
+  CLEANUP_FREE char *hint = NULL;
+  struct vd_identity id;
+
+  if (vd_uuid_new (id.image, err) == -1 || vd_uuid_new (id.modified, err) == -1)
+    return -1;
+  memcpy (id.parent, parent->id.image, 16);
+  memcpy (id.parent_modified, parent->id.modified, 16);
+  if (!parent->descriptor && by_uuid)
+    return make_vdi (path, parent, &id, err);
+  if (!parent->descriptor || !parent->descriptor->has_cid)
+    return vd_fail (err, VD_UNSUPPORTED, "%s has no %s, so that no child can "
+                    "say on which content it stands", parent->path,
+                    parent->descriptor ? "CID" : "descriptor and no UUID");
+  hint = name_parent (path, parent->path, err);
+  if (!hint)
+    return -1;
+  opts.parent_cid = parent->descriptor->cid;
+  opts.parent_hint = hint;
+  if (make_vmdk (path, &opts, err) == -1)
+    return -1;
+  return by_uuid && !cowd ? add_uuids (path, &id, err) : 0;
+}

@@ -1,0 +1,34 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* An empty child of an image, as the products make one when a snapshot is
+ * taken: nothing is in it, and all is read from the parent.
+ */
+
+#ifndef VD_CREATE_CHILD_H
+#define VD_CREATE_CHILD_H
+
+#include "chain/link.h"
+
+/* Make it at `path`, which may not exist.  It is what stands on such a parent:
+ * a VDI on a VDI, else a VMDK: COWD on COWD, KDMV on all others (version 1,
+ * which all products read), by CID and name, and by UUID too if the parent has
+ * one.  It gets its name when it is complete and flushed, and the rights of the
+ * parent, which is loaded.
+ */
+extern int vd_create_child (const char *path, const struct vd_link *parent,
+                            struct vd_err *err);
+
+/* The same on raw bytes: a KDMV that says that it has a parent, but not which.
+ */
+extern int vd_create_child_of_raw (const char *path, uint64_t capacity,
+                                   struct vd_err *err);
+
+/* "disk-000003.vmdk" beside a VMDK, "{UUID}.vdi" beside a VDI: a name that is
+ * free, as the products choose it.  To be freed.
+ */
+extern char *vd_child_name (const struct vd_link *parent, struct vd_err *err);
+
+#endif /* VD_CREATE_CHILD_H */
