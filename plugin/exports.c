@@ -5,6 +5,7 @@
 
 /* Finding disks and snapshots; see exports.h. */
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -12,6 +13,9 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
 
 #include "exports.h"
 #include "machine-exports.h"
@@ -95,6 +99,53 @@ open_export (struct exports *e, struct export *x, bool fatal,
   return x->description ? 0 : vd_fail_nomem (err);
 }
 
+/* ---- Writing ---------------------------------------------------------------- */
+
+/* write-to=: the member that is written, which stands on `top`. */
+static struct vd_member *
+open_child (struct exports *e, struct vd_member *top, struct vd_err *err)
+{
+  const char *path = config.write_to;
+  struct vd_member *m;
+  struct stat st;
+
+  if (stat (path, &st) == -1 && errno == ENOENT) {
+    if (vd_link_load (top->link, &e->opts, err) == -1 ||
+        vd_create_child (path, top->link, err) == -1)
+      return NULL;
+    nbdkit_debug ("%s was made on %s", path, top->link->path);
+  }
+  m = vd_family_add (e->family, path, err);
+  if (!m || vd_family_find_parent (e->family, m, err) == -1)
+    return NULL;
+  if (m == top || m->parent != top) {
+    vd_fail (err, VD_USAGE, "%s is there, and is not a child of %s%s%s: "
+             "nothing is written into it.  Give the name of a new file, or of "
+             "the child that was made on it", path, top->link->path,
+             m->parent ? ", but of " : "",
+             m->parent ? m->parent->link->path : "");
+    return NULL;
+  }
+  return m;
+}
+
+/* Clients may write into this export. */
+static int
+open_disk (struct exports *e, struct export *x, struct vd_err *err)
+{
+  const struct vd_disk_opts how = {
+    .budget = config.cache_size, .log = e->opts.log,
+  };
+
+  if (vd_check_no_children (x->member->link, &e->opts, err) == -1)
+    return -1;
+  x->disk = vd_disk_open (x->chain, &how, err);
+  if (!x->disk)
+    return -1;
+  x->reader = vd_disk_reader (x->disk);
+  return 0;
+}
+
 /* file=: the link given, and all links below it. */
 static int
 open_file (struct exports *e, struct vd_err *err)
@@ -102,6 +153,8 @@ open_file (struct exports *e, struct vd_err *err)
   struct vd_member *m = vd_family_add (e->family, config.file, err);
   struct export *x;
 
+  if (m && config.write_to)
+    m = open_child (e, m, err);
   if (!m || vd_family_resolve (e->family, m, err) == -1)
     return -1;
   for (; m; m = m->parent) {
@@ -110,7 +163,8 @@ open_file (struct exports *e, struct vd_err *err)
       return -1;
   }
   e->dflt = &e->export[0];
-  return 0;
+  return config.write || config.write_to
+    ? open_disk (e, &e->export[0], err) : 0;
 }
 
 static bool
@@ -198,7 +252,12 @@ is_flat_extent (const struct exports *e, const struct vd_link *link)
 static void
 free_export (struct export *x)
 {
-  vd_reader_free (x->reader);
+  struct vd_err err;
+
+  if (!x->disk)
+    vd_reader_free (x->reader);
+  else if (vd_disk_close (x->disk, &err) == -1)
+    nbdkit_error ("%s", err.msg);
   vd_chain_free (x->chain);
   free (x->name);
   free (x->description);
@@ -310,6 +369,7 @@ exports_open (struct exports *e, struct vd_err *err)
       .allow_dirty = config.allow_dirty,
       .ignore_cid = config.ignore_cid,
       .unconfined = config.unconfined,
+      .for_writing = config.write || config.write_to,
       .dirs = (const char *const *) config.dirs.path,
       .nr_dirs = config.dirs.n,
       .parent = config.parent,
@@ -324,8 +384,12 @@ exports_open (struct exports *e, struct vd_err *err)
   if (stat (config.file, &st) == 0 && S_ISDIR (st.st_mode))
     return vd_fail (err, VD_USAGE, "%s is a directory: dir=%s serves the disks "
                     "in it", config.file, config.file);
-  return vd_vbox_probe (config.file) ? machine_open (e, config.file, err)
-    : open_file (e, err);
+  if (!vd_vbox_probe (config.file))
+    return open_file (e, err);
+  if (config.write || config.write_to)
+    return vd_fail (err, VD_USAGE, "%s is a machine, and its disks are only "
+                    "read: to write, give the disk itself", config.file);
+  return machine_open (e, config.file, err);
 }
 
 void

@@ -24,6 +24,8 @@ struct export {
   char *error;                  /* why it cannot be opened, or NULL */
   struct vd_chain *chain;       /* NULL if error is set */
   struct vd_reader *reader;     /* made when first used */
+  struct vd_disk *disk;         /* of the one that is written, or NULL: then
+                                   the reader is the disk's */
 };
 
 struct exports {

@@ -33,6 +33,11 @@ struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };
      "               journal")                                              \
   X ("unconfined", OPTION_BOOL, &config.unconfined,                         \
      "unconfined=true   follow names found in images anywhere")             \
+  X ("write", OPTION_BOOL, &config.write,                                   \
+     "write=true   clients may write, into FILE itself")                    \
+  X ("write-to", OPTION_PATH, &config.write_to,                             \
+     "write-to=<NEW>   clients may write, into NEW, a child of FILE: it is\n" \
+     "               created, or continued if it exists")                   \
   X ("cache-size", OPTION_SIZE, &config.cache_size,                         \
      "cache-size=<SIZE>   memory for the map of each export in use\n"        \
      "               (default 64M)")

@@ -18,6 +18,8 @@ struct config {
   bool ignore_cid;
   bool allow_dirty;
   bool unconfined;
+  bool write;
+  char *write_to;
   uint64_t cache_size;
 };
 

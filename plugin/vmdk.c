@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* nbdkit-vmdk-plugin: VMDK disks with all their snapshots, read-only.
+/* nbdkit-vmdk-plugin: VMDK disks with all their snapshots, read, and the newest
+ * one written if the user says so.
  *
  * nbdkit's callbacks are turned into calls of the library; what there is to
  * serve is found in exports.c.  Everything is opened in get_ready: later the
@@ -58,6 +59,16 @@ vmdk_config_complete (void)
   if (!config.file == !config.dir) {
     nbdkit_error ("give either file=FILE, a VMDK disk or snapshot, or "
                   "dir=DIR, a directory of them; see nbdkit-vmdk-plugin(1)");
+    return -1;
+  }
+  if (config.write && config.write_to) {
+    nbdkit_error ("give either write=true, which writes into the disk itself, "
+                  "or write-to=NEW, which writes into a child of it");
+    return -1;
+  }
+  if ((config.write || config.write_to) && !config.file) {
+    nbdkit_error ("%s goes with file=FILE: of the disks in a directory none "
+                  "is written", config.write ? "write=true" : "write-to=");
     return -1;
   }
   return 0;
@@ -159,13 +170,28 @@ vmdk_get_size (void *handle)
 }
 
 static int
-vmdk_can_write (void *handle)
+is_written (void *handle)
+{
+  const struct handle *h = handle;
+
+  return h->export->disk != NULL;
+}
+
+/* The server would flush behind each write with FUA; so do we. */
+static int
+vmdk_can_fua (void *handle)
+{
+  return is_written (handle) ? NBDKIT_FUA_NATIVE : NBDKIT_FUA_NONE;
+}
+
+static int
+no (void *handle)
 {
   (void) handle;
   return 0;
 }
 
-/* All connections read the same files, which nobody writes. */
+/* All connections read and write the same disk, and a flush is for all. */
 static int
 vmdk_can_multi_conn (void *handle)
 {
@@ -246,11 +272,61 @@ vmdk_extents (void *handle, uint32_t count, uint64_t offset, uint32_t flags,
   return 0;
 }
 
+/* What all that write end with: r is what the library said. */
+static int
+written (const struct handle *h, int r, uint32_t flags, struct vd_err *err)
+{
+  if (r == 0 && (flags & NBDKIT_FLAG_FUA))
+    r = vd_disk_flush (h->export->disk, err);
+  return r == -1 ? failed (err) : 0;
+}
+
+static int
+vmdk_pwrite (void *handle, const void *buf, uint32_t count, uint64_t offset,
+             uint32_t flags)
+{
+  const struct handle *h = handle;
+  struct vd_err err;
+
+  return written (h, vd_disk_write (h->export->disk, &nothing, buf, count,
+                                    offset, &err), flags, &err);
+}
+
+static int
+vmdk_zero (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  const struct handle *h = handle;
+  struct vd_err err;
+
+  return written (h, vd_disk_zero (h->export->disk, &nothing, count, offset,
+                                   &err), flags, &err);
+}
+
+static int
+vmdk_trim (void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+  const struct handle *h = handle;
+  struct vd_err err;
+
+  return written (h, vd_disk_trim (h->export->disk, &nothing, count, offset,
+                                   &err), flags, &err);
+}
+
+static int
+vmdk_flush (void *handle, uint32_t flags)
+{
+  const struct handle *h = handle;
+  struct vd_err err;
+
+  (void) flags;
+  return vd_disk_flush (h->export->disk, &err) == -1 ? failed (&err) : 0;
+}
+
 static struct nbdkit_plugin plugin = {
   .name = "vmdk",
   .longname = "nbdkit VMDK plugin",
   .version = VMDKDELTA_VERSION,
-  .description = "VMDK disks and snapshots, whole chains, read-only",
+  .description = "VMDK disks and snapshots, whole chains",
   .magic_config_key = "file",
   .unload = vmdk_unload,
   .config = vmdk_config,
@@ -263,7 +339,12 @@ static struct nbdkit_plugin plugin = {
   .open = vmdk_open,
   .close = vmdk_close,
   .get_size = vmdk_get_size,
-  .can_write = vmdk_can_write,
+  .can_write = is_written,
+  .can_flush = is_written,
+  .can_trim = is_written,
+  .can_zero = is_written,
+  .can_fast_zero = no,
+  .can_fua = vmdk_can_fua,
   .can_multi_conn = vmdk_can_multi_conn,
   .can_extents = vmdk_can_extents,
   .can_cache = vmdk_can_cache,
@@ -271,6 +352,10 @@ static struct nbdkit_plugin plugin = {
   .pread = vmdk_pread,
   .extents = vmdk_extents,
   .cache = vmdk_cache,
+  .pwrite = vmdk_pwrite,
+  .zero = vmdk_zero,
+  .trim = vmdk_trim,
+  .flush = vmdk_flush,
   .errno_is_preserved = 1,
 };
 
