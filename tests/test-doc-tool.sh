@@ -37,7 +37,8 @@ check () {
 }
 # What they wrote is made as it was.
 keeps () {
-    case $1 in *'vmdkdelta apply '*|*'vmdkdelta create '*|*'vmdkdelta compact '*|*'vmdkdelta merge '*) original ;; esac
+    case $1 in *'vmdkdelta apply '*|*'vmdkdelta create '*|*'vmdkdelta compact '*|*'vmdkdelta merge '*|*'vmdkdelta snapshot '*) original ;; esac
+    rm -f disk-000004.vmdk today.vdi      # made by snapshot
     unchanged
 }
 

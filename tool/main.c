@@ -25,6 +25,7 @@ static const struct verb *const verbs[] = {
   &verb_apply,
   &verb_compact,
   &verb_merge,
+  &verb_snapshot,
 };
 #define NR_VERBS (sizeof verbs / sizeof verbs[0])
 

@@ -59,6 +59,7 @@ extern const struct verb verb_create;
 extern const struct verb verb_apply;
 extern const struct verb verb_compact;
 extern const struct verb verb_merge;
+extern const struct verb verb_snapshot;
 
 /* ---- Options (main.c) --------------------------------------------------- */
 
