@@ -81,7 +81,7 @@ run (int argc, char **argv)
 const struct verb verb_snapshot = {
   .name = "snapshot",
   .synopsis = "[OPTIONS] DISK [NEW]",
-  .summary = "make an empty child, to be written instead of DISK",
+  .summary = "make an empty child of a disk, to be written in its place",
   .help =
     "NEW is the name of the child; without it one is chosen as the products\n"
     "do: disk-000003.vmdk, {UUID}.vdi.  DISK is not changed.\n"

@@ -17,8 +17,8 @@ format   base file
 chain    base file format
 read     base file format chain
 check    base file format chain
-create   base file format
-write    base file format chain read
+create   base file format chain
+write    base file format chain read check
 apply    base file format chain read
 compact  base file format chain check write
 vbox     base file format chain
@@ -30,18 +30,18 @@ merge    base file format chain read check create write apply compact vbox
 faces='
 common   base file format chain read
 filter   base file format chain read
-plugin   base file format chain read vbox
+plugin   base file format chain read check create write vbox
 tool     base file format chain read check create write apply compact vbox merge
 '
 
 # Headers that vmdkdelta.h does not include are private to their wing, but for these: the
 # header, and the other wings that may include it.
 private='
-chain/link-files.h        compact merge write apply
+chain/link-files.h        create write apply compact merge
 file/newfile.h            create compact merge format
 format/cowd.h             check create write
-format/descriptor-edit.h  merge
-format/descriptor-text.h  create merge
+format/descriptor-edit.h  create write merge
+format/descriptor-text.h  create write merge
 format/grain-tables.h     check write
 format/kdmv-header.h      create write
 format/kdmv.h             check create write compact
