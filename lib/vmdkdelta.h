@@ -15,6 +15,7 @@
  *               uuid        UUIDs and random numbers                   uuid.h
  *               utf8        what a terminal would show                 utf8.h
  *               array       arrays that grow                           array.h
+ *               shell       words of commands in messages              shell.h
  *     file/     file        bytes with a size                          file.h
  *               fd          one descriptor a file; their limit         fd.h
  *               confine     where a name found in an image may lead    confine.h
@@ -31,6 +32,7 @@
  *               deltas      deltas for a base that is not a VMDK       deltas.h
  *               chain       links on top of each other: answers map    chain.h
  *               walk        pieces of a disk, and which layer has them   walk.h
+ *               merging     the mark of an unfinished merge            merging.h
  *     read/     map-cache   the chain's answers, kept                  map-cache.h
  *               reader      requests turned into few large reads       reader.h
  *     check/    check       everything in a file examined              check.h
@@ -84,6 +86,7 @@
 #include "base/err.h"
 #include "base/opts.h"
 #include "base/path.h"
+#include "base/shell.h"
 #include "base/utf8.h"
 #include "base/uuid.h"
 #include "chain/chain.h"
@@ -91,6 +94,7 @@
 #include "chain/deltas.h"
 #include "chain/family.h"
 #include "chain/link.h"
+#include "chain/merging.h"
 #include "chain/parents.h"
 #include "chain/walk.h"
 #include "check/check.h"

@@ -158,8 +158,11 @@ open_file (struct exports *e, struct vd_err *err)
   if (!m || vd_family_resolve (e->family, m, err) == -1)
     return -1;
   for (; m; m = m->parent) {
+    /* When a merge was interrupted, the newest state is right and those below
+     * it are not: that must not keep the newest from being served.
+     */
     x = add_export (e, m, err);
-    if (!x || open_export (e, x, true, err) == -1)
+    if (!x || open_export (e, x, e->n == 1, err) == -1)
       return -1;
   }
   e->dflt = &e->export[0];

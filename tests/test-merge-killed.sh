@@ -17,7 +17,7 @@ killed=0 resumed=0
 # kill_one NAME SKIP COUNT: one merge, killed at one of the calls that change files.
 changes=pwrite64,fsync,fdatasync,fallocate,ftruncate,rename,renameat2,link,linkat,unlink,unlinkat
 kill_one () {
-    local n=${#chain[@]} call when state=0
+    local n=${#chain[@]} call when state=0 k now
     rm -rf "$T/x"; cp -r --sparse=always . "$T/x"
     strace -f -qq -o "$T/calls" -e trace=$changes \
         "$TOOL" merge --quiet --skip=$2 --count=$3 "$T/x/${chain[-1]}"
@@ -34,6 +34,14 @@ kill_one () {
     if [ -z "$(find "$T/x" -name '.*vmdkdelta-merge')" ] && [ -e "$T/x/${chain[-1]}" ]; then
         [ "$(digest "$T/x/${chain[-1]}")" = "${digests[-1]}" ] || fail "$1: killed at $call $when: the disk reads otherwise"
     fi
+    # Older snapshots read as they did, or not at all; the target may be merged already.
+    for ((k = 0; k < n - 1 - $2; k++)); do
+        [ -e "$T/x/${chain[k]}" ] || continue
+        now=$(digest "$T/x/${chain[k]}" 2> /dev/null) || continue
+        if [ "$now" = "${digests[k]}" ]; then continue; fi
+        if [ $k -eq $((n - 1 - $2 - $3)) ] && [ "$now" = "${digests[n - 1 - $2]}" ]; then continue; fi
+        fail "$1: killed at $call $when: ${chain[k]}, an older snapshot, reads wrong"
+    done
     [ -z "$(find "$T/x" -name '.*vmdkdelta-merge')" ] || resumed=$((resumed + 1))
     # Once more, unless it was complete: that would merge more.
     if [ -n "$(find "$T/x" -name '.*vmdkdelta-merge')" ] || [ -e "$T/x/${chain[n - 1 - $2]}" ]; then

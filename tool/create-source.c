@@ -124,7 +124,7 @@ open_local (struct source *s, const struct vd_opts *opts, struct vd_err *err)
     s->file = NULL;
     return open_chain (s, opts, err);
   }
-  return 0;
+  return vd_merging_refuse (s->name, err);
 }
 
 int

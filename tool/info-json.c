@@ -146,6 +146,9 @@ put_link (struct json *j, const struct facts *f)
   json_u64_or_null (j, "file-size", f->loaded, f->files_size);
   json_u64_or_null (j, "disk-usage", f->loaded, f->files_usage);
   json_bool (j, "unclean", f->unclean);
+  json_string_or_null (j, "merging", !link->merging ? NULL
+                       : link->merging->command ? link->merging->command
+                       : link->merging->path);
   hex32 (j, "cid", d && d->has_cid, d ? d->cid : 0);
   hex32 (j, "parent-cid", d && d->has_parent_cid, d ? d->parent_cid : 0);
   put_parent (j, f);

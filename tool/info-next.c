@@ -159,6 +159,12 @@ text_next (FILE *fp, const struct report *r)
   const struct vd_member *m;
   struct vd_err err;
 
+  if (f->member->link->merging && f->member->link->merging->command) {
+    fputs ("Next: complete the merge that was interrupted.  Until then older "
+           "snapshots\nread wrong, and are not served:\n", fp);
+    fprintf (fp, "    %s\n", f->member->link->merging->command);
+    return;
+  }
   if (!facts_complete (f)) {
     next_incomplete (fp, f);
     return;

@@ -158,47 +158,14 @@ out_text (FILE *fp, const char *text)
   free (safe);
 }
 
-/* What could be active in a terminal is written as bash's $'...' has it, so
- * that the word is still the right one.
- */
 void
 out_shell (FILE *fp, const char *name)
 {
-  static const char plain[] =
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+,-";
-  const size_t n = strlen (name) * 4 + 1;
-  const char *p;
-  char *safe;
+  char *word = vd_shell_file (name);
 
-  if (*name != '\0' && *name != '-' && name[strspn (name, plain)] == '\0') {
-    fputs (name, fp);
-    return;
-  }
-  safe = malloc (n);
-  if (!safe)
-    return;
-  vd_escape (safe, n, name);
-  if (strcmp (safe, name) == 0) {
-    fputs (*name == '-' ? "./'" : "'", fp);
-    for (p = name; *p; ++p)
-      if (*p == '\'')
-        fputs ("'\\''", fp);
-      else
-        putc (*p, fp);
-    putc ('\'', fp);
-  }
-  else {
-    fputs (*name == '-' ? "./$'" : "$'", fp);
-    for (p = name; *p; ++p)
-      if (*p == '\'' || *p == '\\')
-        fprintf (fp, "\\%c", *p);
-      else if (*p >= ' ' && *p <= '~')
-        putc (*p, fp);
-      else
-        fprintf (fp, "\\x%02x", (unsigned) (unsigned char) *p);
-    putc ('\'', fp);
-  }
-  free (safe);
+  if (word)
+    fputs (word, fp);
+  free (word);
 }
 
 const char *

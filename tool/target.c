@@ -142,6 +142,8 @@ target_open (struct target *target, const char *name, bool write,
     return 0;
   }
 
+  if (vd_merging_refuse (name, err) == -1)
+    return -1;
   target->is_block = stat (name, &st) == 0 && S_ISBLK (st.st_mode);
   if (target->is_block ? check_claimed (name, err) == -1
       : check_used (name, err) == -1)

@@ -239,6 +239,19 @@ confirmed (const struct ask *a, const struct vd_merge *m)
   return false;
 }
 
+/* What state the disks are in, and what to do. */
+static void
+tell_unfinished (const struct vd_merge *m)
+{
+  char *command = vd_merge_command (m);
+
+  if (command)
+    tool_error ("the merge is not complete.  The newest state reads as before; "
+                "older snapshots do not, and are refused, until it is.  "
+                "Complete it: %s", command);
+  free (command);
+}
+
 static int
 merge (struct ask *a)
 {
@@ -262,12 +275,16 @@ merge (struct ask *a)
 
   for (i = 0; i < m->nr_disks; ++i)
     say_disk (a, &m->disk[i]);
+  for (i = 0; i < m->nr_disks && !m->disk[i].resumed; ++i)
+    ;
+  if (i < m->nr_disks)
+    say (a, "This completes a merge that was interrupted.");
   if (!begin_json (a, m) || !confirmed (a, m))
     goto out;
   clock_gettime (CLOCK_MONOTONIC, &start);
   if (!a->dry_run) {
-    say (a, "If this is interrupted, run the same command again: the result "
-         "is the same.");
+    say (a, "If this is interrupted, older snapshots read wrong until you run "
+         "the same command again: the result is the same.");
     progress_catch_signals ();
     r = vd_merge_run (m, on_progress, a, &err);
     if (a->phase)
@@ -275,7 +292,13 @@ merge (struct ask *a)
   }
   if (r == 0)
     r = vd_merge_commit (m, a->dry_run, say_step, a, &err);
-  status = r == 0 ? result (a, m, seconds_since (&start)) : tool_fail (&err);
+  if (r == 0)
+    status = result (a, m, seconds_since (&start));
+  else {
+    tool_fail (&err);
+    if (!a->dry_run)
+      tell_unfinished (m);
+  }
  out:
   out_discard (a->fp);
   vd_merge_free (m);

@@ -37,6 +37,11 @@ struct vd_opts {
    */
   bool for_writing;
 
+  /* The caller is a merge, which looks after marks of unfinished merges
+   * (chain/merging.h) itself.
+   */
+  bool own_marks;
+
   /* Follow names found in images anywhere, not only below the directory of
    * the file that contains them and below dirs.
    */

@@ -129,6 +129,28 @@ vd_chain_check_pair (const struct vd_link *child,
   return 0;
 }
 
+/* A link that a merge has written into reads right only below all that is
+ * merged into it.
+ */
+static int
+check_merging (const struct vd_chain *chain, size_t i,
+               const struct vd_opts *opts, struct vd_err *err)
+{
+  const struct vd_link *link = chain->links[i];
+  struct vd_err why;
+
+  if (!vd_merging_is_wrong (link, chain->links, i))
+    return 0;
+  vd_merging_fail (link->merging, link->path, &why);
+  if (opts->ignore_cid) {
+    vd_warn (&opts->log, "%s; going on as asked", why.msg);
+    return 0;
+  }
+  if (err)
+    *err = why;
+  return -1;
+}
+
 struct vd_chain *
 vd_chain_new (struct vd_link **oldest_first, size_t n,
               const struct vd_opts *opts, struct vd_err *err)
@@ -168,6 +190,8 @@ vd_chain_new (struct vd_link **oldest_first, size_t n,
                  chain->links[k]->path, link->path);
         return NULL;
       }
+    if (check_merging (chain, i, opts, err) == -1)
+      return NULL;
     if (i > 0 &&
         vd_chain_check_pair (chain->links[i - 1], link, opts, err) == -1)
       return NULL;

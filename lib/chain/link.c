@@ -48,6 +48,7 @@ vd_link_close (struct vd_link *link)
   vd_image_close (link->self);
   vd_descriptor_free (link->descriptor);
   vd_confine_free (link->places);
+  vd_merging_free (link->merging);
   free (link->path);
   free (link);
 }
@@ -363,6 +364,10 @@ vd_link_load (struct vd_link *link, const struct vd_opts *opts,
 {
   if (link->loaded)
     return 0;
+  /* A file in memory, or behind a URL, has nothing beside it. */
+  if (link->ino != 0 && !opts->own_marks && !link->merging &&
+      vd_merging_find (link->path, &link->merging, err) == -1)
+    return -1;
   if (link->self && link->self->capacity > 0) {
     if (add_piece (link, VD_TAKE (link->self), link->capacity, err) == -1)
       return -1;

@@ -23,6 +23,7 @@
 #define VD_LINK_H
 
 #include "base/opts.h"
+#include "chain/merging.h"
 #include "file/confine.h"
 #include "format/descriptor.h"
 #include "format/image.h"
@@ -51,6 +52,11 @@ struct vd_link {
   struct vd_identity id;        /* UUIDs of VDI and of VirtualBox's VMDKs */
   dev_t dev;                    /* identity of the file at path */
   ino_t ino;
+
+  /* It belongs to a merge that was interrupted (merging.h), or NULL.  Known
+   * when the link is loaded.
+   */
+  struct vd_merging *merging;
 
   struct vd_image *self;        /* the sparse file itself, until loaded */
 };

@@ -81,6 +81,13 @@ vd_check_link (const struct vd_link *link, const struct vd_check_opts *opts,
   int r = 0;
 
   memset (report, 0, sizeof *report);
+  if (vd_merging_is_wrong (link, NULL, 0)) {
+    struct vd_err why;
+
+    vd_merging_fail (link->merging, link->path, &why);
+    r = vd_check_report_add (report, opts, VD_CHECK_MERGING, link->path,
+                             VD_CHECK_NO_PLACE, 0, 0, why.msg, err);
+  }
   for (i = 0; i < link->nr_pieces && r == 0; ++i)
     r = check_piece (&link->pieces[i], opts, report, err);
   if (r == 1)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "chain/link-files.h"
+#include "chain/merging.h"
 #include "check/check.h"
 #include "compact/compact-parts.h"
 #include "file/inuse.h"
@@ -272,7 +273,8 @@ vd_compact_raw (const char *path, const struct vd_compact_opts *how,
 
   if (!look)
     return -1;
-  if (vd_check_unlocked (path, err) == 0 &&
+  if (vd_merging_refuse (path, err) == 0 &&
+      vd_check_unlocked (path, err) == 0 &&
       vd_check_no_writer (look, err) == 0)
     file = how->dry_run ? vd_file_reopen (look, err)
       : vd_file_reopen_rw (look, err);

@@ -12,6 +12,7 @@
  *     file under its final name or nothing.
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -151,6 +152,28 @@ vd_new_file_close (struct vd_new_file *n)
     unlink (n->temp);
   free (VD_TAKE (n->temp));
   free (VD_TAKE (n->path));
+}
+
+void
+vd_new_file_clean (const char *path)
+{
+  const char *slash = strrchr (path, '/');
+  const char *name = slash ? slash + 1 : path;
+  CLEANUP_FREE char *above = vd_directory_of (path);
+  const size_t n = strlen (name);
+  DIR *dir = above ? opendir (above) : NULL;
+  const struct dirent *d;
+  struct stat st;
+
+  while (dir && (d = readdir (dir)) != NULL)
+    if (strncmp (d->d_name, name, n) == 0 && d->d_name[n] == '.' &&
+        strspn (d->d_name + n + 1, "0123456789abcdef") == 8 &&
+        strcmp (d->d_name + n + 9, ".part") == 0 &&
+        fstatat (dirfd (dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISREG (st.st_mode) && st.st_uid == geteuid ())
+      unlinkat (dirfd (dir), d->d_name, 0);
+  if (dir)
+    closedir (dir);
 }
 
 void

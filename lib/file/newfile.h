@@ -50,6 +50,11 @@ extern int vd_new_file_publish (struct vd_new_file *n, bool replace,
 /* Close it, and remove it unless it was published. */
 extern void vd_new_file_close (struct vd_new_file *n);
 
+/* Remove what runs that were killed left of the making of a file: its name, a
+ * dot, eight digits, and ".part".
+ */
+extern void vd_new_file_clean (const char *path);
+
 /* The mode of another file, and its owner if we may give it away; as far as
  * the file system has such things, which is no reason to fail.
  */

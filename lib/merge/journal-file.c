@@ -3,24 +3,20 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* A journal on disk: text, one step a line, names and data in hexadecimal,
- * and a checksum of it all in the last line.
+/* A journal on disk, as records (base/records.h):
  *
  *   vmdkdelta-merge 1
  *   write NAME OFFSET OLD NEW
  *   replace NAME OLD NEW PREV
  *   rename NAME FROM
  *   remove NAME SIZE INODE MTIME
+ *   unmark NAME
  *   end CRC32
- *
- * Names are relative to the journal's directory where they can be, so that
- * it survives a move of the directory.
  */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libdeflate.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +26,8 @@
 
 #include "base/cleanup.h"
 #include "base/path.h"
+#include "base/records.h"
+#include "chain/merging.h"
 #include "file/file.h"
 #include "file/newfile.h"
 #include "merge/journal.h"
@@ -40,55 +38,28 @@
 /* ---- Writing ------------------------------------------------------------ */
 
 static void
-put_hex (FILE *fp, const uint8_t *data, size_t n)
-{
-  size_t i;
-
-  putc (' ', fp);
-  if (n == 0)
-    putc ('-', fp);
-  for (i = 0; i < n; ++i)
-    fprintf (fp, "%02x", data[i]);
-}
-
-/* Below dir (n bytes): the rest; below the one above: ../rest. */
-static void
-put_name (FILE *fp, const char *path, const char *dir, size_t n)
-{
-  CLEANUP_FREE char *rel = NULL;
-  size_t up = n;
-
-  while (up > 0 && dir[up - 1] != '/')
-    --up;
-  if (strncmp (path, dir, n) == 0 && path[n] == '/')
-    path += n + 1;
-  else if (up > 1 && strncmp (path, dir, up) == 0 &&
-           asprintf (&rel, "../%s", path + up) != -1)
-    path = rel;
-  put_hex (fp, (const uint8_t *) path, strlen (path));
-}
-
-static void
 put_step (FILE *fp, const struct vd_step *s, const char *dir, size_t n)
 {
   static const char *const names[] = { "write", "replace", "rename",
-                                       "remove" };
+                                       "remove", "unmark" };
 
   fprintf (fp, "%s", names[s->kind]);
-  put_name (fp, s->path, dir, n);
+  vd_put_name (fp, s->path, dir, n);
   switch (s->kind) {
   case VD_STEP_WRITE:
     fprintf (fp, " %" PRIu64, s->offset);
-    put_hex (fp, s->old_data, s->new_len);
-    put_hex (fp, s->new_data, s->new_len);
+    vd_put_hex (fp, s->old_data, s->new_len);
+    vd_put_hex (fp, s->new_data, s->new_len);
     break;
   case VD_STEP_REPLACE:
-    put_hex (fp, s->old_data, s->old_len);
-    put_hex (fp, s->new_data, s->new_len);
+    vd_put_hex (fp, s->old_data, s->old_len);
+    vd_put_hex (fp, s->new_data, s->new_len);
     fprintf (fp, " %d", s->prev);
     break;
   case VD_STEP_RENAME:
-    put_name (fp, s->from, dir, n);
+    vd_put_name (fp, s->from, dir, n);
+    break;
+  case VD_STEP_UNMARK:
     break;
   case VD_STEP_REMOVE:
     fprintf (fp, " %" PRIu64 " %" PRIu64 " %" PRIu64, s->size,
@@ -119,7 +90,7 @@ vd_journal_save (const struct vd_journal *j, struct vd_err *err)
   const size_t dir = (size_t) (strrchr (j->path, '/') - j->path);
   struct vd_new_file n = { .path = NULL };
   CLEANUP_FREE char *text = NULL;
-  char end[32];
+  char end[VD_RECORDS_END + 1];
   size_t len, i;
   FILE *fp = open_memstream (&text, &len);
   int r = -1;
@@ -136,8 +107,7 @@ vd_journal_save (const struct vd_journal *j, struct vd_err *err)
     put_step (fp, &j->step[i], j->path, dir);
   if (ferror (fp) | fclose (fp))
     return vd_fail_nomem (err);
-  snprintf (end, sizeof end, "end %08" PRIx32 "\n",
-            libdeflate_crc32 (0, text, len));
+  vd_records_end (end, text, len);
   if (vd_new_file_open (&n, j->path, false, NULL, err) == 0 &&
       (fchmod (vd_file_fd (n.file), 0600) == 0 ||
        vd_fail_errno (err, errno, "%s: cannot set its mode", n.temp) == 0) &&
@@ -165,97 +135,53 @@ bad (const struct vd_journal *j, struct vd_err *err)
                   "remove it", j->path);
 }
 
-static char *
-word (char **p)
-{
-  return strsep (p, " ");
-}
-
+/* The next word as a name. */
 static int
-from_hex (const char *text, uint8_t **data, size_t *len)
+from_name (const struct vd_journal *j, char **line, char **path)
 {
-  size_t n, i;
-
-  if (!text)
-    return -1;
-  n = strcmp (text, "-") == 0 ? 0 : strlen (text);
-  if (n % 2 != 0 || strspn (text, "0123456789abcdef") < n ||
-      !(*data = malloc (n / 2 + 1)))
-    return -1;
-  for (i = 0; i < n / 2; ++i) {
-    const char two[3] = { text[2 * i], text[2 * i + 1], '\0' };
-
-    (*data)[i] = (uint8_t) strtoul (two, NULL, 16);
-  }
-  (*data)[n / 2] = '\0';
-  *len = n / 2;
-  return 0;
-}
-
-static int
-from_name (const struct vd_journal *j, const char *text, char **path)
-{
-  CLEANUP_FREE uint8_t *name = NULL;
-  size_t n;
-
-  if (from_hex (text, &name, &n) == -1 || n == 0 ||
-      strlen ((char *) name) != n)
-    return -1;
-  if (name[0] == '/')
-    *path = strdup ((char *) name);
-  else if (asprintf (path, "%.*s/%s",
-                     (int) (strrchr (j->path, '/') - j->path), j->path,
-                     (char *) name) == -1)
-    *path = NULL;
-  return *path ? 0 : -1;
-}
-
-static int
-from_number (const char *text, uint64_t *n)
-{
-  char *end;
-
-  if (!text || strspn (text, "0123456789") == 0)
-    return -1;
-  *n = strtoull (text, &end, 10);
-  return *end == '\0' ? 0 : -1;
+  return vd_from_name (vd_next_word (line), j->path,
+                       (size_t) (strrchr (j->path, '/') - j->path), path);
 }
 
 static int
 parse_step (const struct vd_journal *j, char *line, struct vd_step *s)
 {
-  const char *kind = word (&line);
+  const char *kind = vd_next_word (&line);
   uint64_t n = 0;
   size_t len = 0;
 
-  if (from_name (j, word (&line), &s->path) == -1)
+  if (from_name (j, &line, &s->path) == -1)
     return -1;
   if (strcmp (kind, "write") == 0) {
     s->kind = VD_STEP_WRITE;
-    if (from_number (word (&line), &s->offset) == -1 ||
-        from_hex (word (&line), &s->old_data, &len) == -1 ||
-        from_hex (word (&line), &s->new_data, &s->new_len) == -1)
+    if (vd_from_number (vd_next_word (&line), &s->offset) == -1 ||
+        vd_from_hex (vd_next_word (&line), &s->old_data, &len) == -1 ||
+        vd_from_hex (vd_next_word (&line), &s->new_data, &s->new_len) == -1)
       return -1;
     return len == s->new_len && len > 0 ? 0 : -1;
   }
   if (strcmp (kind, "replace") == 0) {
     s->kind = VD_STEP_REPLACE;
-    if (from_hex (word (&line), &s->old_data, &s->old_len) == -1 ||
-        from_hex (word (&line), &s->new_data, &s->new_len) == -1 ||
-        from_number (word (&line), &n) == -1)
+    if (vd_from_hex (vd_next_word (&line), &s->old_data, &s->old_len) == -1 ||
+        vd_from_hex (vd_next_word (&line), &s->new_data, &s->new_len) == -1 ||
+        vd_from_number (vd_next_word (&line), &n) == -1)
       return -1;
     s->prev = n != 0;
     return 0;
   }
   if (strcmp (kind, "rename") == 0) {
     s->kind = VD_STEP_RENAME;
-    return from_name (j, word (&line), &s->from);
+    return from_name (j, &line, &s->from);
+  }
+  if (strcmp (kind, "unmark") == 0) {
+    s->kind = VD_STEP_UNMARK;
+    return vd_merging_is_mark (s->path) ? 0 : -1;
   }
   s->kind = VD_STEP_REMOVE;
   if (strcmp (kind, "remove") != 0 ||
-      from_number (word (&line), &s->size) == -1 ||
-      from_number (word (&line), &n) == -1 ||
-      from_number (word (&line), &s->mtime) == -1)
+      vd_from_number (vd_next_word (&line), &s->size) == -1 ||
+      vd_from_number (vd_next_word (&line), &n) == -1 ||
+      vd_from_number (vd_next_word (&line), &s->mtime) == -1)
     return -1;
   s->ino = (ino_t) n;
   return 0;
@@ -344,23 +270,15 @@ vd_journal_load (struct vd_journal *j, const struct vd_opts *opts,
                  struct vd_err *err)
 {
   CLEANUP_FREE char *text = NULL;
-  char *p, *line, last[32];
-  size_t len = 0, body;
+  char *p, *line;
+  size_t len = 0;
   int r = read_text (j, &text, &len, err);
 
   if (r != 1)
     return r;
-  if (len < strlen (FIRST_LINE) + 13 || strlen (text) != len ||
-      strncmp (text, FIRST_LINE, strlen (FIRST_LINE)) != 0)
+  p = vd_records_body (text, len, FIRST_LINE);
+  if (!p)
     return bad (j, err);
-  body = len - 13;
-  snprintf (last, sizeof last, "end %08" PRIx32 "\n",
-            libdeflate_crc32 (0, text, body));
-  if (strcmp (text + body, last) != 0)
-    return bad (j, err);
-  text[body] = '\0';
-
-  p = text + strlen (FIRST_LINE);
   while ((line = strsep (&p, "\n")) != NULL && *line) {
     struct vd_step s = { .kind = VD_STEP_REMOVE };
     const bool good = parse_step (j, line, &s) == 0;

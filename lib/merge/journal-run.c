@@ -5,7 +5,6 @@
 
 /* Carrying out a journal; see journal.h. */
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -132,6 +131,8 @@ check_step (const struct vd_step *s, struct vd_err *err)
     else if (lstat (s->path, &st) == -1)
       return vd_fail_errno (err, errno, "%s", s->from);
     return 0;
+  case VD_STEP_UNMARK:
+    return check_no_link (s->path, err);
   case VD_STEP_REMOVE:
     if (lstat (s->path, &st) == -1)
       return errno == ENOENT ? 0 : vd_fail_errno (err, errno, "%s", s->path);
@@ -223,6 +224,7 @@ do_step (const struct vd_step *s, struct vd_err *err)
       return vd_fail_errno (err, errno, "cannot rename %s to %s", s->from,
                             s->path);
     break;
+  case VD_STEP_UNMARK:
   case VD_STEP_REMOVE:
     if (unlink (s->path) == -1 && errno != ENOENT)
       return vd_fail_errno (err, errno, "cannot remove %s", s->path);
@@ -263,39 +265,15 @@ vd_journal_check_unused (const struct vd_journal *j, struct vd_err *err)
   return 0;
 }
 
-/* What runs that were cut off left of the making of a file: NAME, a dot, eight
- * digits, and ".part" (newfile.h).
- */
-static void
-remove_parts (const char *path)
-{
-  const char *name = strrchr (path, '/') + 1;
-  CLEANUP_FREE char *above = vd_directory_of (path);
-  const size_t n = strlen (name);
-  DIR *dir = above ? opendir (above) : NULL;
-  const struct dirent *d;
-  struct stat st;
-
-  while (dir && (d = readdir (dir)) != NULL)
-    if (strncmp (d->d_name, name, n) == 0 && d->d_name[n] == '.' &&
-        strspn (d->d_name + n + 1, "0123456789abcdef") == 8 &&
-        strcmp (d->d_name + n + 9, ".part") == 0 &&
-        fstatat (dirfd (dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-        S_ISREG (st.st_mode) && st.st_uid == geteuid ())
-      unlinkat (dirfd (dir), d->d_name, 0);
-  if (dir)
-    closedir (dir);
-}
-
 static void
 remove_leftovers (const struct vd_journal *j)
 {
   size_t i;
 
-  remove_parts (j->path);
+  vd_new_file_clean (j->path);
   for (i = 0; i < j->n; ++i)
     if (j->step[i].kind == VD_STEP_REPLACE)
-      remove_parts (j->step[i].path);
+      vd_new_file_clean (j->step[i].path);
 }
 
 int

@@ -109,25 +109,40 @@ follow_links (const char *name)
   return path;
 }
 
-int
-vd_journal_init (struct vd_journal *j, const char *given, struct vd_err *err)
+char *
+vd_journal_top (const char *given, struct vd_err *err)
 {
   CLEANUP_FREE char *top = follow_links (given);
   CLEANUP_FREE char *dir = top ? vd_directory_of (top) : NULL, *real = NULL;
   const char *slash = top ? strrchr (top, '/') : NULL;
+  char *full = NULL;
 
-  *j = (struct vd_journal) { .beside = vd_directory_of (given) };
-  if (!dir || !j->beside)
+  if (!dir)
     vd_fail_nomem (err);
   else if (!(real = realpath (dir, NULL)))
     vd_fail_errno (err, errno, "%s", dir);
-  else if (asprintf (&j->path, "%s/.%s.vmdkdelta-merge", real,
+  else if (asprintf (&full, "%s/%s", strcmp (real, "/") == 0 ? "" : real,
                      slash ? slash + 1 : top) == -1) {
-    j->path = NULL;
+    full = NULL;
     vd_fail_nomem (err);
   }
-  else
+  return full;
+}
+
+int
+vd_journal_init (struct vd_journal *j, const char *given, struct vd_err *err)
+{
+  CLEANUP_FREE char *top = vd_journal_top (given, err);
+  const char *name = top ? strrchr (top, '/') + 1 : NULL;
+
+  *j = (struct vd_journal) { .beside = vd_directory_of (given) };
+  if (top && j->beside &&
+      asprintf (&j->path, "%.*s.%s.vmdkdelta-merge", (int) (name - top), top,
+                name) != -1)
     return 0;
+  if (top)
+    vd_fail_nomem (err);
+  j->path = NULL;
   vd_journal_free (j);
   return -1;
 }

@@ -15,6 +15,7 @@
  *   REPLACE   a whole, small file; `prev` keeps the old one as NAME-prev
  *   RENAME    a new file from its temporary name
  *   REMOVE    a file
+ *   UNMARK    the mark of the merge (chain/merging.h)
  *
  * Who can plant a file beside images must not get ours removed: a journal is
  * only read if it belongs to the user and nobody else can write it, and leads
@@ -34,7 +35,7 @@
 #include "base/opts.h"
 
 enum vd_step_kind { VD_STEP_WRITE, VD_STEP_REPLACE, VD_STEP_RENAME,
-                    VD_STEP_REMOVE };
+                    VD_STEP_REMOVE, VD_STEP_UNMARK };
 
 struct vd_step {
   enum vd_step_kind kind;
@@ -55,9 +56,11 @@ struct vd_journal {
   size_t n;
 };
 
-/* The journal of a merge that was asked for with this name: ".NAME" and a
- * suffix in its directory; if it is a symbolic link, of what that leads to.
+/* The full name of what a merge was asked for: what it leads to, if it is a
+ * symbolic link.  To be freed.  And: the journal of that merge, ".NAME" and a
+ * suffix in its directory.
  */
+extern char *vd_journal_top (const char *given, struct vd_err *err);
 extern int vd_journal_init (struct vd_journal *j, const char *top,
                             struct vd_err *err);
 extern void vd_journal_free (struct vd_journal *j);

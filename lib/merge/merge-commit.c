@@ -139,6 +139,9 @@ describe (const struct vd_step *s, char *buf, size_t n)
   case VD_STEP_RENAME:
     snprintf (buf, n, "create  %s", s->path);
     break;
+  case VD_STEP_UNMARK:
+    snprintf (buf, n, "remove  %s", s->path);
+    break;
   case VD_STEP_REMOVE:
     snprintf (buf, n, "remove  %s (%" PRIu64 " bytes)", s->path, s->size);
     break;
@@ -153,6 +156,8 @@ tell (const struct vd_journal *j, void (*step) (void *, const char *),
   size_t i;
 
   for (i = 0; step && i < j->n; ++i) {
+    if (j->step[i].kind == VD_STEP_UNMARK)
+      continue;                 /* of no interest to the user */
     describe (&j->step[i], line, sizeof line);
     step (opaque, line);
   }
@@ -189,7 +194,7 @@ all_steps (struct vd_merge *m, bool dry, struct vd_journal *j,
   for (i = 0; i < m->removals->n; ++i)
     if (vd_journal_copy_removal (j, &m->removals->step[i], err) == -1)
       return -1;
-  return 0;
+  return vd_merge_mark_steps (m, j, err);
 }
 
 int

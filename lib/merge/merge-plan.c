@@ -307,7 +307,8 @@ vd_merge_plan_disk (struct vd_merge *m, struct vd_merge_disk *d,
   size_t i;
 
   d->chain = vd_family_chain (m->family, d->top, err);
-  if (!d->chain || choose (m, d, err) == -1)
+  if (!d->chain || choose (m, d, err) == -1 ||
+      vd_merge_check_marks (m, d, err) == -1)
     return -1;
   if (d->nr == 0 && !d->discard && !m->how.snapshot)
     return 0;

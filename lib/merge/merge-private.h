@@ -23,6 +23,18 @@ extern int vd_merge_check_children (struct vd_merge *m,
                                     struct vd_merge_disk *d,
                                     struct vd_err *err);
 
+/* merge-mark.c: chain/merging.h.  Is the disk free of marks of other merges?
+ * Put down those of this one, all or none; take back those that are new; the
+ * steps that remove them.
+ */
+extern int vd_merge_check_marks (const struct vd_merge *m,
+                                 struct vd_merge_disk *d,
+                                 struct vd_err *err);
+extern int vd_merge_mark (struct vd_merge *m, struct vd_err *err);
+extern void vd_merge_unmark (struct vd_merge *m);
+extern int vd_merge_mark_steps (const struct vd_merge *m,
+                                struct vd_journal *j, struct vd_err *err);
+
 /* merge-plan.c: there is room for all disks. */
 extern int vd_merge_check_space (const struct vd_merge *m,
                                  struct vd_err *err);

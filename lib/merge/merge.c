@@ -100,6 +100,7 @@ vd_merge_open (const char *name, const struct vd_merge_opts *how,
     m->how = *how;
     m->opts = *opts;
     m->opts.for_writing = true;
+    m->opts.own_marks = true;
   }
   if (!m || !(m->given = strdup (name)) ||
       !(m->family = vd_family_new (&m->opts, err))) {
@@ -256,8 +257,8 @@ compact (const struct vd_merge *m, const struct vd_merge_disk *d,
 }
 
 static int
-run_disk (const struct vd_merge *m, struct vd_merge_disk *d,
-          struct phase *phase, struct vd_err *err)
+run_disk (struct vd_merge *m, struct vd_merge_disk *d, struct phase *phase,
+          struct vd_err *err)
 {
   const struct vd_write_opts how = {
     .below = d->below_reader, .capacity = d->capacity,
@@ -276,6 +277,7 @@ run_disk (const struct vd_merge *m, struct vd_merge_disk *d,
   target = vd_write_open (d->target, &how, err);
   if (!target)
     return -1;
+  m->begun = true;
   phase->name = "merging";
   r = vd_apply (d->reader, target, &apply, err);
   if (r == 0)
@@ -310,8 +312,15 @@ vd_merge_run (struct vd_merge *m, vd_merge_progress_fn progress,
     vd_err_prefix (err, "nothing was written: ");
     return -1;
   }
+  if (vd_merge_mark (m, err) == -1) {
+    vd_err_prefix (err, "nothing was written: ");
+    return -1;
+  }
   for (i = 0; i < m->nr_disks; ++i)
-    if (run_disk (m, &m->disk[i], &phase, err) == -1)
+    if (run_disk (m, &m->disk[i], &phase, err) == -1) {
+      if (!m->begun)
+        vd_merge_unmark (m);
       return -1;
+    }
   return 0;
 }

@@ -19,8 +19,11 @@
  * What survives a kill:
  *
  * M1. During vd_merge_run only the target changes, and only where merged
- *     links hold something: every disk that stands on them reads as before.
- *     The same merge, run again, ends in the same bytes.
+ *     links hold something: every disk that stands on all of them reads as
+ *     before.  The same merge, run again, ends in the same bytes.  What stands
+ *     on some of them only, or on none, reads wrong from the first byte on:
+ *     so before that byte marks are on disk (chain/merging.h), which readers
+ *     and writers know, and which refuse every other merge.
  * M2. vd_merge_commit starts when the target is flushed and verified.  Its
  *     steps are in a journal (journal.h) before the first is done;
  *     vd_merge_resume completes them.
@@ -77,6 +80,8 @@ struct vd_merge_disk {
   uint64_t capacity;            /* of the target when done */
   struct vd_merge_numbers numbers;
   bool cbt;                     /* change tracking is dropped */
+  bool resumed;                 /* an interrupted run has begun with it */
+  unsigned new_marks;           /* made by this run (merge-mark.c) */
 
   /* Of a machine: the base of the disk, and what each snapshot loses. */
   const struct vd_vbox_medium *medium;
@@ -100,6 +105,8 @@ struct vd_merge {
   struct vd_merge_numbers numbers; /* sums */
   bool *removed;                /* snapshots that go, by number */
   struct vd_journal *removals;  /* all that goes, as it was when opened */
+  bool begun;                   /* something may have been written */
+  bool marked;                  /* marks are on disk */
   char *new_dir;                /* where new children are made */
   uint8_t new_snapshot[16];
 };
@@ -134,6 +141,11 @@ extern int vd_merge_run (struct vd_merge *m, vd_merge_progress_fn progress,
 extern int vd_merge_commit (struct vd_merge *m, bool dry,
                             void (*step) (void *opaque, const char *text),
                             void *opaque, struct vd_err *err);
+
+/* The command that completes it, for a shell; NULL when there is nothing to
+ * complete: no mark is on disk.  To be freed.
+ */
+extern char *vd_merge_command (const struct vd_merge *m);
 
 extern void vd_merge_free (struct vd_merge *m);
 

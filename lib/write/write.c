@@ -80,6 +80,9 @@ vd_write_check (const struct vd_link *link, struct vd_err *err)
 {
   size_t i;
 
+  /* The merge would overwrite it, or not know it any more. */
+  if (link->merging)
+    return vd_merging_fail (link->merging, link->path, err);
   for (i = 0; link->descriptor && i < link->descriptor->nr_extents; ++i)
     if (link->descriptor->extents[i].access != VD_RW)
       return vd_fail (err, VD_UNSUPPORTED, "%s line %u: the extent may not be "

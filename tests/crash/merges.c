@@ -81,6 +81,52 @@ note_all_files (const struct vd_merge_disk *d)
   hash_files (below_file, n_below, below_hash);
 }
 
+/* The older snapshots: from the second merged link down to the target. */
+static struct { char path[CR_PATH]; uint8_t *was; } older[TR_LINKS];
+static size_t n_older;
+
+static void
+note_older (const struct vd_merge_disk *d)
+{
+  while (n_older > 0)
+    free (older[--n_older].was);
+  for (size_t i = d->first + 1; i <= d->first + d->nr; i++, n_older++) {
+    struct mk_model model = cr_case->model;
+
+    model.n = cr_case->n_links - i;
+    older[n_older].was = mk_alloc (cr_case->size, 1);
+    mk_model_read (&model, older[n_older].was, cr_case->size, 0);
+    snprintf (older[n_older].path, CR_PATH, "%s", d->chain->links[i]->path);
+  }
+}
+
+/* Each reads as it was, or is refused; the target may be merged, too.  A VDI
+ * that was kept, when all was done, is served with a warning.
+ */
+static bool
+older_honest (void)
+{
+  const bool kept_vdi = how.keep && strcmp (cr_case->kind, "VDI") == 0;
+
+  for (size_t i = 0; i < n_older; i++) {
+    const bool last = i + 1 == n_older;
+    struct vd_err err = { .code = VD_OK };
+
+    if (!cr_exists (older[i].path) ||
+        cr_ask (older[i].path, &plain, older[i].was, cr_case->size,
+                &err) != CR_WRONG)
+      continue;
+    if (last && cr_ask (older[i].path, &plain, want, cr_case->size,
+                        &err) == CR_RIGHT)
+      continue;
+    if (!last && kept_vdi &&
+        cr_ask (target, &plain, want, cr_case->size, &err) == CR_RIGHT)
+      continue;
+    return say_err ("an older snapshot reads wrong", older[i].path, &err);
+  }
+  return true;
+}
+
 /* What is there of them is as it was. */
 static bool
 as_before (const struct tr_file *const *list, const uint64_t *hash, size_t n,
@@ -238,6 +284,7 @@ prepare (uint64_t seed, const char *dir, bool machine)
     snprintf (merged, sizeof merged, "%s", d->chain->links[d->first]->path);
     stays = d->first > 0 && !d->discard;
     note_all_files (d);
+    note_older (d);
     model = cr_case->model;
     model.n = cr_case->n_links - d->first;
     want = mk_alloc (cr_case->size, 1);
@@ -269,7 +316,8 @@ merge_state (void)
 
   if (!machine_right () ||
       !as_before (merged_file, merged_hash, n_merged, !how.keep) ||
-      !as_before (below_file, below_hash, n_below, false))
+      !as_before (below_file, below_hash, n_below, false) ||
+      !older_honest ())
     return false;
   if (cr_exists (cr_newest) &&
       (cr_ask (cr_newest, &plain, cr_case->want, size, &err) == CR_WRONG ||
@@ -360,6 +408,15 @@ merge_right (void)
     return false;
   if (cr_exists (journal))
     return say_err ("still there", journal, &(struct vd_err) { .code = 0 });
+  for (size_t i = 0; i < n_older; i++) {
+    char *mark = vd_merging_name (older[i].path);
+    const bool left = cr_exists (mark);
+
+    free (mark);
+    if (left)
+      return say_err ("its mark is still there", older[i].path,
+                      &(struct vd_err) { .code = 0 });
+  }
   if (how.snapshot && !child_right ())
     return false;
   return !stays || cr_ask (cr_newest, &plain, cr_case->want, cr_case->size,

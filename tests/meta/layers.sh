@@ -37,6 +37,7 @@ tool     base file format chain read check create write apply compact vbox merge
 # Headers that vmdkdelta.h does not include are private to their wing, but for these: the
 # header, and the other wings that may include it.
 private='
+base/records.h            chain merge
 chain/link-files.h        create write apply compact merge
 file/newfile.h            create compact merge format
 format/cowd.h             check create write

@@ -86,10 +86,11 @@ TEST (each_kind_of_step_is_read)
   put_steps ("write " A " 512 0102 0304\n"
              "replace " B " 6f6c64 - 1\n"
              "rename " A " 2e782f62\n"
-             "remove " B " 5 6 7\n");
+             "remove " B " 5 6 7\n"
+             "unmark 2e612e766d646b64656c74612d6d657267696e67\n");
   if (load (&err) != 1)
     fail_msg ("%s", err.msg);
-  assert_int_equal (j.n, 4);
+  assert_int_equal (j.n, 5);
   assert_int_equal (j.step[0].kind, VD_STEP_WRITE);
   assert_int_equal (j.step[0].offset, 512);
   assert_int_equal (j.step[0].new_len, 2);
@@ -106,6 +107,8 @@ TEST (each_kind_of_step_is_read)
   assert_int_equal (j.step[3].size, 5);
   assert_int_equal (j.step[3].ino, 6);
   assert_int_equal (j.step[3].mtime, 7);
+  assert_int_equal (j.step[4].kind, VD_STEP_UNMARK);
+  assert_text (j.step[4].path, "/.a.vmdkdelta-merging");
   end ();
 }
 
@@ -129,6 +132,7 @@ TEST (a_field_that_makes_no_sense_refuses_the_journal)
     "remove " A "\n", "remove " A " 1\n", "remove " A " 1 2\n",
     "remove " A " x 2 3\n", "remove " A " 1 x 3\n", "remove " A " 1 2 x\n",
     "remove " A " 1 2 3x\n",
+    "unmark\n", "unmark " A "\n",      /* not the name of a mark */
     "erase " A " 1 2 3\n", "WRITE " A " 0 01 02\n", " " A " 1 2 3\n",
   };
   struct vd_err err;

@@ -156,6 +156,11 @@ TEST (replaced_meanwhile)
   assert_err (&err, VD_MISMATCH, "nothing was removed", "1.vdi was replaced by "
               "another file while it was written");
   assert_int_equal (letter ("2.vdi"), 'c');
+  /* The new one has the same identity, so it counts as half merged until
+   * somebody who knows better removes the marks.
+   */
+  assert_int_equal (unlink (".1.vdi.vmdkdelta-merging"), 0);
+  assert_int_equal (unlink (".2.vdi.vmdkdelta-merging"), 0);
   assert_int_equal (letter ("1.vdi"), 'n');
 }
 

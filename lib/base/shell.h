@@ -1,0 +1,20 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* Words of commands that users copy from our messages to a shell. */
+
+#ifndef VD_SHELL_H
+#define VD_SHELL_H
+
+/* Text as one word of a POSIX shell's command, quoted if need be; what a
+ * terminal could act on as bash's $'...' has it, so that the word is still the
+ * right one.  To be freed; NULL without memory.
+ */
+extern char *vd_shell_word (const char *text);
+
+/* The same for the name of a file, which is no option if it begins with "-". */
+extern char *vd_shell_file (const char *name);
+
+#endif /* VD_SHELL_H */
