@@ -159,7 +159,8 @@ coverage:  ## measure how much of lib/ the tests cover; TESTS="a b" runs only th
 	$(if $(TESTS),,$(Q)$(COVERAGE) IMAGES=3 faults > /dev/null || :)
 	$(Q)scripts/coverage build/coverage
 
-MEMCHECK_UNITS := cowd kdmv kdmv-stream sesparse vdi link chain reader descriptor check
+MEMCHECK_UNITS := cowd kdmv kdmv-stream sesparse vdi link chain reader descriptor check check-stop \
+  journal merge compact-odd write-parts write-tables vbox vbox-edit vbox-files vbox-verify parents lacking refused
 memcheck: all tests  ## run unit tests, the command and nbdkit under valgrind
 	$(Q)FILTER='$(FILTER:%=$(CURDIR)/%)' PLUGIN='$(PLUGIN:%=$(CURDIR)/%)' TOOL='$(TOOL:%=$(CURDIR)/%)' \
 	  MKIMAGE='$(MKIMAGE:%=$(CURDIR)/%)' UNITS='$(patsubst %,$(CURDIR)/$(B)/tests/unit/test-%,$(MEMCHECK_UNITS))' \
