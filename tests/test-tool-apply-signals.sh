@@ -64,3 +64,27 @@ stop
 [ $status -ne 0 ] || fail "the signal had no effect"
 [ ! -e undo.vmdk ] || fail "half an undo file"
 same original target
+
+# A second signal ends it at once, though a write takes minutes.
+cp original target
+rm -f undo.vmdk
+start --filter=delay file target delay-write=600
+env --default-signal=TERM "$TOOL" apply --quiet --undo=undo.vmdk delta.vmdk "$uri" > out 2>&1 &
+pid=$!
+await test -e undo.vmdk     # from here on it writes
+kill -TERM $pid
+# The first one has arrived when there is no handler any more.
+caught () { [ $((0x$(sed -n 's/^SigCgt:\t//p' /proc/$pid/status) & 0x4000)) -ne 0 ]; }
+for ((i = 0; i < 500; i++)); do
+    caught || break
+    sleep 0.02
+done
+kill -0 $pid || fail 'the first signal ended it while a write was on its way'
+kill -TERM $pid
+status=0
+wait $pid || status=$?
+[ $status = 143 ] || { cat out; fail "a second signal: status $status"; }
+kill -KILL "$server_pid"
+wait "$server_pid" 2> /dev/null || :
+servers=()
+same original target
