@@ -31,7 +31,7 @@ examples () {
                     /^ / { sub(/^ */, ""); print }' "$1" ;;
         *) awk '/^[A-Z]/ { on = ($1 == "Examples:"); next } on { sub(/^ */, ""); print }' "$1" ;;
     esac | sed -e ':a' -e '/\\$/ { N; s/ *\\\n */ /; ba' -e '}' |
-        grep -E '^(sudo|make|nbdkit|nbdcopy|nbdinfo|qemu-[a-z0-9_-]+|vmdkdelta) |^make$' |
+        grep -E '^(sudo|make|nbdkit|nbdcopy|nbdinfo|qemu-[a-z0-9_-]+|vmdkdelta|nbdfuse|virt-v2v|guestfish|virsh|qm|xe|uuid=\$\(xe|install|STATE=[^ ]*) |^make$' |
         grep -Ev '^vmdkdelta .*(\[[-A-Z]|\.\.\.|\<(VERB|FILE|BASE|TARGET|OPTIONS)\>)' || :
 }
 
@@ -43,9 +43,10 @@ not_run_anywhere () {
     case $1 in
         'make deps'*|make|'make check'|'make deb'|'make rpm'|'sudo make install')
             echo 'builds, installs, or runs the tests that we are in' ;;
+        nbdfuse*|virt-v2v*|guestfish*|virsh*|qm*|xe*|uuid=*|install*|STATE=*) echo 'needs that program, or another host' ;;
         qemu-system-*)          echo 'needs a guest operating system' ;;
         *' /dev/'*)             echo 'needs root and a block device' ;;
-        *' ssh host='*)           echo 'needs a host with an ssh server' ;;
+        *' ssh host='*)         echo 'needs a host with an ssh server' ;;
         *'| jq '*)              lacks jq ;;
         *' curl '*)             lacks nbdkit:plugin:curl ;;
         *' nbd socket='*)       lacks nbdkit:plugin:nbd ;;
@@ -55,6 +56,69 @@ not_run_anywhere () {
         *) return 1 ;;
     esac
 }
+
+# ---- What cannot run here ------------------------------------------------------
+
+# options_of PROGRAM: those that the recipes may use, as its manual page has them; the
+# program itself is not here.  ("-name" and "--name"; KEY= for a parameter.)
+options_of () {
+    case $1 in
+        nbdfuse)   echo '-r' ;;
+        virt-v2v)  echo '-i -if -o -os -of' ;;
+        guestfish) echo '--ro --format -a -i' ;;
+        virsh\ blockcopy) echo '--format --wait --verbose --pivot --transient-job' ;;
+        qm\ importdisk) echo '' ;;
+        xe\ vdi-create) echo 'sr-uuid= name-label= type= virtual-size=' ;;
+        xe\ vdi-import) echo 'uuid= filename= format=' ;;
+        install)   echo '-m' ;;
+        qemu-system-*) echo '-m -drive -name -accel -cpu -smp -display' ;;
+        *) fail "which options has $1?" ;;
+    esac
+}
+
+# parses EXAMPLE: the shell takes it; nbdkit knows its filters, its plugin and their
+# parameters; another program has the options.
+parses () {
+    local words program word options
+    bash -n <<< "$1" || fail "the shell does not take: $1"
+    case $1 in
+        nbdkit\ *)
+            # Nothing is connected to before a client comes, and here comes none.
+            case $1 in *' ssh '*) (need nbdkit:plugin:ssh) || return 0 ;; esac
+            [[ $1 != *--filter=cow* ]] || (need nbdkit:filter:cow) || return 0
+            (eval "nbdkit -U - $(sed -E 's/^nbdkit//; s/ -U [^ ]+//' <<< "$1") --run true") < /dev/null > log 2>&1 ||
+                { cat log; fail "nbdkit does not take: $1"; }
+            return ;;
+        *\ examples/*)
+            [[ $1 =~ (examples/[a-z.-]+) ]] || fail "$1"
+            [ -x "$top_srcdir/${BASH_REMATCH[1]}" ] || fail "there is no ${BASH_REMATCH[1]}: $1" ;;
+    esac
+    case $1 in
+        STATE=*migrate-live.sh*)
+            # BASE DELTA TARGET, and what is behind -- is QEMU's.
+            [[ $1 =~ ^STATE=/[^\ ]+\ examples/migrate-live.sh\ [^-\ ][^\ ]*\ [^-\ ][^\ ]*\ [^-\ ][^\ ]*\ --\ (.*) ]] ||
+                fail "not as migrate-live.sh wants it: $1"
+            bash -n "$top_srcdir/examples/migrate-live.sh" || fail migrate-live.sh
+            set -- "qemu-system-x86_64 ${BASH_REMATCH[1]}" ;;
+        uuid=*) set -- "$(sed 's/^uuid=\$(\(.*\))$/\1/' <<< "$1")" ;;
+        nbdfuse\ *|virt-v2v\ *|guestfish\ *|virsh\ *|qm\ *|xe\ *|install\ *|qemu-system-*) ;;
+        *) return 0 ;;
+    esac
+    read -r -a words <<< "$1"
+    program=${words[0]}
+    words=("${words[@]:1}")
+    case $program in virsh|qm|xe) program+=" ${words[0]}"; words=("${words[@]:1}") ;; esac
+    options=" $(options_of "$program") "
+    for word in "${words[@]}"; do
+        case $program,$word in
+            xe*,*=*) word=${word%%=*}= ;;
+            *,-*) word=${word%%=*} ;;
+            *) continue ;;
+        esac
+        [[ $options = *" $word "* ]] || fail "$program has no option $word: $1"
+    done
+}
+others=0
 
 # ---- The files ----------------------------------------------------------------
 
@@ -248,6 +312,8 @@ run_examples () {
         while read -r -u 9 example; do
             if why=$(not_run_anywhere "$example" || not_run "$example"); then
                 echo "not run ($why): $example"
+                parses "$example"
+                others=$((others + 1))
                 continue
             fi
             echo "run: $example"

@@ -29,6 +29,17 @@ check () {
 }
 run_examples "$top_srcdir"/docs/{recipes,migrate}.md
 [ $ran -ge 7 ] || fail "only $ran examples were run"
+[ $others -ge 14 ] || fail "only $others recipes that cannot run here were found"
+
+# It would be noticed.
+for bad in 'nbdkit --filter=vmdkdelta ssh user@host:/vm/base.img delta=x.vmdk' \
+           'nbdkit -U /run/x --filter=vmdkdelta file base.img delta-no-such=x.vmdk' \
+           'virt-v2v -i disk x --no-such' 'xe vdi-import uuid=1 file=x' 'qm importdisk 100 x local --no-such' \
+           'STATE=/x examples/migrate-live.sh base.img x.vmdk' 'install -m 755 examples/none /usr/local/bin' \
+           'virsh blockcopy "vm1'; do
+    case $bad in *' ssh '*) (need nbdkit:plugin:ssh) > /dev/null || continue ;; esac
+    if (parses "$bad") > bad.log 2>&1; then fail "taken as right: $bad"; fi
+done
 
 # What the page shows of an example is in it.
 for f in cow overlay; do [ -s "$top_srcdir/examples/libvirt-$f.xml" ] || fail "libvirt-$f.xml"; done
