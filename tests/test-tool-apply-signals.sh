@@ -17,7 +17,7 @@ for signal in INT TERM; do
         cp original target
         rm -f undo.vmdk
         # So slow that it is not done before it is stopped, on however busy a machine.
-        start --filter=delay file target delay-write=400ms
+        start --filter=delay file target delay-write=100ms
         # A program in the background ignores SIGINT; this one shall not.
         # shellcheck disable=SC2086
         env --default-signal=INT "$TOOL" apply $options delta.vmdk "$uri" > out 2> err &
