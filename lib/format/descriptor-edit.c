@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/charset.h"
 #include "base/cleanup.h"
 #include "format/descriptor-edit.h"
 
@@ -20,6 +21,8 @@
 struct editor {
   const struct vd_descriptor_change *changes;
   size_t nr;
+  char *value[MAX_CHANGES];     /* in the encoding of the text; NULL: as it is
+                                   given */
   bool there[MAX_CHANGES];      /* a line has it, or it was added */
   FILE *fp;
   const char *line_end;
@@ -33,27 +36,27 @@ is_blank (char c)
   return c == ' ' || c == '\t';
 }
 
-/* The change that concerns a line, or NULL.  *value is where the value, with
- * its quotes if any, begins, of *n bytes.
+/* Is the line an assignment?  Then *key is of *key_len bytes, and the value,
+ * with its quotes if any, of *n.
  */
-static const struct vd_descriptor_change *
-find_change (const struct editor *e, const char *line, const char *end,
-             const char **value, size_t *n)
+static bool
+split_line (const char *line, const char *end, const char **key,
+            size_t *key_len, const char **value, size_t *n)
 {
-  const char *p = line, *key, *key_end;
-  size_t i;
+  const char *p = line, *key_end;
 
   while (p < end && is_blank (*p))
     ++p;
-  key = p;
+  *key = p;
   while (p < end && (isalnum ((unsigned char) *p) || *p == '.' || *p == '_' ||
                      *p == '-'))
     ++p;
   key_end = p;
   while (p < end && is_blank (*p))
     ++p;
-  if (p == end || *p != '=' || key == key_end)
-    return NULL;
+  if (p == end || *p != '=' || *key == key_end)
+    return false;
+  *key_len = (size_t) (key_end - *key);
   ++p;
   while (p < end && is_blank (*p))
     ++p;
@@ -62,11 +65,83 @@ find_change (const struct editor *e, const char *line, const char *end,
                      end[-1] == '\n'))
     --end;
   *n = (size_t) (end - p);
+  return true;
+}
+
+static bool
+is_key (const char *name, const char *key, size_t len)
+{
+  return strlen (name) == len && strncasecmp (name, key, len) == 0;
+}
+
+/* The change that concerns a line, or NULL; the value as above. */
+static const struct vd_descriptor_change *
+find_change (const struct editor *e, const char *line, const char *end,
+             const char **value, size_t *n)
+{
+  const char *key;
+  size_t i, len;
+
+  if (!split_line (line, end, &key, &len, value, n))
+    return NULL;
   for (i = 0; i < e->nr; ++i)
-    if (strlen (e->changes[i].key) == (size_t) (key_end - key) &&
-        strncasecmp (e->changes[i].key, key, (size_t) (key_end - key)) == 0)
+    if (is_key (e->changes[i].key, key, len))
       return &e->changes[i];
   return NULL;
+}
+
+/* What the text says of its encoding, to be freed; NULL: nothing. */
+static char *
+find_encoding (const char *text, const char *stop)
+{
+  const char *line, *end, *key, *value;
+  size_t len, n;
+
+  for (line = text; line < stop; line = end) {
+    end = memchr (line, '\n', (size_t) (stop - line));
+    end = end ? end + 1 : stop;
+    if (!split_line (line, end, &key, &len, &value, &n) ||
+        !(is_key ("encoding", key, len) || is_key ("ddb.encoding", key, len)))
+      continue;
+    if (n >= 2 && value[0] == '"' && value[n - 1] == '"')
+      return strndup (value + 1, n - 2);
+    return strndup (value, n);
+  }
+  return NULL;
+}
+
+/* Names are given as the file system has them, UTF-8.  A name whose bytes are
+ * not UTF-8 stays: it was found in the bytes of the text.
+ */
+static int
+encode_values (struct editor *e, const char *text, const char *stop,
+               struct vd_err *err)
+{
+  CLEANUP_FREE char *encoding = find_encoding (text, stop);
+  size_t i;
+
+  for (i = 0; encoding && i < e->nr; ++i) {
+    const char *value = e->changes[i].value;
+
+    if (!value || !vd_must_convert (value, encoding))
+      continue;
+    e->value[i] = vd_from_utf8 (value, encoding);
+    if (!e->value[i])
+      return vd_fail (err, VD_USAGE, "'%s' cannot be written in %.40s, the "
+                      "encoding of this VMDK descriptor%s: give the file a "
+                      "name that can", value, encoding,
+                      vd_charset_missing (value, encoding)
+                      ? ", which this system cannot convert to" : "");
+  }
+  return 0;
+}
+
+static const char *
+new_value (const struct editor *e, const struct vd_descriptor_change *c)
+{
+  const char *encoded = e->value[c - e->changes];
+
+  return encoded ? encoded : c->value;
 }
 
 static bool
@@ -125,7 +200,7 @@ put_line (struct editor *e, const char *line, const char *end)
     return;
   quoted = n > 0 && *value == '"';
   fprintf (e->fp, "%.*s%s%s%s", (int) (value - line), line, quoted ? "\"" : "",
-           c->value, quoted ? "\"" : "");
+           new_value (e, c), quoted ? "\"" : "");
   fwrite (value + n, 1, (size_t) (end - (value + n)), e->fp);
 }
 
@@ -143,9 +218,9 @@ put_new (struct editor *e, bool ddb)
       continue;
     e->there[i] = true;
     if (is_ddb || strcasecmp (c->key, "parentfilenamehint") == 0)
-      fprintf (e->fp, "%s=\"%s\"%s", c->key, c->value, e->line_end);
+      fprintf (e->fp, "%s=\"%s\"%s", c->key, new_value (e, c), e->line_end);
     else
-      fprintf (e->fp, "%s=%s%s", c->key, c->value, e->line_end);
+      fprintf (e->fp, "%s=%s%s", c->key, new_value (e, c), e->line_end);
   }
 }
 
@@ -165,12 +240,21 @@ check_values (const struct vd_descriptor_change *changes, size_t nr,
   return 0;
 }
 
+static void
+free_values (struct editor *e)
+{
+  size_t i;
+
+  for (i = 0; i < MAX_CHANGES; ++i)
+    free (e->value[i]);
+}
+
 char *
 vd_descriptor_edit (const char *text, size_t n,
                     const struct vd_descriptor_change *changes, size_t nr,
                     uint64_t sectors, struct vd_err *err)
 {
-  struct editor e = {
+  VD_CLEANUP (free_values) struct editor e = {
     .changes = changes, .nr = nr, .line_end = "\n", .sectors = sectors,
   };
   char *result = NULL;
@@ -184,7 +268,8 @@ vd_descriptor_edit (const char *text, size_t n,
     vd_fail (err, VD_USAGE, "more than %u changes", MAX_CHANGES);
     return NULL;
   }
-  if (check_values (changes, nr, err) == -1)
+  if (check_values (changes, nr, err) == -1 ||
+      encode_values (&e, text, stop, err) == -1)
     return NULL;
   if (memmem (text, len, "\r\n", 2))
     e.line_end = "\r\n";

@@ -6,7 +6,8 @@
 /* Inside the library: a descriptor changed, line by line.
  *
  * Only the values that are to change are replaced; everything else stays as
- * it is: order, unknown lines, blanks, quotes, the way lines end.
+ * it is: order, unknown lines, blanks, quotes, the way lines end.  Values are
+ * given in UTF-8, and written in the encoding that the text says it has.
  */
 
 #ifndef VD_DESCRIPTOR_EDIT_H

@@ -56,6 +56,36 @@ TEST (new_keys_have_their_places)
   check ("", NULL, 0, 0, "");
 }
 
+TEST (values_are_written_in_the_encoding_of_the_text)
+{
+  const struct vd_descriptor_change c[] = {
+    { .key = "parentFileNameHint", .value = "表ソ.vmdk" },
+  };
+  const struct vd_descriptor_change raw[] = {
+    { .key = "parentFileNameHint", .value = "\x95\x5c.vmdk" },
+  };
+  struct vd_err err;
+
+  check ("encoding=\"Shift_JIS\"\nparentFileNameHint=\"a\"\nRW 8 SPARSE "
+         "\"\x94\x5c.vmdk\"\n", c, 1, 0,
+         "encoding=\"Shift_JIS\"\nparentFileNameHint=\"\x95\x5c\x83\x5c.vmdk\"\n"
+         "RW 8 SPARSE \"\x94\x5c.vmdk\"\n");
+  check ("RW 8 ZERO\nddb.encoding = \"Shift_JIS\"\r\n", c, 1, 0,
+         "parentFileNameHint=\"\x95\x5c\x83\x5c.vmdk\"\r\nRW 8 ZERO\n"
+         "ddb.encoding = \"Shift_JIS\"\r\n");
+  check ("encoding=\"UTF-8\"\nRW 8 ZERO\n", c, 1, 0, "encoding=\"UTF-8\"\n"
+         "parentFileNameHint=\"表ソ.vmdk\"\nRW 8 ZERO\n");
+  check ("RW 8 ZERO\n", c, 1, 0,
+         "parentFileNameHint=\"表ソ.vmdk\"\nRW 8 ZERO\n");
+  /* A file whose name is in those bytes. */
+  check ("encoding=\"Shift_JIS\"\nRW 8 ZERO\n", raw, 1, 0,
+         "encoding=\"Shift_JIS\"\nparentFileNameHint=\"\x95\x5c.vmdk\"\n"
+         "RW 8 ZERO\n");
+  assert_null (vd_descriptor_edit ("encoding=windows-1252\nRW 8 ZERO\n", 34,
+                                   c, 1, 0, &err));
+  assert_err (&err, VD_USAGE, "表ソ.vmdk", "windows-1252");
+}
+
 TEST (what_a_descriptor_cannot_hold_is_refused)
 {
   const struct vd_descriptor_change quote = { .key = "k", .value = "a\"b" };
@@ -81,6 +111,7 @@ main (void)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (values_are_replaced_and_all_else_stays),
     cmocka_unit_test (new_keys_have_their_places),
+    cmocka_unit_test (values_are_written_in_the_encoding_of_the_text),
     cmocka_unit_test (what_a_descriptor_cannot_hold_is_refused),
   };
 
