@@ -430,6 +430,22 @@ vd_confine_open (const struct vd_confine *p, const char *name, const char *from,
   return open_named (name, from, err);
 }
 
+struct vd_file *
+vd_confine_open_alike (struct vd_confine *p, const char *name,
+                       const char *encoding, const char *from,
+                       struct vd_err *err)
+{
+  (void) p, (void) encoding;
+  vd_fail (err, VD_NOT_FOUND, "%s refers to %.255s", from, name);
+  return NULL;
+}
+
+void
+vd_confine_forget (struct vd_confine *p)
+{
+  (void) p;
+}
+
 int
 vd_scandir (const char *path, vd_scandir_fn fn, void *opaque,
              struct vd_err *err)

@@ -122,7 +122,8 @@ int
 facts_of (struct facts *f, struct vd_family *family,
           struct vd_member *member, struct vd_err *err)
 {
-  *f = (struct facts) { .path = member->link->path, .member = member };
+  *f = (struct facts) { .path = member->link->path, .member = member,
+                         .opts = family->opts };
   f->loaded = vd_link_load (member->link, family->opts, &f->load_err) == 0;
   if (f->loaded)
     f->walked = vd_walk_link (member->link, count_piece, f, &f->walk_err) == 0;
@@ -181,7 +182,7 @@ extent_found (const struct facts *f, const struct vd_extent_line *e,
   if (e->type == VD_EXTENT_ZERO || e->access == VD_NOACCESS ||
       (link->self && link->self->capacity > 0) || f->loaded)
     return 0;
-  file = vd_confine_open (link->places, e->name, link->path, err);
+  file = vd_link_find_extent (link, e, f->opts, err);
   vd_file_close (file);
   return file ? 0 : -1;
 }

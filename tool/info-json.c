@@ -92,7 +92,7 @@ put_extents (struct json *j, const struct facts *f)
     json_string (j, "access", access[e->access]);
     json_string (j, "type", e->type_text);
     json_u64 (j, "size", e->length);
-    json_string_or_null (j, "name", e->name);
+    json_string_or_null (j, "name", e->shown);
     json_u64 (j, "offset", e->offset);
     json_string_or_null (j, "file", image && image->file ? image->file->name
                          : NULL);

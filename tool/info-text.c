@@ -213,7 +213,7 @@ put_extents (FILE *fp, const struct facts *f)
     fprintf (fp, " %s", short_size (buf, e->length));
     if (e->name) {
       fputs (" ", fp);
-      out_text (fp, e->name);
+      out_text (fp, e->shown);
     }
     if (e->offset > 0)
       fprintf (fp, " from byte %" PRIu64, e->offset);

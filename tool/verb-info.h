@@ -28,6 +28,7 @@ extern const char *parent_state_name (enum parent_state state);
 struct facts {
   const char *path;
   struct vd_member *member;
+  const struct vd_opts *opts;
 
   /* Its extents. */
   bool loaded;

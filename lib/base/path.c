@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/path.h"
 
@@ -19,6 +20,14 @@ vd_directory_of (const char *path)
 
   return !slash ? strdup (".")
     : strndup (path, slash == path ? 1 : (size_t) (slash - path));
+}
+
+bool
+vd_is_snapshots (const char *dir)
+{
+  const char *slash = strrchr (dir, '/');
+
+  return slash && slash > dir && strcasecmp (slash + 1, VD_SNAPSHOTS) == 0;
 }
 
 char *

@@ -8,10 +8,20 @@
 #ifndef VD_PATH_H
 #define VD_PATH_H
 
+#include <stdbool.h>
+
 /* The directory of a path, "." if it names none; to be freed.  NULL without
  * memory.
  */
 extern char *vd_directory_of (const char *path);
+
+/* VirtualBox keeps the files of snapshots in a folder of this name (in any
+ * letter case) beside the base, so that what belongs together lies in two
+ * directories.  Is this the path of such a folder?  (vd_directory_of tells
+ * where the base is then.)
+ */
+#define VD_SNAPSHOTS "Snapshots"
+extern bool vd_is_snapshots (const char *dir);
 
 /* "dir/NAME" of "dir/NAME-flat.vmdk", to be freed, or NULL. */
 extern char *vd_flat_stem (const char *path);

@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/uuid.h"
+#include "chain/candidates.h"
 #include "chain/link.h"
 #include "file/fd.h"
 
@@ -134,42 +135,107 @@ static enum vd_role
 role_of (const struct vd_descriptor *d, const struct vd_identity *id,
          const char *name, const struct vd_log *log)
 {
-  const char *hint = vd_descriptor_get (d, "parentfilenamehint");
-
   if (d->parent_cid != VD_NO_PARENT)
     return VD_ROLE_CHILD;
   if (!vd_uuid_is_null (id->parent))
     return VD_ROLE_CHILD;
-  if (hint)
+  if (d->hint)
     vd_warn (log, "%s: parentCID is ffffffff (no parent); its "
-             "parentFileNameHint '%s' is ignored", name, hint);
+             "parentFileNameHint '%s' is ignored", name, d->hint);
   return VD_ROLE_BASE;
 }
 
-/* The file of an extent: as it is named, or its last component in one of the
- * directories that the user named.
+struct extent_search {
+  const struct vd_link *link;
+  const struct vd_extent_line *line;
+  struct vd_file *file;
+};
+
+/* Can this be the file of the extent, though it has another name or lies in
+ * another place than the descriptor says?
  */
-static struct vd_file *
-open_name (const struct vd_link *link, const char *name, const char *from,
-           const struct vd_opts *opts, struct vd_err *err)
+static int
+check_guess (const struct vd_extent_line *e, struct vd_file *file,
+             struct vd_err *err)
 {
-  struct vd_file *file = vd_confine_open (link->places, name, from, err);
-  const char *slash = strrchr (name, '/');
-  size_t i;
+  const struct vd_format *fmt;
+  enum vd_magic magic;
 
-  for (i = 0; !file && i < opts->nr_dirs &&
-         (err->code == VD_NOT_FOUND || err->code == VD_DENIED); ++i) {
-    CLEANUP_FREE char *dir = realpath (opts->dirs[i], NULL), *path = NULL;
-    struct vd_err ignored;
-
-    if (!dir || asprintf (&path, "%s/%s", dir, slash ? slash + 1 : name)
-        == -1) {
-      path = NULL;
-      continue;
-    }
-    file = vd_confine_open (link->places, path, from, &ignored);
+  if (e->type == VD_EXTENT_FLAT) {
+    if (file->size >= e->length && file->size - e->length >= e->offset)
+      return 0;
+    return vd_fail (err, VD_TRUNCATED, "%s is %" PRIu64 " bytes long, but the "
+                    "extent needs %" PRIu64 " bytes from byte %" PRIu64 " on: "
+                    "it is truncated, or not the right file", file->name,
+                    file->size, e->length, e->offset);
   }
-  return file;
+  if (vd_image_probe (file, &magic, &fmt, err) == -1)
+    return -1;
+  if (magic == VD_MAGIC_SPARSE)
+    return 0;
+  return vd_fail (err, VD_NOT_FORMAT, "%s is not a sparse VMDK extent: no "
+                  "COWD, KDMV or SEsparse magic in its first bytes",
+                  file->name);
+}
+
+static int
+offer_extent (struct vd_search *s, const char *candidate,
+              struct vd_file *file, struct vd_err *err)
+{
+  struct extent_search *x = s->opaque;
+  struct vd_err e;
+  int r;
+
+  (void) candidate;
+  if (!s->as_it_stands) {
+    /* "disk.vmdk" can be the descriptor itself, on its way through Windows. */
+    if (file->ino != 0 && file->ino == x->link->ino &&
+        file->dev == x->link->dev) {
+      vd_file_close (file);
+      return 0;
+    }
+    r = check_guess (x->line, file, &e);
+    if (r == -1) {
+      vd_file_close (file);
+      if (e.code == VD_NOMEM) {
+        *err = e;
+        return -1;
+      }
+      if (s->other.code == VD_OK)
+        s->other = e;
+      return 0;
+    }
+    vd_debug (&s->opts->log, "%s refers to %s: it is taken from %s", s->from,
+              s->shown, file->name);
+  }
+  x->file = file;
+  return 1;
+}
+
+static struct vd_file *
+find_extent (const struct vd_link *link, const struct vd_extent_line *e,
+             const char *from, const struct vd_opts *opts,
+             struct vd_err *err)
+{
+  struct extent_search x = { .link = link, .line = e };
+  struct vd_search s = {
+    .places = link->places, .opts = opts, .name = e->name, .from = from,
+    .encoding = link->descriptor->encoding, .offer = offer_extent,
+    .opaque = &x,
+  };
+
+  if (vd_search (&s, err) == 0 && !s.found)
+    vd_search_fail (&s, err);
+  vd_search_free (&s);
+  return x.file;
+}
+
+struct vd_file *
+vd_link_find_extent (const struct vd_link *link,
+                     const struct vd_extent_line *e,
+                     const struct vd_opts *opts, struct vd_err *err)
+{
+  return find_extent (link, e, link->path, opts, err);
 }
 
 /* One extent of a descriptor, in a file of its own (or none, for ZERO). */
@@ -185,7 +251,7 @@ open_extent (const struct vd_link *link, const struct vd_extent_line *e,
   if (e->type == VD_EXTENT_ZERO || e->access == VD_NOACCESS)
     return vd_image_open_zero (e->length, err);
 
-  file = open_name (link, e->name, from, opts, err);
+  file = find_extent (link, e, from, opts, err);
   if (!file)
     return NULL;
   if (e->type == VD_EXTENT_FLAT) {
@@ -372,8 +438,13 @@ vd_link_load (struct vd_link *link, const struct vd_opts *opts,
     if (add_piece (link, VD_TAKE (link->self), link->capacity, err) == -1)
       return -1;
   }
-  else if (open_extents (link, opts, err) == -1)
-    return -1;
+  else {
+    const int r = open_extents (link, opts, err);
+
+    vd_confine_forget (link->places);
+    if (r == -1)
+      return -1;
+  }
   link->loaded = true;
   return 0;
 }

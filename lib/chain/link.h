@@ -80,6 +80,15 @@ extern struct vd_link *vd_link_read (struct vd_file *file, const char *path,
 extern int vd_link_load (struct vd_link *link, const struct vd_opts *opts,
                          struct vd_err *err);
 
+/* The file of an extent of a link that need not be loaded, as candidates.h
+ * finds it; where it is not the one that the line names, only one that can
+ * hold the extent is taken.  To be closed.
+ */
+extern struct vd_file *vd_link_find_extent (const struct vd_link *link,
+                                            const struct vd_extent_line *e,
+                                            const struct vd_opts *opts,
+                                            struct vd_err *err);
+
 extern void vd_link_close (struct vd_link *link);
 
 /* Add the runs of [offset, offset+length) to runs; past the end of the link

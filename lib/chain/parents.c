@@ -5,260 +5,193 @@
 
 /* Finding a parent by its name; see parents.h. */
 
-#include <ctype.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/uuid.h"
+#include "chain/candidates.h"
 #include "chain/chain.h"
 #include "chain/parents.h"
 
-/* The candidates and what became of them, for the message. */
-struct search {
+/* What became of the candidates, for the message. */
+struct parent_search {
   const struct vd_link *child;
-  const struct vd_opts *opts;
   struct vd_link *found;        /* its CID fits */
   struct vd_link *misfit;       /* the first whose CID does not */
   struct vd_err misfit_err;
-  struct vd_err other_err;      /* the first that could not be used */
-  bool denied;
   bool self;                    /* the hint, as it stands, names the child */
-  char tried[VD_ERR_MAX / 2];   /* names, separated by ", " */
-  char last[512];               /* the one tried last */
 };
 
 const char *
 vd_link_hint (const struct vd_link *link)
 {
-  return link->descriptor
-    ? vd_descriptor_get (link->descriptor, "parentfilenamehint") : NULL;
+  return link->descriptor ? link->descriptor->hint : NULL;
 }
 
+/* The first thing that is there and is no parent is what is told. */
 static void
-note_tried (struct search *s, const char *name)
+note_other (struct vd_search *s, const struct vd_err *e)
 {
-  const size_t len = strlen (s->tried);
-
-  snprintf (s->tried + len, sizeof s->tried - len, "%s%.255s",
-            len > 0 ? ", " : "", name);
+  if (s->other.code == VD_OK)
+    s->other = *e;
 }
 
-/* One candidate: a name as it would stand in the child. */
-static int
-try_name (struct search *s, const char *name, struct vd_err *err)
+/* A descriptor, or a disk with one in it. */
+static struct vd_link *
+read_candidate (struct vd_search *s, struct vd_file *file, struct vd_err *err)
 {
-  struct vd_file *file;
+  CLEANUP_FREE char *path = strdup (file->name);
+  struct vd_link *link;
+
+  if (!path) {
+    vd_file_close (file);
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  link = vd_link_read (file, path, s->opts, err);
+  if (link && link->role == VD_ROLE_BARE) {
+    vd_fail (err, VD_MISMATCH, "%s is the data of a disk (a bare %s extent), "
+             "not its descriptor", link->path, link->self->fmt->name);
+    vd_link_close (link);
+    return NULL;
+  }
+  return link;
+}
+
+static int
+offer_parent (struct vd_search *s, const char *candidate,
+              struct vd_file *file, struct vd_err *err)
+{
+  struct parent_search *p = s->opaque;
+  /* Compare strictly here: another candidate may fit. */
+  const struct vd_opts strict = { .prefix = s->opts->prefix };
   struct vd_link *link;
   struct vd_err e;
 
-  if (s->found || strcmp (s->last, name) == 0)
+  (void) candidate;
+  /* A clone may have its parent's name; it is not its own parent. */
+  if (file->ino != 0 && file->ino == p->child->ino &&
+      file->dev == p->child->dev) {
+    vd_file_close (file);
+    p->self = p->self || s->as_it_stands;
     return 0;
-  snprintf (s->last, sizeof s->last, "%s", name);
-  note_tried (s, name);
-
-  file = vd_confine_open (s->child->places, name, s->child->path, &e);
-  if (!file) {
+  }
+  link = read_candidate (s, file, &e);
+  if (!link) {
     if (e.code == VD_NOMEM) {
       *err = e;
       return -1;
     }
-    if (e.code == VD_DENIED)
-      s->denied = true;
-    else if (e.code != VD_NOT_FOUND && s->other_err.code == VD_OK)
-      s->other_err = e;
+    note_other (s, &e);
     return 0;
   }
-  /* A clone may have its parent's name; it is not its own parent. */
-  if (file->ino != 0 && file->ino == s->child->ino &&
-      file->dev == s->child->dev) {
-    vd_file_close (file);
-    s->self = s->self || strcmp (name, vd_link_hint (s->child)) == 0;
+  if (vd_chain_check_pair (p->child, link, &strict, &e) == 0) {
+    p->found = link;
+    return 1;
+  }
+  if (!p->misfit) {
+    p->misfit = link;
+    p->misfit_err = e;
     return 0;
   }
-  {
-    CLEANUP_FREE char *path = strdup (file->name);
-
-    if (!path) {
-      vd_file_close (file);
-      return vd_fail_nomem (err);
-    }
-    link = vd_link_read (file, path, s->opts, &e);
-  }
-  if (!link) {
-    if (s->other_err.code == VD_OK)
-      s->other_err = e;
-    return 0;
-  }
-  if (link->role == VD_ROLE_BARE) {
-    if (s->other_err.code == VD_OK)
-      vd_fail (&s->other_err, VD_MISMATCH,
-               "%s is the data of a disk (a bare %s extent), not its "
-               "descriptor", link->path, link->self->fmt->name);
-    vd_link_close (link);
-    return 0;
-  }
-  {
-    /* Compare strictly here: another candidate may fit. */
-    const struct vd_opts strict = { .prefix = s->opts->prefix };
-
-    if (vd_chain_check_pair (s->child, link, &strict, &e) == 0) {
-      s->found = link;
-      return 0;
-    }
-  }
-  if (!s->misfit) {
-    s->misfit = link;
-    s->misfit_err = e;
-  }
-  else {
-    vd_fail (&s->misfit_err, s->misfit_err.code, "%s; also: %s",
-             s->misfit_err.msg, e.msg);
-    vd_link_close (link);
-  }
+  /* The same file again, by another way to it. */
+  if (link->ino == 0 || link->ino != p->misfit->ino ||
+      link->dev != p->misfit->dev)
+    vd_fail (&p->misfit_err, p->misfit_err.code, "%s; also: %s",
+             p->misfit_err.msg, e.msg);
+  vd_link_close (link);
   return 0;
 }
 
-/* Directory and name, as one candidate. */
-static int
-try_in (struct search *s, const char *dir, const char *name,
-        struct vd_err *err)
-{
-  CLEANUP_FREE char *path = NULL;
-
-  if (asprintf (&path, "%s/%s", dir, name) == -1) {
-    path = NULL;
-    return vd_fail_nomem (err);
-  }
-  return try_name (s, path, err);
-}
-
-static bool
-is_windows (const char *hint)
-{
-  return isalpha ((unsigned char) hint[0]) && hint[1] == ':' &&
-    (hint[2] == '\\' || hint[2] == '/');
-}
-
-/* The last n components of a path with slashes. */
 static const char *
-last_components (const char *path, unsigned n)
+why_not (const struct vd_search *s)
 {
-  const char *p = path + strlen (path);
+  const struct parent_search *p = s->opaque;
 
-  while (p > path) {
-    if (p[-1] == '/' && --n == 0)
-      break;
-    --p;
-  }
-  return p;
-}
-
-static int
-try_all (struct search *s, const char *hint, struct vd_err *err)
-{
-  const bool windows = is_windows (hint);
-  CLEANUP_FREE char *slashed = strdup (hint);
-  const char *one, *two;
-  char *p;
-  size_t i;
-
-  if (!slashed)
-    return vd_fail_nomem (err);
-  for (p = slashed; *p; ++p)
-    if (*p == '\\')
-      *p = '/';
-  one = last_components (slashed, 1);
-  two = last_components (windows ? slashed + 3 : slashed, 2);
-  if (*one == '\0')
-    return vd_fail (err, VD_CORRUPT,
-                    "%s: parentFileNameHint '%.255s' does not name a file",
-                    s->child->path, hint);
-
-  /* A name with a backslash in it is legal here too. */
-  if (!windows && strchr (hint, '\\') && try_name (s, hint, err) == -1)
-    return -1;
-  if ((!windows && try_name (s, slashed, err) == -1) ||
-      try_name (s, one, err) == -1)
-    return -1;
-  if (two != one && try_in (s, "..", two, err) == -1)
-    return -1;
-  for (i = 0; i < s->opts->nr_dirs; ++i) {
-    CLEANUP_FREE char *dir = realpath (s->opts->dirs[i], NULL);
-
-    if (!dir)
-      continue;                 /* vd_confine_new has reported it */
-    if ((two != one && try_in (s, dir, two, err) == -1) ||
-        try_in (s, dir, one, err) == -1)
-      return -1;
-  }
-  return 0;
-}
-
-static int
-not_found (const struct search *s, const char *hint, struct vd_err *err)
-{
-  const char *more = "";
-
-  if (s->other_err.code != VD_OK) {
-    *err = s->other_err;
-    vd_err_prefix (err, "the parent '%.255s' of %s: ", hint, s->child->path);
-    return -1;
-  }
-  if (s->self)
-    more = " (the file of that name is the child, which cannot be its own "
+  if (p->self)
+    return " (the file of that name is the child, which cannot be its own "
       "ancestor)";
-  else if (s->denied)
-    more = ".  Some of these lead outside of that directory and were not "
+  if (s->denied)
+    return ".  Some of these lead outside of that directory and were not "
       "tried";
-  else if (is_windows (hint))
-    more = " (the hint is a Windows path)";
-  else if (hint[0] == '/')
-    more = " (the hint is a path of the machine where the child was made)";
-  return vd_fail (err, s->denied ? VD_DENIED : VD_NOT_FOUND,
-                  "parent '%.255s' of %s not found; looked in %s for: %s%s.  Copy "
-                  "it there, or name its directory with %sparent-path", hint,
-                  s->child->path, vd_confine_dir (s->child->places), s->tried,
-                  more, vd_opts_prefix (s->opts));
+  switch (s->kind) {
+  case VD_NAME_WINDOWS:
+    return " (the hint is a Windows path)";
+  case VD_NAME_RELATIVE: case VD_NAME_OBJECT:
+    return "";
+  default:
+    return " (the hint is a path of the machine where the child was made)";
+  }
 }
 
 static int
-find_by_hint (const struct vd_link *child, const char *hint,
-              const struct vd_opts *opts, struct vd_link **parent,
-              struct vd_err *err)
+not_found (struct vd_search *s, struct vd_err *err)
 {
-  CLEANUP_FREE struct search *s = calloc (1, sizeof *s);
-  int r;
+  const struct vd_link *child
+    = ((const struct parent_search *) s->opaque)->child;
 
-  if (!s)
-    return vd_fail_nomem (err);
-  s->child = child;
-  s->opts = opts;
-
-  if (strstr (hint, "://") || hint[0] == '[')
+  if (s->kind == VD_NAME_OBJECT)
     return vd_fail (err, VD_UNSUPPORTED,
                     "%s: parentFileNameHint '%.255s' names an object of a "
                     "datastore, not a file: export the disk itself",
-                    child->path, hint);
-  r = try_all (s, hint, err);
-  if (r == 0 && !s->found && s->misfit) {
+                    child->path, s->shown);
+  if (s->kind == VD_NAME_DATASTORE && s->other.code == VD_OK)
+    return vd_fail (err, VD_UNSUPPORTED,
+                    "%s: parentFileNameHint '%.255s' names an object of a "
+                    "datastore, not a file: export the disk itself, or copy "
+                    "its files here (looked in %s for: %s), or name their "
+                    "directory with %sparent-path", child->path, s->shown,
+                    vd_confine_dir (child->places), s->tried,
+                    vd_opts_prefix (s->opts));
+  if (s->nameless)
+    return vd_fail (err, VD_CORRUPT,
+                    "%s: parentFileNameHint '%.255s' does not name a file",
+                    child->path, s->shown);
+  if (s->other.code != VD_OK) {
+    *err = s->other;
+    vd_err_prefix (err, "the parent '%.255s' of %s: ", s->shown, child->path);
+    return -1;
+  }
+  return vd_fail (err, s->denied ? VD_DENIED : VD_NOT_FOUND,
+                  "parent '%.255s' of %s not found; looked in %s for: %s%s%s.  "
+                  "Copy it there, or name its directory with %sparent-path",
+                  s->shown, child->path, vd_confine_dir (child->places),
+                  s->tried, why_not (s), vd_search_lacks (s),
+                  vd_opts_prefix (s->opts));
+}
+
+static int
+find_by_hint (const struct vd_link *child, const struct vd_opts *opts,
+              struct vd_link **parent, struct vd_err *err)
+{
+  struct parent_search p = { .child = child };
+  struct vd_search s = {
+    .places = child->places, .opts = opts, .from = child->path,
+    .name = vd_descriptor_get (child->descriptor, "parentfilenamehint"),
+    .encoding = child->descriptor->encoding, .offer = offer_parent,
+    .opaque = &p,
+  };
+  int r = vd_search (&s, err);
+
+  vd_confine_forget (child->places);
+  if (r == 0 && !p.found && p.misfit) {
     if (opts->ignore_cid)
-      s->found = VD_TAKE (s->misfit);   /* vd_chain_new warns */
+      p.found = VD_TAKE (p.misfit);     /* vd_chain_new warns */
     else {
-      *err = s->misfit_err;
+      *err = p.misfit_err;
       r = -1;
     }
   }
-  else if (r == 0 && !s->found)
-    r = not_found (s, hint, err);
-  vd_link_close (s->misfit);
+  else if (r == 0 && !p.found)
+    r = not_found (&s, err);
+  vd_search_free (&s);
+  vd_link_close (p.misfit);
   if (r == -1) {
-    vd_link_close (s->found);
+    vd_link_close (p.found);
     return -1;
   }
-  *parent = s->found;
+  *parent = p.found;
   return 0;
 }
 
@@ -275,7 +208,7 @@ vd_find_parent (const struct vd_link *child, const struct vd_opts *opts,
     return 0;
 
   if (hint && child->descriptor->parent_cid != VD_NO_PARENT) {
-    if (find_by_hint (child, hint, opts, parent, err) == -1)
+    if (find_by_hint (child, opts, parent, err) == -1)
       return -1;
   }
   else if (!vd_uuid_is_null (child->id.parent)) {

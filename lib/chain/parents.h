@@ -7,17 +7,8 @@
  *
  * A VMware or QEMU child names the parent's descriptor (parentFileNameHint)
  * as it was when the child was made; files are moved and renamed since.  So
- * several places are tried, in this order:
- *
- *   1. the hint, with \ as /, relative to the child's directory;
- *   2. if it is absolute: as it stands;
- *   3. its last component in the child's directory;
- *   4. its last two components below the parent of the child's directory
- *      (linked clones that were moved together);
- *   5. its last two components, and the last one, in each of opts->dirs.
- *
- * The first that is there and whose CID is the child's parentCID is taken.
- * All of this only as far as confine.h allows.
+ * several places are tried: candidates.h says which.  The first that is there
+ * and whose CID is the child's parentCID is taken.
  *
  * A VirtualBox child holds the UUID of its parent and no name: the images of
  * the child's directory, of the one above if that is a "Snapshots" folder,
@@ -47,7 +38,7 @@ extern int vd_find_parent (const struct vd_link *child,
                            const struct vd_opts *opts, enum vd_parent *result,
                            struct vd_link **parent, struct vd_err *err);
 
-/* The hint, or NULL. */
+/* The hint as people are to see it (UTF-8), or NULL. */
 extern const char *vd_link_hint (const struct vd_link *link);
 
 /* Inside the library: the search by UUID. */

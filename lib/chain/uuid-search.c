@@ -11,9 +11,9 @@
  */
 
 #include <string.h>
-#include <strings.h>
 
 #include "base/cleanup.h"
+#include "base/path.h"
 #include "base/uuid.h"
 #include "chain/parents.h"
 #include "file/scandir.h"
@@ -86,14 +86,12 @@ vd_find_by_uuid (const struct vd_link *child, const struct vd_opts *opts,
 {
   struct uuid_search s = { .child = child, .opts = opts };
   const char *dir = vd_confine_dir (child->places);
-  const char *slash = strrchr (dir, '/');
   char text[VD_UUID_TEXT];
   size_t i;
   int r = vd_scandir (dir, try_file, &s, err);
 
-  /* VirtualBox keeps snapshots in a folder of that name beside the base. */
-  if (r == 0 && slash > dir && strcasecmp (slash + 1, "Snapshots") == 0) {
-    CLEANUP_FREE char *above = strndup (dir, (size_t) (slash - dir));
+  if (r == 0 && vd_is_snapshots (dir)) {
+    CLEANUP_FREE char *above = vd_directory_of (dir);
 
     r = above ? vd_scandir (above, try_file, &s, err) : vd_fail_nomem (err);
   }

@@ -5,6 +5,7 @@
 
 /* Opening files named by images; see confine.h for the rules. */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -20,9 +21,12 @@
 #include <linux/openat2.h>
 #endif
 
+#include "base/array.h"
+#include "base/charset.h"
 #include "base/cleanup.h"
 #include "file/confine.h"
 #include "file/fd.h"
+#include "file/scandir.h"
 
 #define READ_FLAGS (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
 
@@ -31,8 +35,16 @@ struct place {
   int fd;
 };
 
+/* The names in the directory that was listed last. */
+struct listing {
+  char *dir;                    /* its path; NULL: nothing was listed */
+  char **name;
+  size_t n;
+};
+
 struct vd_confine {
   const struct vd_opts *opts;
+  struct listing listing;
   size_t nr_own;                /* the first of these are the file's own */
   size_t n;
   struct place place[];
@@ -167,12 +179,25 @@ vd_confine_new (const char *path, const struct vd_opts *opts,
 }
 
 void
+vd_confine_forget (struct vd_confine *p)
+{
+  struct listing *l = &p->listing;
+
+  while (l->n > 0)
+    free (l->name[--l->n]);
+  free (l->name);
+  free (l->dir);
+  *l = (struct listing) { .dir = NULL };
+}
+
+void
 vd_confine_free (struct vd_confine *p)
 {
   size_t i;
 
   if (!p)
     return;
+  vd_confine_forget (p);
   for (i = 0; i < p->n; ++i) {
     free (p->place[i].path);
     vd_fd_put (p->place[i].fd);
@@ -375,5 +400,204 @@ vd_confine_open (const struct vd_confine *p, const char *name,
   else
     vd_fail_errno (err, errnum, "%s refers to %.255s: %.255s", from, name,
                    first);
+  return NULL;
+}
+
+/* ---- Names that are spelled in another way ------------------------------- */
+
+static void
+close_dir (DIR **dir)
+{
+  if (*dir)
+    closedir (*dir);
+}
+
+static int
+add_name (struct listing *l, const char *name)
+{
+  char **more = vd_grow (l->name, l->n, sizeof *more, NULL);
+
+  if (!more)
+    return -1;
+  l->name = more;
+  more[l->n] = strdup (name);
+  if (!more[l->n])
+    return -1;
+  l->n++;
+  return 0;
+}
+
+/* List a directory, unless it was the last one.  One that cannot be read, or
+ * has more entries than that of a VM, has no names for us.
+ */
+static int
+list_names (struct vd_confine *p, int path_fd, const char *path)
+{
+  VD_CLEANUP (close_dir) DIR *dir = NULL;
+  const struct dirent *d;
+  int fd;
+
+  if (p->listing.dir && strcmp (p->listing.dir, path) == 0)
+    return 0;
+  vd_confine_forget (p);
+  if (!(p->listing.dir = strdup (path)))
+    return -1;
+  fd = openat (path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  dir = fd >= 0 ? fdopendir (fd) : NULL;
+  if (!dir && fd >= 0)
+    close (fd);
+  while (dir && (d = readdir (dir)) != NULL) {
+    if (strcmp (d->d_name, ".") == 0 || strcmp (d->d_name, "..") == 0)
+      continue;
+    if (p->listing.n == VD_MAX_DIR_ENTRIES)
+      return 0;
+    if (add_name (&p->listing, d->d_name) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+struct spelling {
+  struct vd_confine *p;
+  const struct place *place;
+  const char *encoding;
+  char *done;                   /* below the place, as it is on the disk */
+  const char *also[2];          /* the first two, where several are alike */
+};
+
+/* The name in done (a directory) that is like this one: 1, or 0 if there is
+ * none, or several.
+ */
+static int
+find_alike (struct spelling *s, const char *part, const char **found)
+{
+  CLEANUP_FREE char *path = NULL;
+  CLEANUP_FD int fd = s->done[0] == '\0' ? dup (s->place->fd)
+    : open_beneath (s->place->fd, s->done);
+  const struct listing *l = &s->p->listing;
+  size_t i;
+
+  if (fd == -1)
+    return 0;
+  if (asprintf (&path, "%s/%s", s->place->path, s->done) == -1) {
+    path = NULL;
+    return -1;
+  }
+  if (list_names (s->p, fd, path) == -1)
+    return -1;
+  *found = NULL;
+  for (i = 0; i < l->n; ++i) {
+    if (!vd_names_alike (part, l->name[i], s->encoding))
+      continue;
+    if (*found) {
+      s->also[0] = *found;
+      s->also[1] = l->name[i];
+      return 0;
+    }
+    *found = l->name[i];
+  }
+  return *found != NULL;
+}
+
+/* Append a part to what was found.  1, or 0: there is none like it. */
+static int
+spell_part (struct spelling *s, const char *part)
+{
+  const char *found = part;
+  char *longer;
+  int fd, r;
+
+  if (asprintf (&longer, "%s%s%s", s->done, s->done[0] ? "/" : "", part) == -1)
+    return -1;
+  fd = open_beneath (s->place->fd, longer);
+  if (fd >= 0)
+    close (fd);
+  else {
+    free (longer);
+    r = find_alike (s, part, &found);
+    if (r != 1)
+      return r;
+    if (asprintf (&longer, "%s%s%s", s->done, s->done[0] ? "/" : "",
+                  found) == -1)
+      return -1;
+  }
+  free (s->done);
+  s->done = longer;
+  return 1;
+}
+
+/* All of rest, which lies below the place by its text. */
+static int
+spell (struct spelling *s, const char *rest)
+{
+  CLEANUP_FREE char *copy = strdup (rest);
+  char *save = NULL, *part;
+  int r = 1;
+
+  s->done = strdup ("");
+  if (!copy || !s->done)
+    return -1;
+  for (part = strtok_r (copy, "/", &save); part && r == 1;
+       part = strtok_r (NULL, "/", &save))
+    r = spell_part (s, part);
+  return r;
+}
+
+/* One path, in one place. */
+static struct vd_file *
+open_spelled (struct spelling *s, const char *rest, const char *from,
+              struct vd_err *err)
+{
+  CLEANUP_FREE char *path = NULL;
+  CLEANUP_FD int fd = -1;
+  const int r = spell (s, rest);
+
+  if (r == -1)
+    vd_fail_nomem (err);
+  else if (s->also[0])
+    vd_fail (err, VD_MISMATCH, "%s refers to %.255s, which is not there; %.255s "
+             "and %.255s in %s are both called like that but for the case of "
+             "letters: it is not clear which is meant", from, rest, s->also[0],
+             s->also[1], s->place->path);
+  else if (r == 1) {
+    fd = open_beneath (s->place->fd, s->done);
+    if (fd >= 0 && asprintf (&path, "%s/%s", s->place->path, s->done) != -1)
+      return reopen (fd, path, err);
+    path = NULL;
+  }
+  return NULL;
+}
+
+struct vd_file *
+vd_confine_open_alike (struct vd_confine *p, const char *name,
+                       const char *encoding, const char *from,
+                       struct vd_err *err)
+{
+  struct vd_file *f;
+  const char *rest;
+  size_t i, k;
+
+  for (i = 0; i < p->nr_own; ++i) {
+    CLEANUP_FREE char *path = normalise (p->place[i].path, name);
+
+    if (!path) {
+      vd_fail_nomem (err);
+      return NULL;
+    }
+    for (k = 0; k < p->n; ++k) {
+      struct spelling s = { .p = p, .place = &p->place[k],
+                            .encoding = encoding };
+
+      rest = below (path, p->place[k].path);
+      if (!rest)
+        continue;
+      err->code = VD_OK;
+      f = open_spelled (&s, rest, from, err);
+      free (s.done);
+      if (f || err->code != VD_OK)
+        return f;
+    }
+  }
+  vd_fail_errno (err, ENOENT, "%s refers to %.255s", from, name);
   return NULL;
 }

@@ -54,4 +54,17 @@ extern struct vd_file *vd_confine_open (const struct vd_confine *p,
                                        const char *name, const char *from,
                                        struct vd_err *err);
 
+/* The same for a name (UTF-8) that may be spelled in another way on the disk:
+ * each part of it that is not there is looked for among those that are alike
+ * (charset.h; names on the disk can be in this encoding).  VD_MISMATCH: there
+ * are several.  What was listed is kept for the next name, until p is freed or
+ * told to forget it.
+ */
+extern struct vd_file *vd_confine_open_alike (struct vd_confine *p,
+                                              const char *name,
+                                              const char *encoding,
+                                              const char *from,
+                                              struct vd_err *err);
+extern void vd_confine_forget (struct vd_confine *p);
+
 #endif /* VD_CONFINE_H */

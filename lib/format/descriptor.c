@@ -21,6 +21,7 @@
 
 #include "base/array.h"
 #include "base/bytes.h"
+#include "base/charset.h"
 #include "base/cleanup.h"
 #include "format/descriptor-keys.h"
 #include "format/descriptor.h"
@@ -359,6 +360,29 @@ parse_text (struct parser *ps, char *text, const struct vd_log *log)
   return 0;
 }
 
+/* Names stay as they stand, for those who look for the files; this is what
+ * people are shown.
+ */
+static int
+show_names (struct vd_descriptor *d, struct vd_err *err)
+{
+  const char *hint = vd_descriptor_get (d, "parentfilenamehint");
+  size_t i;
+
+  d->encoding = vd_descriptor_get (d, "encoding");
+  if (!d->encoding)
+    d->encoding = vd_descriptor_get (d, "ddb.encoding");
+  for (i = 0; i < d->nr_extents; ++i) {
+    struct vd_extent_line *e = &d->extents[i];
+
+    if (e->name && !(e->shown = vd_text_shown (e->name, d->encoding)))
+      return vd_fail_nomem (err);
+  }
+  if (hint && !(d->hint = vd_text_shown (hint, d->encoding)))
+    return vd_fail_nomem (err);
+  return 0;
+}
+
 /* Only zeros are to follow: where a part of the text was lost, an extent that
  * was named behind it would be too.
  */
@@ -405,7 +429,7 @@ vd_descriptor_parse (const char *text, size_t n, const char *name,
   d->version = 1;
   d->parent_cid = VD_NO_PARENT;
 
-  if (parse_text (&ps, copy, log) == -1)
+  if (parse_text (&ps, copy, log) == -1 || show_names (d, err) == -1)
     return NULL;
   return VD_TAKE (d);
 }
@@ -431,6 +455,7 @@ vd_descriptor_free (struct vd_descriptor *d)
   for (i = 0; i < d->nr_extents; ++i) {
     free (d->extents[i].type_text);
     free (d->extents[i].name);
+    free (d->extents[i].shown);
   }
   for (i = 0; i < d->nr_keys; ++i) {
     free (d->keys[i].key);
@@ -438,5 +463,6 @@ vd_descriptor_free (struct vd_descriptor *d)
   }
   free (d->extents);
   free (d->keys);
+  free (d->hint);
   free (d);
 }

@@ -49,6 +49,7 @@ struct vd_extent_line {
   uint64_t offset;              /* bytes; FLAT only */
   char *type_text;              /* as it stands */
   char *name;                   /* NULL for ZERO, may be for NOACCESS */
+  char *shown;                  /* the same for people: UTF-8 */
   unsigned line;
 };
 
@@ -68,6 +69,9 @@ struct vd_descriptor {
   size_t nr_extents;
   struct vd_key *keys;          /* all assignments, in order */
   size_t nr_keys;
+  const char *encoding;         /* of all names and values, as it says; NULL:
+                                   it does not */
+  char *hint;                   /* parentFileNameHint for people, or NULL */
 };
 
 /* Parse n bytes (they may hold NULs: the text ends at the first).  `name` is

@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -206,17 +205,18 @@ check_place (const struct vd_journal *j, const char *path,
 {
   CLEANUP_FREE char *dir
     = strndup (j->path, (size_t) (strrchr (j->path, '/') - j->path));
-  char *slash;
   size_t i;
 
   if (!dir)
     return vd_fail_nomem (err);
   if (opts->unconfined || is_below (path, dir) || is_below (path, j->beside))
     return 0;
-  slash = strrchr (dir, '/');
-  if (slash && slash > dir && strcasecmp (slash + 1, "Snapshots") == 0) {
-    *slash = '\0';
-    if (is_below (path, dir))
+  if (vd_is_snapshots (dir)) {
+    CLEANUP_FREE char *above = vd_directory_of (dir);
+
+    if (!above)
+      return vd_fail_nomem (err);
+    if (is_below (path, above))
       return 0;
   }
   for (i = 0; i < opts->nr_dirs; ++i)

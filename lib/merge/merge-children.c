@@ -154,27 +154,24 @@ judge_files (const struct scan *s, const struct vd_link *link,
              struct vd_err *err)
 {
   const struct vd_descriptor *desc = link->descriptor;
-  struct stat st;
+  struct vd_file *file;
+  struct vd_err ignored;
   size_t i;
+  int r;
 
   if (link->role == VD_ROLE_BARE)
     return 0;
   if (judge_file (s, link->dev, link->ino, link, err) == -1)
     return -1;
   for (i = 0; desc && !vd_link_own_image (link) && i < desc->nr_extents; ++i) {
-    const char *name = desc->extents[i].name;
-    CLEANUP_FREE char *path = NULL;
-
-    if (!name)
+    if (!desc->extents[i].name)
       continue;
-    if (asprintf (&path, "%s%s%s",
-                  name[0] == '/' ? "" : vd_confine_dir (link->places),
-                  name[0] == '/' ? "" : "/", name) == -1) {
-      path = NULL;
-      return vd_fail_nomem (err);
-    }
-    if (stat (path, &st) == 0 &&
-        judge_file (s, st.st_dev, st.st_ino, link, err) == -1)
+    file = vd_link_find_extent (link, &desc->extents[i], &quiet, &ignored);
+    if (!file)
+      continue;
+    r = judge_file (s, file->dev, file->ino, link, err);
+    vd_file_close (file);
+    if (r == -1)
       return -1;
   }
   return 0;
@@ -245,16 +242,15 @@ static int
 scan_around (struct scan *s, const char *dir, struct vd_err *err)
 {
   CLEANUP_FREE char *snapshots = NULL;
-  const char *slash = strrchr (dir, '/');
 
-  if (asprintf (&snapshots, "%s/Snapshots", dir) == -1) {
+  if (asprintf (&snapshots, "%s/" VD_SNAPSHOTS, dir) == -1) {
     snapshots = NULL;
     return vd_fail_nomem (err);
   }
   if (scan_dir (s, dir, err) == -1 || scan_dir (s, snapshots, err) == -1)
     return -1;
-  if (slash > dir && strcasecmp (slash + 1, "Snapshots") == 0) {
-    CLEANUP_FREE char *above = strndup (dir, (size_t) (slash - dir));
+  if (vd_is_snapshots (dir)) {
+    CLEANUP_FREE char *above = vd_directory_of (dir);
 
     return above ? scan_dir (s, above, err) : vd_fail_nomem (err);
   }

@@ -5,84 +5,17 @@
 
 /* From media of a VirtualBox machine to links; see vbox.h. */
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "base/path.h"
 #include "base/uuid.h"
+#include "chain/candidates.h"
 #include "chain/chain.h"
 #include "vbox/vbox-xml.h"
 #include "vbox/vbox.h"
-
-struct lookup {
-  const struct vd_vbox *box;
-  const struct vd_vbox_medium *medium;
-  const struct vd_opts *opts;
-  struct vd_confine *places;
-  struct vd_file *found;
-  struct vd_err first;          /* why the location itself did not do */
-  struct vd_err denied;         /* the first that is there, but outside */
-};
-
-/* One name.  -1: an error that ends the search. */
-static int
-try_name (struct lookup *l, const char *name, struct vd_err *err)
-{
-  struct vd_err e;
-
-  if (l->found)
-    return 0;
-  l->found = vd_confine_open (l->places, name, l->box->path, &e);
-  if (l->found)
-    return 0;
-  if (e.code == VD_NOMEM) {
-    *err = e;
-    return -1;
-  }
-  if (l->first.code == VD_OK)
-    l->first = e;
-  if (e.code == VD_DENIED && l->denied.code == VD_OK)
-    l->denied = e;
-  return 0;
-}
-
-static int
-try_in (struct lookup *l, const char *dir, const char *sub, const char *name,
-        struct vd_err *err)
-{
-  CLEANUP_FREE char *path = NULL;
-
-  if (asprintf (&path, "%s%s%s/%s", dir, *sub ? "/" : "", sub, name) == -1) {
-    path = NULL;
-    return vd_fail_nomem (err);
-  }
-  return try_name (l, path, err);
-}
-
-static const char *
-last_component (const char *path)
-{
-  const char *slash = strrchr (path, '/');
-
-  return slash ? slash + 1 : path;
-}
-
-/* A copy with slashes, if it is a path of Windows; *drive: "C:..." */
-static char *
-slashed (const char *location, bool *drive)
-{
-  char *copy = strdup (location), *p;
-
-  *drive = isalpha ((unsigned char) location[0]) && location[1] == ':' &&
-    (location[2] == '\\' || location[2] == '/');
-  if (copy && (*drive || !strchr (copy, '/')))
-    for (p = copy; *p; ++p)
-      if (*p == '\\')
-        *p = '/';
-  return copy;
-}
 
 static const char *
 snapshot_folder (const struct vd_vbox *box)
@@ -90,77 +23,57 @@ snapshot_folder (const struct vd_vbox *box)
   const size_t machine = vd_xml_child (box->xml, 0, 1, "Machine");
   const char *folder = vd_xml_value (box->xml, machine, "snapshotFolder");
 
-  return folder && *folder ? folder : "Snapshots";
+  return folder && *folder ? folder : VD_SNAPSHOTS;
 }
 
+/* The first that is there is the one; its UUID is compared afterwards. */
 static int
-search (struct lookup *l, struct vd_err *err)
+offer_medium (struct vd_search *s, const char *candidate,
+              struct vd_file *file, struct vd_err *err)
 {
-  bool drive;
-  CLEANUP_FREE char *path = slashed (l->medium->location, &drive);
-  const char *folder = snapshot_folder (l->box), *name;
-  size_t i;
-
-  if (!path)
-    return vd_fail_nomem (err);
-  name = last_component (path);
-  if (!drive && try_name (l, path, err) == -1)
-    return -1;
-  if (!*name)
-    return 0;
-  if (try_name (l, name, err) == -1 ||
-      try_in (l, "Snapshots", "", name, err) == -1 ||
-      (strcmp (folder, "Snapshots") != 0 &&
-       try_in (l, folder, "", name, err) == -1))
-    return -1;
-  for (i = 0; i < l->opts->nr_dirs; ++i) {
-    CLEANUP_FREE char *dir = realpath (l->opts->dirs[i], NULL);
-
-    if (dir && (try_in (l, dir, "", name, err) == -1 ||
-                try_in (l, dir, "Snapshots", name, err) == -1))
-      return -1;
-  }
-  return 0;
+  (void) candidate, (void) err;
+  * (struct vd_file **) s->opaque = file;
+  return 1;
 }
 
 static int
-not_found (const struct lookup *l, struct vd_err *err)
+not_found (const struct vd_search *s, const struct vd_vbox_medium *medium,
+           struct vd_err *err)
 {
   char text[VD_UUID_TEXT];
 
-  if (l->first.code != VD_NOT_FOUND && l->first.code != VD_DENIED) {
-    *err = l->first;
-    return -1;
-  }
-  if (l->denied.code != VD_OK) {
-    *err = l->denied;
-    return -1;
-  }
+  if (s->other.code != VD_OK ||
+      (s->first.code == VD_DENIED && !vd_search_foreign (s)))
+    return vd_search_fail (s, err);
   return vd_fail (err, VD_NOT_FOUND, "%s refers to %.255s, the disk image "
                   "{%s}, which is not found; looked for it in %s, in its "
-                  "Snapshots folder%s, too.  Copy it there, or name its "
-                  "directory with %sparent-path", l->box->path,
-                  l->medium->location, vd_uuid_text (text, l->medium->uuid),
-                  vd_confine_dir (l->places), l->opts->nr_dirs > 0
-                  ? ", and in the directories named" : "",
-                  vd_opts_prefix (l->opts));
+                  "Snapshots folder%s, too (%s).  Copy it there, or name its "
+                  "directory with %sparent-path", s->from, s->shown,
+                  vd_uuid_text (text, medium->uuid),
+                  vd_confine_dir (s->places), s->opts->nr_dirs > 0
+                  ? ", and in the directories named" : "", s->tried,
+                  vd_opts_prefix (s->opts));
 }
 
 static struct vd_file *
 find_file (const struct vd_vbox *box, const struct vd_vbox_medium *medium,
            const struct vd_opts *opts, struct vd_err *err)
 {
-  struct lookup l = {
-    .box = box, .medium = medium, .opts = opts,
-    .places = vd_confine_new (box->path, opts, err),
+  const char *const folders[] = { VD_SNAPSHOTS, snapshot_folder (box), NULL };
+  struct vd_file *file = NULL;
+  struct vd_search s = {
+    .places = vd_confine_new (box->path, opts, err), .opts = opts,
+    .name = medium->location, .from = box->path, .folders = folders,
+    .offer = offer_medium, .opaque = &file,
   };
 
-  if (!l.places)
+  if (!s.places)
     return NULL;
-  if (search (&l, err) == 0 && !l.found)
-    not_found (&l, err);
-  vd_confine_free (l.places);
-  return l.found;
+  if (vd_search (&s, err) == 0 && !s.found)
+    not_found (&s, medium, err);
+  vd_search_free (&s);
+  vd_confine_free (s.places);
+  return file;
 }
 
 /* The file has the UUID that the registry gives it. */

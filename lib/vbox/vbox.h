@@ -238,14 +238,9 @@ vd_vbox_find_disk (const struct vd_vbox *box, const char *name,
 
 /* ---- The files ---------------------------------------------------------- */
 
-/* Open the file of a medium and read (not load) its link.  Tried in this
- * order, all as far as confine.h allows, seen from the directory of the .vbox
- * file:
- *
- *   1. the location as it stands (with \ as / if it is a Windows path);
- *   2. its last component in that directory, then in Snapshots, then in the
- *      machine's snapshot folder;
- *   3. its last component in each of opts->dirs, then in their Snapshots.
+/* Open the file of a medium and read (not load) its link.  Where it is looked
+ * for, seen from the directory of the .vbox file, is in candidates.h; the
+ * folders are Snapshots and the machine's own snapshot folder.
  *
  * The first that exists is taken, and must have the UUID of the medium.  A
  * member of the family that has this UUID already is taken without looking.

@@ -169,7 +169,10 @@ TEST (hints_that_are_refused)
   disk ("vm/c", "2", "1", "parentFileNameHint=\"vsan://1/p\"");
   assert_no_parent ("vm/c", &none, VD_UNSUPPORTED, "vm/c", "'vsan://1/p'");
   disk ("vm/c", "2", "1", "parentFileNameHint=\"[store] vm/p\"");
-  assert_no_parent ("vm/c", &none, VD_UNSUPPORTED, "'[store] vm/p'");
+  assert_no_parent ("vm/c", &none, VD_DENIED, "'[store] vm/p'");
+  disk ("vm/c", "2", "1", "parentFileNameHint=\"[store] vm/p.vmdk\"");
+  assert_no_parent ("vm/c", &none, VD_UNSUPPORTED, "'[store] vm/p.vmdk'",
+                    "names an object of a datastore", "p.vmdk, ../vm/p.vmdk");
   disk ("vm/c", "2", "1", "parentFileNameHint=\"sub/\"");
   assert_no_parent ("vm/c", &none, VD_CORRUPT, "vm/c", "'sub/'",
                     "does not name a file");
