@@ -31,6 +31,7 @@
  *               children    who stands on a link                       children.h
  *               deltas      deltas for a base that is not a VMDK       deltas.h
  *               chain       links on top of each other: answers map    chain.h
+ *               siblings    deltas that lie beside a bare one          siblings.h
  *               walk        pieces of a disk, and which layer has them   walk.h
  *               merging     the mark of an unfinished merge            merging.h
  *     read/     map-cache   the chain's answers, kept                  map-cache.h
@@ -96,6 +97,7 @@
 #include "chain/link.h"
 #include "chain/merging.h"
 #include "chain/parents.h"
+#include "chain/siblings.h"
 #include "chain/walk.h"
 #include "check/check.h"
 #include "compact/compact.h"

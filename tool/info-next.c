@@ -131,6 +131,42 @@ next_no_data (FILE *fp, const struct report *r, const struct vd_member *m,
   }
 }
 
+/* Its descriptor is not there.  Older deltas beside it have to come first. */
+static void
+next_siblings (FILE *fp, const struct facts *f)
+{
+  struct vd_link *const known = f->member->link;
+  struct vd_siblings s;
+  struct vd_err err;
+  size_t i;
+
+  if (vd_siblings_find (known, 0, &known, 1, &s, &err) == -1 || s.n == 0)
+    next_delta (fp, f,
+                "Next, to lay it over a base (a raw disk) that you have:");
+  else {
+    fputs ("Next, to lay it, with the older deltas beside it, over a base (a "
+           "raw disk) that\nyou have:\n", fp);
+    fputs ("    nbdkit --filter=vmdkdelta file BASE", fp);
+    for (i = 0; i <= s.n; ++i) {
+      fputs (" delta=", fp);
+      out_shell (fp, i < s.n ? s.older[i] : f->path);
+    }
+    fputs ("\n    vmdkdelta apply", fp);
+    for (i = 0; i <= s.n; ++i) {
+      putc (' ', fp);
+      out_shell (fp, i < s.n ? s.older[i] : f->path);
+    }
+    fputs (" BASE\n", fp);
+  }
+  if (s.perhaps) {
+    fputs ("Beside it these could be deltas of the same disk, and belong before "
+           "it:\n    ", fp);
+    out_text (fp, s.perhaps);
+    putc ('\n', fp);
+  }
+  vd_siblings_free (&s);
+}
+
 /* An extent without its descriptor.  Where that is, it knows more; and the
  * pieces of a split disk are in their places only with it.
  */
@@ -147,8 +183,7 @@ next_bare (FILE *fp, const struct facts *f)
     fputs ("Next: probably a piece of a split disk; find its descriptor.\n",
            fp);
   else
-    next_delta (fp, f,
-                "Next, to lay it over a base (a raw disk) that you have:");
+    next_siblings (fp, f);
   free (name);
 }
 

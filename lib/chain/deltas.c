@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "chain/deltas.h"
+#include "chain/siblings.h"
 
 /* Is it a delta at all?  A disk that says it has no parent would hide the
  * base completely if its holes read as zeros, as they should.
@@ -167,6 +168,47 @@ make_chain (struct vd_deltas *d, const struct vd_opts *opts,
   return d->chain ? 0 : -1;
 }
 
+/* Is a link of the chain without its descriptor, and was an older delta of
+ * that disk forgotten?
+ */
+static int
+check_siblings (const struct vd_deltas *d, const struct vd_deltas_opts *how,
+                size_t i, const struct vd_log *log, struct vd_err *err)
+{
+  VD_CLEANUP (vd_siblings_free) struct vd_siblings s = { .n = 0 };
+  const struct vd_chain *chain = d->chain;
+  const struct vd_link *link = chain->links[i];
+  CLEANUP_FREE char *all = NULL;
+  const char *stem;
+  size_t len;
+  unsigned after = 0;
+
+  if (i + 1 < chain->nr_links)
+    after = vd_delta_number (chain->links[i + 1]->path, &stem, &len);
+  if (vd_siblings_find (link, after, chain->links, chain->nr_links, &s,
+                        err) == -1) {
+    if (err->code == VD_NOMEM)
+      return -1;
+    vd_warn (log, "whether there are older deltas beside %s is not known: %s",
+             link->path, err->msg);
+    return 0;
+  }
+  if (s.perhaps && i + 1 == chain->nr_links)
+    vd_warn (log, "%s is given without its descriptor, and beside it %s could "
+             "be deltas of the same disk: if it was made on one of them, give "
+             "that too, oldest first", link->path, s.perhaps);
+  if (s.n == 0)
+    return 0;
+  all = vd_siblings_text (&s, link);
+  if (!all)
+    return vd_fail_nomem (err);
+  return vd_fail (err, VD_USAGE, "%s is given without its descriptor, and "
+                  "older deltas of the same disk are beside it: what they "
+                  "hold would be missing.  Give all of them, oldest first: %s "
+                  "(%s takes only what is given)", link->path, all,
+                  how->follow_option);
+}
+
 int
 vd_deltas_open (struct vd_deltas *d, const char *const *paths, size_t n,
                 const struct vd_deltas_opts *how, const struct vd_opts *opts,
@@ -204,7 +246,12 @@ vd_deltas_open (struct vd_deltas *d, const char *const *paths, size_t n,
   if (!how->no_follow &&
       follow (d, how, opts, newest, &oldest, err) == -1)
     return -1;
-  return make_chain (d, opts, newest, oldest, err);
+  if (make_chain (d, opts, newest, oldest, err) == -1)
+    return -1;
+  for (i = 0; !how->no_follow && i < d->chain->nr_links; ++i)
+    if (check_siblings (d, how, i, &opts->log, err) == -1)
+      return -1;
+  return 0;
 }
 
 /* Copies on logical volumes and the like are rounded up by so much. */

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "chain/family.h"
+#include "chain/siblings.h"
 
 struct vd_family *
 vd_family_new (const struct vd_opts *opts, struct vd_err *err)
@@ -135,6 +136,34 @@ explain_bare (const struct vd_link *link, struct vd_err *err)
                   "descriptor", link->path);
 }
 
+/* The user says that a bare delta was made on parent.  If there are deltas
+ * between the two, by their names, that is hardly so.
+ */
+static int
+warn_siblings (const struct vd_link *link, const struct vd_link *parent,
+               const struct vd_log *log, struct vd_err *err)
+{
+  VD_CLEANUP (vd_siblings_free) struct vd_siblings s = { .n = 0 };
+  struct vd_link *known[2] = { (struct vd_link *) link,
+                               (struct vd_link *) parent };
+  CLEANUP_FREE char *all = NULL;
+  const char *stem;
+  size_t len;
+  struct vd_err e;
+
+  if (vd_siblings_find (link, vd_delta_number (parent->path, &stem, &len),
+                        known, 2, &s, &e) == -1)
+    return e.code == VD_NOMEM ? vd_fail_nomem (err) : 0;
+  if (s.n == 0)
+    return 0;
+  all = vd_siblings_text (&s, link);
+  if (!all)
+    return vd_fail_nomem (err);
+  vd_warn (log, "%s is taken for the parent of %s as asked, but by their names "
+           "there are deltas between them: %s", parent->path, link->path, all);
+  return 0;
+}
+
 /* The parent is not known: say so, unless the user named it. */
 static int
 parent_unknown (struct vd_family *family, struct vd_member *m, bool *taken,
@@ -149,7 +178,7 @@ parent_unknown (struct vd_family *family, struct vd_member *m, bool *taken,
   if (!parent)
     return -1;
   vd_family_set_parent (m, parent);
-  return 0;
+  return warn_siblings (m->link, parent->link, &family->opts->log, err);
 }
 
 int
