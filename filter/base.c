@@ -28,7 +28,7 @@ base_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
   char *p = buf;
 
   while (n > 0) {
-    const uint32_t count = n < MAX_READ ? (uint32_t) n : MAX_READ;
+    const uint32_t count = n < base->maximum ? (uint32_t) n : base->maximum;
     int errnum = EIO;
 
     if (base->next->pread (base->next, p, count, offset, 0, &errnum) == -1)
@@ -83,7 +83,7 @@ static const struct vd_file_ops base_ops = {
 
 void
 base_init (struct base *base, nbdkit_next *next, uint64_t size,
-           bool can_extents)
+           bool can_extents, uint32_t maximum)
 {
   static char name[] = "the base (the export under the filter)";
 
@@ -91,5 +91,6 @@ base_init (struct base *base, nbdkit_next *next, uint64_t size,
     .file = { .ops = &base_ops, .name = name, .size = size },
     .next = next,
     .can_extents = can_extents,
+    .maximum = maximum < MAX_READ ? maximum : MAX_READ,
   };
 }

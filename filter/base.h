@@ -19,12 +19,15 @@ struct base {
   struct vd_file file;
   nbdkit_next *next;
   bool can_extents;
+  uint32_t maximum;             /* of one read */
 };
 
-/* Ready for use; size is what next->get_size said.  Every next->can_* that a
+/* Ready for use; size is what next->get_size said, and reads have at most
+ * `maximum` bytes: what a client asks for fits into that, but the reads of a
+ * request to cache, and ours for whole grains, need not.  Every next->can_* that a
  * later call needs has been called.
  */
 extern void base_init (struct base *base, nbdkit_next *next, uint64_t size,
-                       bool can_extents);
+                       bool can_extents, uint32_t maximum);
 
 #endif /* VMDKDELTA_BASE_H */

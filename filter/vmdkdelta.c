@@ -255,6 +255,17 @@ is_minimum (uint32_t n)
   return n <= 65536 && vd_is_power_of_2 (n);
 }
 
+/* The largest request that the layer below takes, in whole blocks of it.  Some
+ * say 0 (not known), or what makes no sense.
+ */
+static uint32_t
+usable_maximum (uint32_t minimum, uint32_t maximum)
+{
+  if (maximum < 512 || maximum < minimum)
+    return UINT32_MAX;
+  return maximum == UINT32_MAX ? maximum : maximum - maximum % minimum;
+}
+
 /* The server wants every can_* of the layer below to be asked before what
  * depends on it is called.
  */
@@ -273,7 +284,8 @@ vmdkdelta_prepare (nbdkit_next *next, void *handle, int readonly)
       check_base_size (size) == -1)
     return -1;
 
-  base_init (&h->base, next, (uint64_t) size, can_extents);
+  base_init (&h->base, next, (uint64_t) size, can_extents,
+             usable_maximum (is_minimum (minimum) ? minimum : 1, maximum));
   h->vd_base = (struct vd_base) {
     .file = &h->base.file,
     .align = is_minimum (minimum) ? minimum : 1,
@@ -349,10 +361,7 @@ vmdkdelta_block_size (nbdkit_next *next, void *handle, uint32_t *minimum,
     return -1;
   if (!is_minimum (*minimum))
     *minimum = 1;
-  if (*maximum < 512 || *maximum < *minimum)
-    *maximum = UINT32_MAX;
-  if (*maximum != UINT32_MAX)
-    *maximum -= *maximum % *minimum;
+  *maximum = usable_maximum (*minimum, *maximum);
   below = *preferred;
   *preferred = grain > *minimum ? grain : *minimum;
   while (*preferred < below && *preferred < MAX_PREFERRED)
