@@ -81,7 +81,8 @@ check_files (const struct apply *a, struct vd_err *err)
   for (i = 0; i < chain->nr_slots; ++i) {
     const struct vd_file *f = chain->slots[i].image->file;
 
-    if (f && vd_file_same (f, a->target.file))
+    if (f && (vd_file_lies_on (f, a->target.file) ||
+              vd_file_lies_on (a->target.file, f)))
       return vd_fail (err, VD_USAGE, "%s is part of the delta; the target is "
                       "the base, and comes last", a->target_name);
     if (f && vd_check_no_writer (f, err) == -1)

@@ -155,7 +155,7 @@ source_close (struct source *s)
 static bool
 is_file (const struct vd_file *f, const struct stat *st)
 {
-  return f && f->ino != 0 && f->dev == st->st_dev && f->ino == st->st_ino;
+  return f && vd_file_is (f, st);
 }
 
 bool

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -200,6 +201,8 @@ run_verb (const struct verb *verb, int argc, char **argv)
   int status;
 
   vd_fd_limit_raise (0, NULL);
+  /* A write over the limit of a file's size is an error then, and is reported. */
+  signal (SIGXFSZ, SIG_IGN);
   /* getopt_long prints argv[0] in front of its messages. */
   argv[0] = name;
   status = verb->run (argc, argv);

@@ -191,14 +191,21 @@ check_output (struct create *c, const struct vd_create *w,
               struct vd_err *err)
 {
   const char *path;
-  struct stat st;
+  struct stat st, base;
   unsigned i;
 
-  for (i = 0; (path = vd_create_path (w, i)) != NULL; ++i)
-    if (stat (path, &st) == 0 &&
-        (source_uses (&c->base, &st) || source_uses (&c->new, &st)))
+  for (i = 0; (path = vd_create_path (w, i)) != NULL; ++i) {
+    if (stat (path, &st) == -1)
+      continue;
+    if (source_uses (&c->base, &st) || source_uses (&c->new, &st))
       return vd_fail (err, VD_USAGE, "%s is one of the files that are "
                       "compared", path);
+    if (c->base_descriptor && stat (c->base_descriptor, &base) == 0 &&
+        st.st_dev == base.st_dev && st.st_ino == base.st_ino)
+      return vd_fail (err, VD_USAGE, "%s is the base's descriptor "
+                      "(--base-descriptor): the delta needs another name",
+                      path);
+  }
   return 0;
 }
 

@@ -108,6 +108,8 @@ vd_fail_errno (struct vd_err *err, int errnum, const char *fs, ...)
               strerror_r (errnum, buf, sizeof buf),
               errnum == EMFILE ? " (raise the limit with ulimit -n, of a "
               "service with LimitNOFILE=)"
+              : errnum == EFBIG ? " (the limit is that of the file system, or "
+              "ulimit -f)"
               : errnum == ENFILE ? " (the limit of the whole system: sysctl "
               "fs.file-max)" : "");
   }

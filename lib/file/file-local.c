@@ -347,8 +347,8 @@ vd_file_from_fd (int fd, const char *name, struct vd_err *err)
   }
   l->file.ops = &local_ops;
   l->file.size = (uint64_t) size;
-  l->file.dev = st.st_dev;
-  l->file.ino = st.st_ino;
+  l->file.dev = S_ISBLK (st.st_mode) ? st.st_rdev : st.st_dev;
+  l->file.ino = S_ISBLK (st.st_mode) ? VD_DEVICE_INO : st.st_ino;
   l->fd = is_read_only (fd) ? vd_fd_share (fd) : vd_fd_allowed (fd) ? fd : -1;
   if (l->fd == -1) {
     vd_fail_errno (err, errno, "%s: cannot open", name);

@@ -24,6 +24,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -101,10 +102,15 @@ struct vd_file {
   uint64_t size;                /* bytes */
   bool growable;                /* writing past the end extends it; then it
                                    may be written by one thread only */
-  /* Identity, to recognise loops and double use; 0, 0 when unknown. */
+  /* Identity, to recognise loops and double use; 0, 0 when unknown.  Of a
+   * block device dev is the device itself, which may have several names, and ino
+   * is VD_DEVICE_INO.
+   */
   dev_t dev;
   ino_t ino;
 };
+
+#define VD_DEVICE_INO ((ino_t) -1)
 
 /* Wrap an open descriptor of a regular file or block device, which the file
  * then owns; on error the caller still does.  Anything else is VD_USAGE.  One
@@ -219,5 +225,22 @@ vd_file_same (const struct vd_file *a, const struct vd_file *b)
 {
   return a->ino != 0 && a->ino == b->ino && a->dev == b->dev;
 }
+
+/* Is it the file that stat described? */
+static inline bool
+vd_file_is (const struct vd_file *f, const struct stat *st)
+{
+  return S_ISBLK (st->st_mode)
+    ? f->ino == VD_DEVICE_INO && f->dev == st->st_rdev
+    : f->ino != 0 && f->ino == st->st_ino && f->dev == st->st_dev;
+}
+
+/* Are bytes of `file` bytes of `below` too?  They are the same file; or `file`
+ * is a device that is a part of the device `below`, or is made of it (device
+ * mapper, RAID), or a loop device on the file `below`, over any number of such
+ * steps.
+ */
+extern bool vd_file_lies_on (const struct vd_file *file,
+                             const struct vd_file *below);
 
 #endif /* VD_FILE_H */
