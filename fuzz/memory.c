@@ -462,6 +462,21 @@ vd_scandir (const char *path, vd_scandir_fn fn, void *opaque,
   return 0;
 }
 
+bool
+vd_dir_identity (int dir, const char *name, dev_t *dev, ino_t *ino)
+{
+  size_t i;
+
+  (void) dir;
+  for (i = 0; i < nr_files; ++i)
+    if (strcmp (name, fz_names[i]) == 0) {
+      *dev = 0;
+      *ino = i + 1;
+      return true;
+    }
+  return false;
+}
+
 struct vd_file *
 vd_dir_open (int dir, const char *name, const char *path, struct vd_err *err)
 {

@@ -39,6 +39,7 @@ vd_family_free (struct vd_family *family)
     free (family->members[i]);
   }
   free (family->members);
+  vd_uuid_index_free (&family->index);
   free (family);
 }
 
@@ -100,8 +101,8 @@ vd_family_find_parent (struct vd_family *family, struct vd_member *member,
 
   if (member->resolved)
     return 0;
-  if (vd_find_parent (member->link, family->opts, &member->result, &parent,
-                      err) == -1)
+  if (vd_find_parent (member->link, family->opts, &family->index,
+                      &member->result, &parent, err) == -1)
     return -1;
   if (parent) {
     member->parent = vd_family_add_link (family, parent, err);

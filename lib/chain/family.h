@@ -28,6 +28,7 @@ struct vd_family {
   const struct vd_opts *opts;   /* borrowed */
   struct vd_member **members;   /* in the order in which they were met */
   size_t nr_members;
+  struct vd_uuid_index index;   /* of the directories looked through */
 };
 
 extern struct vd_family *vd_family_new (const struct vd_opts *opts,

@@ -197,9 +197,11 @@ find_by_hint (const struct vd_link *child, const struct vd_opts *opts,
 
 int
 vd_find_parent (const struct vd_link *child, const struct vd_opts *opts,
-                enum vd_parent *result, struct vd_link **parent,
-                struct vd_err *err)
+                struct vd_uuid_index *index, enum vd_parent *result,
+                struct vd_link **parent, struct vd_err *err)
 {
+  VD_CLEANUP (vd_uuid_index_free) struct vd_uuid_index own
+    = { .nr_images = 0 };
   const char *hint = vd_link_hint (child);
 
   *parent = NULL;
@@ -212,7 +214,8 @@ vd_find_parent (const struct vd_link *child, const struct vd_opts *opts,
       return -1;
   }
   else if (!vd_uuid_is_null (child->id.parent)) {
-    if (vd_find_by_uuid (child, opts, parent, err) == -1)
+    if (vd_find_by_uuid (index ? index : &own, child, opts, parent,
+                         err) == -1)
       return -1;
   }
   else

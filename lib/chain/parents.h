@@ -19,6 +19,7 @@
 #define VD_PARENTS_H
 
 #include "chain/link.h"
+#include "chain/uuid-search.h"
 
 enum vd_parent {
   VD_PARENT_NONE,               /* the link is a base */
@@ -28,22 +29,20 @@ enum vd_parent {
 };
 
 /* Find the parent of child.  With VD_PARENT_FOUND, *parent is new and read,
- * but not loaded (see link.h).
+ * but not loaded (see link.h).  The index (or NULL) is kept by those who look
+ * for the parents of several links.
  *
  * Errors: VD_NOT_FOUND (the message lists the places), VD_MISMATCH (what was
  * found has another CID; with opts->ignore_cid the first one is taken),
  * VD_DENIED.
  */
 extern int vd_find_parent (const struct vd_link *child,
-                           const struct vd_opts *opts, enum vd_parent *result,
-                           struct vd_link **parent, struct vd_err *err);
+                           const struct vd_opts *opts,
+                           struct vd_uuid_index *index,
+                           enum vd_parent *result, struct vd_link **parent,
+                           struct vd_err *err);
 
 /* The hint as people are to see it (UTF-8), or NULL. */
 extern const char *vd_link_hint (const struct vd_link *link);
-
-/* Inside the library: the search by UUID. */
-extern int vd_find_by_uuid (const struct vd_link *child,
-                            const struct vd_opts *opts,
-                            struct vd_link **parent, struct vd_err *err);
 
 #endif /* VD_PARENTS_H */

@@ -103,6 +103,18 @@ vd_scandir (const char *path, vd_scandir_fn fn, void *opaque,
   return 0;
 }
 
+bool
+vd_dir_identity (int dir, const char *name, dev_t *dev, ino_t *ino)
+{
+  struct stat st;
+
+  if (fstatat (dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+    return false;
+  *dev = st.st_dev;
+  *ino = st.st_ino;
+  return true;
+}
+
 struct vd_file *
 vd_dir_open (int dir, const char *name, const char *path,
              struct vd_err *err)

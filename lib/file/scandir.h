@@ -12,6 +12,9 @@
 #ifndef VD_SCANDIR_H
 #define VD_SCANDIR_H
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 #include "base/err.h"
 #include "file/file.h"
 
@@ -32,6 +35,10 @@ extern int vd_scandir (const char *path, vd_scandir_fn fn, void *opaque,
  * writes, and could make look like a descriptor or an image.
  */
 extern bool vd_is_flat_name (const char *name);
+
+/* Which file has a name there, without opening it; false: none. */
+extern bool vd_dir_identity (int dir, const char *name, dev_t *dev,
+                             ino_t *ino);
 
 /* NULL when it is not a regular file (any more), or cannot be read. */
 extern struct vd_file *vd_dir_open (int dir, const char *name,

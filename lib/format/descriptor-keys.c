@@ -68,6 +68,24 @@ judge_key (struct vd_descriptor *d, const struct vd_key *k, const char *name,
   return 0;
 }
 
+bool
+vd_descriptor_knows (const char *key)
+{
+  static const char *const keys[] = {
+    "cid", "parentcid", "version", "encoding", "createtype", "isnativesnapshot",
+    "parentfilenamehint", "changetrackpath", "ddb.adaptertype",
+    "ddb.virtualhwversion", "ddb.encoding", "ddb.iofilters", "ddb.uuid",
+    "ddb.uuid.image", "ddb.uuid.parent", "ddb.uuid.modification",
+    "ddb.uuid.parentmodification",
+  };
+  size_t i;
+
+  for (i = 0; i < sizeof keys / sizeof keys[0]; ++i)
+    if (strcmp (key, keys[i]) == 0)
+      return true;
+  return strstr (key, "crypt") || strstr (key, "keysafe");
+}
+
 /* Keys whose value decides what is read may stand only once. */
 static int
 check_duplicates (const struct vd_descriptor *d, const char *name,

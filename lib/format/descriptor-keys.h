@@ -16,4 +16,9 @@
 extern int vd_descriptor_judge (struct vd_descriptor *d, const char *name,
                                 struct vd_err *err);
 
+/* Does somebody ask for this key (in lower case)?  There may be any number of
+ * others.
+ */
+extern bool vd_descriptor_knows (const char *key);
+
 #endif /* VD_DESCRIPTOR_KEYS_H */

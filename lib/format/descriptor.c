@@ -68,28 +68,51 @@ next_word (char **p)
   return word;
 }
 
+/* A descriptor has some 25 keys.  Of more than these, only those that somebody
+ * asks for are kept, twice: a second one is refused.  So a text of the largest
+ * size costs little memory.
+ */
+#define MAX_KEYS 256u
+
+static bool
+is_kept (const struct vd_descriptor *d, const char *key)
+{
+  unsigned n = 0;
+  size_t i;
+
+  if (d->nr_keys < MAX_KEYS)
+    return true;
+  if (!vd_descriptor_knows (key))
+    return false;
+  for (i = 0; i < d->nr_keys && n < 2; ++i)
+    n += strcmp (d->keys[i].key, key) == 0;
+  return n < 2;
+}
+
 static int
 add_key (struct parser *ps, const char *key, size_t n, const char *value)
 {
   struct vd_descriptor *d = ps->d;
+  CLEANUP_FREE char *lower = strndup (key, n);
   struct vd_key *p, *k;
   size_t i;
 
+  if (!lower)
+    return vd_fail_nomem (ps->err);
+  for (i = 0; i < n; ++i)
+    lower[i] = (char) tolower ((unsigned char) lower[i]);
+  if (!is_kept (d, lower))
+    return 0;
   p = vd_grow (d->keys, d->nr_keys, sizeof *p, ps->err);
   if (!p)
     return -1;
   d->keys = p;
   k = &d->keys[d->nr_keys];
   k->line = ps->line;
-  k->key = strndup (key, n);
   k->value = strdup (value);
-  if (!k->key || !k->value) {
-    free (k->key);
-    free (k->value);
+  if (!k->value)
     return vd_fail_nomem (ps->err);
-  }
-  for (i = 0; i < n; ++i)
-    k->key[i] = (char) tolower ((unsigned char) k->key[i]);
+  k->key = VD_TAKE (lower);
   d->nr_keys++;
   return 0;
 }

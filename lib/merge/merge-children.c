@@ -62,7 +62,8 @@ stands_on (const struct vd_link *c, const struct vd_link *parent)
       memcmp (c->id.parent, parent->id.image, 16) == 0)
     return true;
   if (!vd_link_hint (c) ||
-      vd_find_parent (c, &quiet, &result, &found, &ignored) == -1 || !found)
+      vd_find_parent (c, &quiet, NULL, &result, &found, &ignored) == -1 ||
+      !found)
     return false;
   same = same_link (found, parent);
   vd_link_close (found);

@@ -485,6 +485,40 @@ TEST (uuids_are_parsed)
     assert_false (vd_parse_uuid (bad[i], uuid));
 }
 
+/* A text of the largest size costs little memory, and hides nothing. */
+TEST (keys_that_nobody_asks_for_are_not_kept_without_end)
+{
+  enum { JUNK = 50000 };
+  const char *const ends[] = { "", "CID=5\n", "encryption.keySafe = \"x\"\n" };
+  const enum vd_code codes[] = { VD_OK, VD_CORRUPT, VD_UNSUPPORTED };
+  struct vd_descriptor *d;
+  struct vd_err err;
+  char *text = malloc (JUNK * 16 + 200);
+  size_t n, i, k;
+
+  for (i = 0; i < ARRAY_SIZE (ends); ++i) {
+    n = (size_t) sprintf (text, "RW 8 ZERO\n");
+    for (k = 0; k < JUNK; ++k)
+      n += (size_t) sprintf (text + n, "ddb.k%05zu=1\n", k);
+    n += (size_t) sprintf (text + n, "CID=4\nencoding=\"GBK\"\n"
+                           "ddb.adapterType=\"ide\"\n%s", ends[i]);
+    d = parse_n (text, n, &err);
+    if (codes[i] == VD_OK) {
+      assert_opened (d, &err);
+      assert_true (d->nr_keys < 300);
+      assert_int_equal (d->cid, 4);
+      assert_string_equal (d->encoding, "GBK");
+      assert_string_equal (vd_descriptor_get (d, "ddb.adaptertype"), "ide");
+      vd_descriptor_free (d);
+    }
+    else {
+      assert_null (d);
+      assert_err (&err, codes[i], "d.vmdk line 500");
+    }
+  }
+  free (text);
+}
+
 int
 main (void)
 {
@@ -494,6 +528,7 @@ main (void)
     cmocka_unit_test (what_is_not_said_has_its_default),
     cmocka_unit_test (content_ids_are_32_bit_numbers),
     cmocka_unit_test (what_decides_stands_once),
+    cmocka_unit_test (keys_that_nobody_asks_for_are_not_kept_without_end),
     cmocka_unit_test (versions_1_to_4_are_read),
     cmocka_unit_test (every_extent_line_counts_or_is_refused),
     cmocka_unit_test (no_access_is_warned_of),

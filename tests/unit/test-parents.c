@@ -43,7 +43,7 @@ finds (const char *child, const struct vd_opts *opts, enum vd_parent want,
   struct vd_err err;
   size_t n;
 
-  if (vd_find_parent (link, opts, &result, &parent, &err) == -1)
+  if (vd_find_parent (link, opts, NULL, &result, &parent, &err) == -1)
     fail_msg ("%s", err.msg);
   assert_int_equal (result, want);
   if (name) {
@@ -65,7 +65,7 @@ finds (const char *child, const struct vd_opts *opts, enum vd_parent want,
     enum vd_parent result_;                                                \
     struct vd_err err_ = { .code = VD_OK };                                \
                                                                            \
-    assert_int_equal (vd_find_parent (link_, opts, &result_, &parent_,     \
+    assert_int_equal (vd_find_parent (link_, opts, NULL, &result_, &parent_,     \
                                       &err_), -1);                         \
     assert_null (parent_);                                                 \
     assert_err (&err_, want, __VA_ARGS__);                                 \
@@ -210,6 +210,44 @@ TEST (uuids)
                     UUID (3), UUID (1));
 }
 
+/* However many links are looked for, a directory is read once, and a file
+ * opened once, whatever names it has.
+ */
+TEST (a_directory_is_read_once)
+{
+  enum { LINKS = 40, NAMES = 300 };
+  struct vd_family *family;
+  struct vd_member *m;
+  struct vd_err err;
+  char name[32], line[200];
+  unsigned i;
+
+  for (i = 0; i < LINKS; ++i) {
+    snprintf (line, sizeof line, "ddb.uuid.image=\"622a0911-bc78-4b7a-a6ec-%012x"
+              "\"\nddb.uuid.parent=\"622a0911-bc78-4b7a-a6ec-%012x\"", i + 1, i);
+    snprintf (name, sizeof name, "l%u", i);
+    disk (name, "1", "ffffffff",
+          i > 0 ? line : "ddb.uuid.image=\"" UUID (1) "\"");
+  }
+  disk ("junk", "1", NULL, NULL);
+  for (i = 0; i < NAMES; ++i) {
+    snprintf (name, sizeof name, "junk%u", i);
+    assert_int_equal (link ("junk", name), 0);
+  }
+  family = vd_family_new (&none, &err);
+  assert_opened (family, &err);
+  snprintf (name, sizeof name, "l%u", LINKS - 1);
+  m = vd_family_add (family, name, &err);
+  assert_opened (m, &err);
+  if (vd_family_resolve (family, m, &err) == -1)
+    fail_msg ("%s", err.msg);
+  assert_int_equal (vd_member_depth (m), LINKS - 1);
+  /* Each once for the index, and the parents again to be read. */
+  assert_true (family->index.nr_opened <= LINKS + 1 + LINKS);
+  assert_int_equal (family->index.nr_dirs, 1);
+  vd_family_free (family);
+}
+
 int
 main (void)
 {
@@ -220,6 +258,7 @@ main (void)
     tmpdir_test (a_cid_that_fits_wins),
     tmpdir_test (hints_that_are_refused),
     tmpdir_test (uuids),
+    tmpdir_test (a_directory_is_read_once),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

@@ -80,7 +80,7 @@ TEST (a_parent_of_another_machine)
   f = vd_file_open ("c.vmdk", &err);
   link = vd_link_read (f, "c.vmdk", &none, &err);
   assert_opened (link, &err);
-  assert_int_equal (vd_find_parent (link, &none, &result, &parent, &err), -1);
+  assert_int_equal (vd_find_parent (link, &none, NULL, &result, &parent, &err), -1);
   assert_err (&err, VD_DENIED, "parent '/vmfs/volumes/gone/p.vmdk' of c.vmdk "
               "not found", "lead outside of that directory and were not tried",
               "parent-path");
@@ -88,7 +88,7 @@ TEST (a_parent_of_another_machine)
   f = vd_file_open ("c.vmdk", &err);
   link = vd_link_read (f, "c.vmdk", &free_opts, &err);
   assert_opened (link, &err);
-  assert_int_equal (vd_find_parent (link, &free_opts, &result, &parent, &err),
+  assert_int_equal (vd_find_parent (link, &free_opts, NULL, &result, &parent, &err),
                     -1);
   assert_err (&err, VD_NOT_FOUND, "of c.vmdk not found", "a path of the "
               "machine where the child was made", "parent-path");
