@@ -56,6 +56,7 @@ put_medium (struct json *j, const struct machine *m,
                        ? f->member->link->self->fmt->name : f->has_facts
                        ? facts_format (g) : NULL);
   json_string_or_null (j, "type", medium->type);
+  json_bool (j, "encrypted", medium->encrypted);
   json_string_or_null (j, "file", f->member ? f->member->link->path : NULL);
   json_string (j, "state", !f->member ? "unreadable"
                : f->has_facts ? facts_state (g) : "found");

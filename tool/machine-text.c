@@ -171,7 +171,8 @@ put_medium (FILE *fp, const struct machine *m,
              facts_state (&f->facts));
   else
     fprintf (fp, "  %9s  %9s  %-10s", "-", "-",
-             f->has_facts ? facts_state (&f->facts) : "unreadable");
+             f->has_facts ? facts_state (&f->facts)
+             : medium->encrypted ? "encrypted" : "unreadable");
   put_users (fp, m, medium);
   putc ('\n', fp);
 }
@@ -264,7 +265,8 @@ put_trouble (FILE *fp, const struct machine *m)
     const struct facts *g = &f->facts;
 
     if (!f->member)
-      line (fp, "unreadable", f->err.msg);
+      line (fp, m->box->media[i].encrypted ? "encrypted" : "unreadable",
+            f->err.msg);
     else if (f->has_facts && !facts_complete (g))
       line (fp, "incomplete", g->loaded ? g->walk_err.msg : g->load_err.msg);
     else if (f->has_facts && g->damage.code != VD_OK)

@@ -134,6 +134,15 @@ vd_vbox_add_medium (const struct vd_vbox *box,
   struct vd_file *file;
   struct vd_link *link;
 
+  if (medium->encrypted) {
+    char text[VD_UUID_TEXT];
+
+    vd_fail (err, VD_UNSUPPORTED, "%s: the disk of %.255s is encrypted by "
+             "VirtualBox: decrypt it there first (VBoxManage encryptmedium %s "
+             "--oldpassword FILE)", box->path, medium->location,
+             vd_uuid_text (text, vd_vbox_disk (medium)->uuid));
+    return NULL;
+  }
   if (known)
     return known;
   if (!is_readable_format (medium->format)) {

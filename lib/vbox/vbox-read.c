@@ -139,6 +139,27 @@ only_child (const struct reading *r, size_t parent, const char *name,
 
 /* ---- Media -------------------------------------------------------------- */
 
+/* VirtualBox keeps the key, which a password protects, and its name as
+ * properties of the disk; the file itself does not show that it is encrypted.
+ * Either of them is enough: what is served must not be the cipher's text.
+ */
+static bool
+has_key (const struct reading *r, size_t element)
+{
+  size_t p;
+
+  for (p = vd_xml_child (r->xml, element, element + 1, "Property");
+       p != VD_XML_NONE;
+       p = vd_xml_child (r->xml, element, r->xml->element[p].next,
+                         "Property")) {
+    const char *name = vd_xml_value (r->xml, p, "name");
+
+    if (name && strncasecmp (name, "CRYPT/", 6) == 0)
+      return true;
+  }
+  return false;
+}
+
 static int
 read_medium (struct reading *r, size_t element,
              struct vd_vbox_medium *parent)
@@ -157,6 +178,7 @@ read_medium (struct reading *r, size_t element,
   m->parent = parent;
   if (parent)
     parent->nr_children++;
+  m->encrypted = has_key (r, element) || (parent && parent->encrypted);
   if (take_uuid (r, element, m->uuid) == -1 ||
       take_text (r, element, "location", "", &m->location) == -1 ||
       take_text (r, element, "format", "", &m->format) == -1 ||
@@ -352,7 +374,8 @@ find_machine (const struct reading *r, size_t *machine)
                     r->box->path);
   if (vd_xml_child (r->xml, 0, 1, "MachineEncrypted") != VD_XML_NONE)
     return vd_fail (r->err, VD_UNSUPPORTED, "%s is encrypted: remove the "
-                    "encryption with VirtualBox, or give the disk itself",
+                    "encryption with VirtualBox (VBoxManage encryptvm), or "
+                    "give the disk itself, if that is not encrypted too",
                     r->box->path);
   if (only_child (r, 0, "Machine", machine) == -1)
     return -1;

@@ -41,6 +41,8 @@ struct vd_vbox_medium {
   char *type;                   /* "Normal", ...: of bases; else NULL */
   struct vd_vbox_medium *parent; /* NULL: a base, that is, a disk */
   size_t nr_children;
+  bool encrypted;               /* it or an ancestor: what its file holds is
+                                   of no use without the password */
   size_t element;               /* inside the library: place in the XML */
 };
 
@@ -246,7 +248,8 @@ vd_vbox_find_disk (const struct vd_vbox *box, const char *name,
  * member of the family that has this UUID already is taken without looking.
  *
  * Errors: VD_NOT_FOUND, VD_DENIED, VD_MISMATCH (another UUID; with
- * opts->ignore_cid a warning), VD_UNSUPPORTED (a format that we do not read).
+ * opts->ignore_cid a warning), VD_UNSUPPORTED (a format that we do not read, or
+ * encrypted).
  */
 extern struct vd_member *
 vd_vbox_add_medium (const struct vd_vbox *box,
