@@ -48,7 +48,8 @@ is_child (const struct vd_link *c, const struct vd_link *parent)
       p->cid != VD_CID_FRESH && p->cid != VD_NO_PARENT)
     return true;
   if (!vd_link_hint (c) ||
-      vd_find_parent (c, &quiet, &result, &found, &ignored) == -1 || !found)
+      vd_find_parent (c, &quiet, NULL, &result, &found, &ignored) == -1 ||
+      !found)
     return false;
   same = same_link (found, parent);
   vd_link_close (found);
