@@ -40,6 +40,11 @@ struct config config = {
      "delta-ignore-cid=true   accept links whose CIDs do not match")        \
   X ("delta-unconfined", OPTION_BOOL, &config.unconfined,                   \
      "delta-unconfined=true   follow names found in images anywhere")       \
+  X ("delta-write", OPTION_BOOL, &config.write,                             \
+     "delta-write=true   clients may write, into the newest delta")         \
+  X ("delta-write-to", OPTION_PATH, &config.write_to,                       \
+     "delta-write-to=<NEW>   clients may write, into NEW, a delta on top\n" \
+     "               of all: it is created, or continued if it exists")     \
   X ("delta-cache-size", OPTION_SIZE, &config.cache_size,                   \
      "delta-cache-size=<SIZE>   memory for the map (default 64M)")
 

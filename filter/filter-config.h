@@ -22,6 +22,8 @@ struct config {
   bool allow_dirty;
   bool ignore_cid;
   bool unconfined;
+  bool write;
+  char *write_to;
   uint64_t cache_size;
 };
 

@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* nbdkit-vmdkdelta-filter: a VMDK delta laid over any export, read-only.
+/* nbdkit-vmdkdelta-filter: a VMDK delta laid over any export, which is only
+ * read; the newest delta is written if the user says so.
  *
  * nbdkit's callbacks are turned into calls of the library; there is no other
  * logic here.  The deltas are opened once for the process, in get_ready: later
@@ -19,6 +20,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <nbdkit-filter.h>
 
@@ -40,6 +42,8 @@ static unsigned nr_loads;
 static struct vd_opts opts;     /* borrowed by the deltas */
 static struct vd_deltas deltas;
 static struct vd_reader *reader;
+static struct vd_disk *disk;    /* NULL: nothing is written; else the reader is
+                                   the disk's */
 
 /* What the first connection found: all others must find the same.
  * Protected by the lock.
@@ -62,8 +66,14 @@ vmdkdelta_load (void)
 static void
 vmdkdelta_unload (void)
 {
-  vd_reader_free (reader);
+  struct vd_err err;
+
+  if (!disk)
+    vd_reader_free (reader);
+  else if (vd_disk_close (disk, &err) == -1)
+    nbdkit_error ("%s", err.msg);
   vd_deltas_close (&deltas);
+  disk = NULL;
   reader = NULL;
   config_free ();
   free (export_name);
@@ -89,7 +99,13 @@ vmdkdelta_config_complete (nbdkit_next_config_complete *next,
                   "delta=FILE for each delta, oldest first", nr_loads);
     return -1;
   }
-  if (config.deltas.n == 0) {
+  if (config.write && config.write_to) {
+    nbdkit_error ("give either delta-write=true, which writes into the newest "
+                  "delta, or delta-write-to=NEW, which writes into one on top "
+                  "of it");
+    return -1;
+  }
+  if (config.deltas.n == 0 && !config.write_to) {
     nbdkit_error ("the vmdkdelta filter needs delta=FILE; see "
                   "nbdkit-vmdkdelta-filter(1)");
     return -1;
@@ -110,15 +126,72 @@ vmdkdelta_thread_model (THREAD_MODEL_ARGS)
 }
 
 static int
-vmdkdelta_get_ready (int thread_model)
+open_deltas (struct vd_err *err)
 {
-  static char name[] = "vmdkdelta";
   const struct vd_deltas_opts how = {
     .no_follow = !config.follow,
     .follow_option = "delta-follow=false",
     .allow_no_parent = config.allow_no_parent,
     .no_parent_option = "delta-allow-no-parent=true",
   };
+
+  return vd_deltas_open (&deltas, (const char *const *) config.deltas.path,
+                         config.deltas.n, &how, &opts, err);
+}
+
+/* delta-write-to=: one more delta, the newest.  If it is not there, it is an
+ * empty child of the others.
+ */
+static int
+add_newest (struct vd_err *err)
+{
+  char **path = realloc (config.deltas.path,
+                         (config.deltas.n + 1) * sizeof *path);
+  int r = 0;
+
+  if (!path)
+    return vd_fail_nomem (err);
+  config.deltas.path = path;
+  if (config.deltas.n > 0 && access (config.write_to, F_OK) == -1) {
+    r = open_deltas (err);
+    if (r == 0)
+      r = vd_create_child (config.write_to, deltas.chain->links[0], err);
+    vd_deltas_close (&deltas);
+  }
+  if (r == -1)
+    return -1;
+  path[config.deltas.n] = strdup (config.write_to);
+  if (!path[config.deltas.n])
+    return vd_fail_nomem (err);
+  config.deltas.n++;
+  return 0;
+}
+
+/* Open what is served, when all files are there. */
+static int
+open_reader (struct vd_err *err)
+{
+  const struct vd_disk_opts how = {
+    .budget = config.cache_size, .log = opts.log,
+  };
+
+  if (open_deltas (err) == -1)
+    return -1;
+  if (config.write || config.write_to) {
+    if (vd_check_no_children (deltas.chain->links[0], &opts, err) == -1)
+      return -1;
+    disk = vd_disk_open (deltas.chain, &how, err);
+    reader = disk ? vd_disk_reader (disk) : NULL;
+  }
+  else
+    reader = vd_reader_new (deltas.chain, config.cache_size, err);
+  return reader ? 0 : -1;
+}
+
+static int
+vmdkdelta_get_ready (int thread_model)
+{
+  static char name[] = "vmdkdelta";
   struct vd_err err;
 
   (void) thread_model;
@@ -128,18 +201,42 @@ vmdkdelta_get_ready (int thread_model)
     .allow_dirty = config.allow_dirty,
     .ignore_cid = config.ignore_cid,
     .unconfined = config.unconfined,
+    .for_writing = config.write || config.write_to,
     .dirs = (const char *const *) config.dirs.path,
     .nr_dirs = config.dirs.n,
   };
   serve_begin (name);
-  if (vd_deltas_open (&deltas, (const char *const *) config.deltas.path,
-                      config.deltas.n, &how, &opts, &err) == 0)
-    reader = vd_reader_new (deltas.chain, config.cache_size, &err);
-  if (!reader) {
+  /* A first delta is as large as the base, which nobody has opened yet. */
+  if (config.write_to && config.deltas.n == 0 &&
+      access (config.write_to, F_OK) == -1)
+    return 0;
+  if ((config.write_to && add_newest (&err) == -1) ||
+      open_reader (&err) == -1) {
     nbdkit_error ("%s", err.msg);
     return -1;
   }
   return 0;
+}
+
+/* The first client is there, and so is the size of the base. */
+static int
+make_first_delta (int64_t size)
+{
+  struct vd_err err;
+  int r = 0;
+
+  pthread_mutex_lock (&lock);
+  if (!reader) {
+    r = vd_create_child_of_raw (config.write_to, (uint64_t) size, &err);
+    if (r == 0)
+      r = add_newest (&err);
+    if (r == 0)
+      r = open_reader (&err);
+  }
+  pthread_mutex_unlock (&lock);
+  if (r == -1)
+    nbdkit_error ("%s", err.msg);
+  return r;
 }
 
 /* One set of deltas belongs to one export.  Which one is decided by the
@@ -281,7 +378,7 @@ vmdkdelta_prepare (nbdkit_next *next, void *handle, int readonly)
   if (size == -1 || can_extents == -1 || next->can_multi_conn (next) == -1 ||
       next->is_rotational (next) == -1 ||
       next->block_size (next, &minimum, &preferred, &maximum) == -1 ||
-      check_base_size (size) == -1)
+      make_first_delta (size) == -1 || check_base_size (size) == -1)
     return -1;
 
   base_init (&h->base, next, (uint64_t) size, can_extents,
@@ -313,6 +410,26 @@ no (nbdkit_next *next, void *handle)
 }
 
 static int
+is_written (nbdkit_next *next, void *handle)
+{
+  (void) next;
+  (void) handle;
+  return disk != NULL;
+}
+
+static int
+vmdkdelta_can_zero (nbdkit_next *next, void *handle)
+{
+  return is_written (next, handle) ? NBDKIT_ZERO_NATIVE : NBDKIT_ZERO_NONE;
+}
+
+static int
+vmdkdelta_can_fua (nbdkit_next *next, void *handle)
+{
+  return is_written (next, handle) ? NBDKIT_FUA_NATIVE : NBDKIT_FUA_NONE;
+}
+
+static int
 vmdkdelta_can_extents (nbdkit_next *next, void *handle)
 {
   (void) next;
@@ -328,8 +445,8 @@ vmdkdelta_can_cache (nbdkit_next *next, void *handle)
   return NBDKIT_CACHE_NATIVE;   /* see serve_cache */
 }
 
-/* Nothing is ever written, so several connections see the same as far as
- * the base's do.
+/* All connections write to one disk, and a flush is for all; of the base they
+ * see the same as far as its own do.
  */
 static int
 vmdkdelta_can_multi_conn (nbdkit_next *next, void *handle)
@@ -424,6 +541,64 @@ vmdkdelta_cache (nbdkit_next *next, void *handle, uint32_t count,
   return 0;
 }
 
+/* What all that write end with: r is what the library said. */
+static int
+written (int r, uint32_t flags, struct vd_err *err, int *errnum)
+{
+  if (r == 0 && (flags & NBDKIT_FLAG_FUA))
+    r = vd_disk_flush (disk, err);
+  return r == -1 ? failed (err, errnum) : 0;
+}
+
+static int
+vmdkdelta_pwrite (nbdkit_next *next, void *handle, const void *buf,
+                  uint32_t count, uint64_t offset, uint32_t flags,
+                  int *errnum)
+{
+  const struct handle *h = handle;
+  struct vd_err err;
+
+  (void) next;
+  return written (vd_disk_write (disk, &h->vd_base, buf, count, offset, &err),
+                  flags, &err, errnum);
+}
+
+static int
+vmdkdelta_zero (nbdkit_next *next, void *handle, uint32_t count,
+                uint64_t offset, uint32_t flags, int *errnum)
+{
+  const struct handle *h = handle;
+  struct vd_err err;
+
+  (void) next;
+  return written (vd_disk_zero (disk, &h->vd_base, count, offset, &err),
+                  flags, &err, errnum);
+}
+
+static int
+vmdkdelta_trim (nbdkit_next *next, void *handle, uint32_t count,
+                uint64_t offset, uint32_t flags, int *errnum)
+{
+  const struct handle *h = handle;
+  struct vd_err err;
+
+  (void) next;
+  return written (vd_disk_trim (disk, &h->vd_base, count, offset, &err),
+                  flags, &err, errnum);
+}
+
+static int
+vmdkdelta_flush (nbdkit_next *next, void *handle, uint32_t flags,
+                 int *errnum)
+{
+  struct vd_err err;
+
+  (void) next;
+  (void) handle;
+  (void) flags;
+  return vd_disk_flush (disk, &err) == -1 ? failed (&err, errnum) : 0;
+}
+
 #if NBDKIT_VERSION_MAJOR > 1 || NBDKIT_VERSION_MINOR >= 36
 static void
 vmdkdelta_dump_plugin (void)
@@ -449,12 +624,12 @@ static struct nbdkit_filter filter = {
   .close = vmdkdelta_close,
   .prepare = vmdkdelta_prepare,
   .get_size = vmdkdelta_get_size,
-  .can_write = no,
-  .can_flush = no,
-  .can_trim = no,
-  .can_zero = no,
+  .can_write = is_written,
+  .can_flush = is_written,
+  .can_trim = is_written,
+  .can_zero = vmdkdelta_can_zero,
   .can_fast_zero = no,
-  .can_fua = no,
+  .can_fua = vmdkdelta_can_fua,
   .can_extents = vmdkdelta_can_extents,
   .can_cache = vmdkdelta_can_cache,
   .can_multi_conn = vmdkdelta_can_multi_conn,
@@ -463,6 +638,10 @@ static struct nbdkit_filter filter = {
   .pread = vmdkdelta_pread,
   .extents = vmdkdelta_extents,
   .cache = vmdkdelta_cache,
+  .pwrite = vmdkdelta_pwrite,
+  .zero = vmdkdelta_zero,
+  .trim = vmdkdelta_trim,
+  .flush = vmdkdelta_flush,
 };
 
 NBDKIT_REGISTER_FILTER (filter)
