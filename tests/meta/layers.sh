@@ -29,7 +29,7 @@ merge    base file format chain read check create write apply compact vbox
 # nothing else of it; filter and plugin share common/.
 faces='
 common   base file format chain read
-filter   base file format chain read
+filter   base file format chain read check create write
 plugin   base file format chain read check create write vbox
 tool     base file format chain read check create write apply compact vbox merge
 '
