@@ -12,6 +12,7 @@
 #include <nbdkit-plugin.h>
 
 #include "options.h"
+#include "vmdkdelta.h"
 
 static int
 parse_bool (const char *key, const char *value, bool *b)
@@ -66,6 +67,17 @@ parse_paths (const char *value, struct paths *paths)
   return 0;
 }
 
+static int
+parse_tables (const char *key, const char *value,
+              enum vd_tables_choice *choice)
+{
+  if (vd_tables_choice (value, choice))
+    return 0;
+  nbdkit_error ("%s=%s is not understood; allowed are first and copy", key,
+                value);
+  return -1;
+}
+
 int
 options_parse (struct option *options, size_t n, const char *key,
                const char *value)
@@ -88,6 +100,7 @@ options_parse (struct option *options, size_t n, const char *key,
   case OPTION_SIZE: r = parse_size (key, value, o->ptr); break;
   case OPTION_PATH: r = parse_path (value, o->ptr); break;
   case OPTION_PATHS: r = parse_paths (value, o->ptr); break;
+  case OPTION_TABLES: r = parse_tables (key, value, o->ptr); break;
   }
   return r == -1 ? -1 : 1;
 }

@@ -19,6 +19,7 @@ enum option_type {
   OPTION_SIZE,                  /* uint64_t, at least 1M */
   OPTION_PATH,                  /* char *, absolute */
   OPTION_PATHS,                 /* struct paths, may be given again */
+  OPTION_TABLES,                /* enum vd_tables_choice */
 };
 
 struct paths {

@@ -36,6 +36,9 @@ struct config config = {
   X ("delta-allow-dirty", OPTION_BOOL, &config.allow_dirty,                 \
      "delta-allow-dirty=true   read an SEsparse file without replaying\n"   \
      "               its journal")                                          \
+  X ("delta-tables", OPTION_TABLES, &config.tables,                         \
+     "delta-tables=first|copy   which to read of a KDMV file whose two\n"   \
+     "               sets of tables differ")                                \
   X ("delta-ignore-cid", OPTION_BOOL, &config.ignore_cid,                   \
      "delta-ignore-cid=true   accept links whose CIDs do not match")        \
   X ("delta-unconfined", OPTION_BOOL, &config.unconfined,                   \

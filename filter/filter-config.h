@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "options.h"
+#include "vmdkdelta.h"
 
 struct config {
   struct paths deltas;          /* oldest first */
@@ -21,6 +22,7 @@ struct config {
   bool allow_no_parent;
   bool allow_dirty;
   bool ignore_cid;
+  enum vd_tables_choice tables;
   bool unconfined;
   bool write;
   char *write_to;

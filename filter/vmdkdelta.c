@@ -200,6 +200,7 @@ vmdkdelta_get_ready (int thread_model)
     .prefix = "delta-",
     .allow_dirty = config.allow_dirty,
     .ignore_cid = config.ignore_cid,
+    .tables = config.tables,
     .unconfined = config.unconfined,
     .for_writing = config.write || config.write_to,
     .dirs = (const char *const *) config.dirs.path,

@@ -371,6 +371,7 @@ exports_open (struct exports *e, struct vd_err *err)
       .log = { .fn = serve_log, .opaque = name },
       .allow_dirty = config.allow_dirty,
       .ignore_cid = config.ignore_cid,
+      .tables = config.tables,
       .unconfined = config.unconfined,
       .for_writing = config.write || config.write_to,
       .dirs = (const char *const *) config.dirs.path,

@@ -31,6 +31,9 @@ struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };
   X ("allow-dirty", OPTION_BOOL, &config.allow_dirty,                       \
      "allow-dirty=true   read an SEsparse file without replaying its\n"     \
      "               journal")                                              \
+  X ("tables", OPTION_TABLES, &config.tables,                               \
+     "tables=first|copy   which to read of a KDMV file whose two sets of\n"  \
+     "               tables differ")                                        \
   X ("unconfined", OPTION_BOOL, &config.unconfined,                         \
      "unconfined=true   follow names found in images anywhere")             \
   X ("write", OPTION_BOOL, &config.write,                                   \

@@ -9,6 +9,7 @@
 #define VMDK_CONFIG_H
 
 #include "options.h"
+#include "vmdkdelta.h"
 
 struct config {
   char *file;
@@ -16,6 +17,7 @@ struct config {
   char *parent;
   struct paths dirs;
   bool ignore_cid;
+  enum vd_tables_choice tables;
   bool allow_dirty;
   bool unconfined;
   bool write;

@@ -162,6 +162,11 @@ next_option (const struct verb *verb, int argc, char **argv,
     case OPT_ALLOW_DIRTY:
       opts->allow_dirty = true;
       break;
+    case OPT_TABLES:
+      if (!vd_tables_choice (optarg, &opts->tables))
+        exit (tool_usage (verb, "--tables=%s: allowed are first and copy",
+                          optarg));
+      break;
     case OPT_UNCONFINED:
       opts->unconfined = true;
       break;

@@ -72,6 +72,7 @@ enum {
   OPT_PARENT,
   OPT_IGNORE_CID,
   OPT_ALLOW_DIRTY,
+  OPT_TABLES,
   OPT_UNCONFINED,
   OPT_OWN,
 };
@@ -87,6 +88,7 @@ enum {
   { "parent", required_argument, NULL, OPT_PARENT },            \
   { "ignore-cid", no_argument, NULL, OPT_IGNORE_CID },          \
   { "allow-dirty", no_argument, NULL, OPT_ALLOW_DIRTY },        \
+  { "tables", required_argument, NULL, OPT_TABLES },            \
   { "unconfined", no_argument, NULL, OPT_UNCONFINED }
 
 #define CHAIN_HELP                                                         \
@@ -97,6 +99,8 @@ enum {
   "  --ignore-cid       accept links whose CIDs do not match\n"            \
   "  --allow-dirty      read an SEsparse file without replaying its\n"     \
   "                     journal\n"                                         \
+  "  --tables=WHICH     of a KDMV file whose two sets of tables differ,\n"  \
+  "                     read 'first' or 'copy'\n"                          \
   "  --unconfined       follow names found in images anywhere\n"
 
 /* The next option of the verb, or -1 when only operands are left, from

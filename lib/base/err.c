@@ -143,6 +143,23 @@ vd_err_prefix (struct vd_err *err, const char *fs, ...)
   vd_escape (&err->msg[len], sizeof err->msg - len, old);
 }
 
+void
+vd_err_append (struct vd_err *err, const char *fs, ...)
+{
+  char raw[VD_ERR_MAX];
+  va_list args;
+  size_t len;
+
+  if (!err)
+    return;
+  va_start (args, fs);
+  if (vsnprintf (raw, sizeof raw, fs, args) < 0)
+    raw[0] = '\0';
+  va_end (args);
+  len = strlen (err->msg);
+  vd_escape (&err->msg[len], sizeof err->msg - len, raw);
+}
+
 static void
 vlog (const struct vd_log *log, enum vd_level level, const char *fs,
       va_list args)

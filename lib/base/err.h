@@ -75,6 +75,10 @@ extern int vd_fail_nomem (struct vd_err *err);
 extern void vd_err_prefix (struct vd_err *err, const char *fs, ...)
   VD_PRINTF (2, 3);
 
+/* Put text behind it; cut where it does not fit. */
+extern void vd_err_append (struct vd_err *err, const char *fs, ...)
+  VD_PRINTF (2, 3);
+
 extern void vd_warn (const struct vd_log *log, const char *fs, ...)
   VD_PRINTF (2, 3);
 extern void vd_debug (const struct vd_log *log, const char *fs, ...)

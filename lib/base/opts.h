@@ -12,8 +12,17 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "base/err.h"
+
+/* KDMV files have their tables twice: which of the two is read. */
+enum vd_tables_choice {
+  VD_TABLES_BOTH,               /* the first; where the copy says something
+                                   else that can be, nothing is read */
+  VD_TABLES_FIRST,              /* the first, whatever the copy says */
+  VD_TABLES_COPY,               /* the copy, whatever the first says */
+};
 
 struct vd_opts {
   struct vd_log log;
@@ -27,6 +36,11 @@ struct vd_opts {
    * The data may be older than what the guest wrote, or torn.
    */
   bool allow_dirty;
+
+  /* Recovery: read files whose two sets of tables differ by one of them.
+   * Files that have one set only are read as usual.
+   */
+  enum vd_tables_choice tables;
 
   /* Recovery: accept links whose CID and parentCID do not match. */
   bool ignore_cid;
@@ -58,6 +72,19 @@ struct vd_opts {
    */
   const char *parent;
 };
+
+/* The values of the option "tables".  False: there is no such value. */
+static inline bool
+vd_tables_choice (const char *value, enum vd_tables_choice *choice)
+{
+  if (strcmp (value, "first") == 0)
+    *choice = VD_TABLES_FIRST;
+  else if (strcmp (value, "copy") == 0)
+    *choice = VD_TABLES_COPY;
+  else
+    return false;
+  return true;
+}
 
 static inline const char *
 vd_opts_prefix (const struct vd_opts *opts)

@@ -36,6 +36,7 @@ static const struct {
   [VD_CHECK_GRAIN_OVERLAP] = { "grain-overlap", VD_SEV_ERROR },
   [VD_CHECK_GRAIN_MARKER] = { "grain-marker-bad", VD_SEV_ERROR },
   [VD_CHECK_GRAIN_INFLATE] = { "grain-does-not-inflate", VD_SEV_ERROR },
+  [VD_CHECK_COPY_DOUBT] = { "redundant-doubt", VD_SEV_ERROR },
   [VD_CHECK_JOURNAL] = { "journal-pending", VD_SEV_ERROR },
   [VD_CHECK_READ] = { "read-error", VD_SEV_ERROR },
   [VD_CHECK_MERGING] = { "merge-unfinished", VD_SEV_ERROR },

@@ -282,7 +282,7 @@ walk_copy (struct vd_checker *c, uint64_t index, uint64_t raw, uint64_t copy,
   const struct vd_area *a;
   int r;
 
-  if (is_first (c) && c->copy && !c->opts->errors_only) {
+  if (is_first (c) && c->copy) {
     r = c->copy (c, index, raw, copy, err);
     if (r != 0)
       return r;

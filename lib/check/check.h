@@ -57,6 +57,8 @@ enum vd_check_kind {
   VD_CHECK_GRAIN_OVERLAP,
   VD_CHECK_GRAIN_MARKER,        /* is not that of this grain, or cut */
   VD_CHECK_GRAIN_INFLATE,       /* does not inflate, or not to a grain */
+  VD_CHECK_COPY_DOUBT,          /* a grain is not the same in the redundant
+                                   table, and both can be */
   VD_CHECK_JOURNAL,             /* is to be replayed (a warning when
                                    opts.allow_dirty) */
   VD_CHECK_READ,                /* the system could not read a part */
@@ -68,7 +70,8 @@ enum vd_check_kind {
   VD_CHECK_PARENT_DIFFERS,      /* in size, or in VirtualBox's UUID */
   VD_CHECK_TABLE_BEYOND,        /* for what lies past the end of the disk */
   VD_CHECK_GRAIN_BEYOND,
-  VD_CHECK_COPY_DIFFERS,        /* redundant table from the primary one */
+  VD_CHECK_COPY_DIFFERS,        /* redundant table from the primary one, which
+                                   can be read anyway */
   VD_CHECK_COPY_OVERLAP,        /* redundant table shares its place */
   VD_CHECK_ENTRY_ONE,           /* COWD: read as zeros, but not defined */
   VD_CHECK_FREE_SECTOR,         /* COWD: counter past the file or behind */

@@ -145,6 +145,10 @@ kdmv_new_begin (struct vd_slots *s, struct vd_file *to, struct vd_err *err)
   vd_put64 (head + VD_KDMV_OFF_GD, hs->gd);
   vd_put64 (head + VD_KDMV_OFF_OVERHEAD, hs->overhead);
   head[VD_KDMV_OFF_UNCLEAN] = 0;
+  /* The flag of a file whose redundant directory was not in it. */
+  if (hs->rgd == 0)
+    vd_put32 (head + VD_KDMV_OFF_FLAGS,
+              h->image.flags & ~VD_KDMV_REDUNDANT);
   if (vd_file_pwrite (to, head, sizeof head, 0, err) == -1 ||
       vd_copy_slot (&z, to, h->image.descriptor_offset,
                      h->image.descriptor_offset + h->image.descriptor_length,

@@ -23,6 +23,8 @@ vd_slots_load (struct vd_slots *s, uint64_t table, uint32_t *raw, size_t *n,
 
   if (vd_entries_load (&s->entries, table, raw, n, &place, err) == -1)
     return -1;
+  if (vd_entries_sure (&s->entries, table, &place, err) == -1)
+    return -1;
   if (place.bad_copy)
     return vd_fail (err, VD_CORRUPT,
                     "%s: grain directories differ at entry %" PRIu64 " (byte %"
@@ -30,13 +32,13 @@ vd_slots_load (struct vd_slots *s, uint64_t table, uint32_t *raw, size_t *n,
                     "was written.  A new file (--output) is made from the "
                     "first", s->file->name, table, place.where,
                     place.copy_entry);
-  if (place.differs && !s->interrupted)
+  if (place.copy != 0 && place.differs && !s->interrupted)
     return vd_fail (err, VD_CORRUPT,
                     "%s: grain table %" PRIu64 " differs from its copy; "
                     "nothing was written.  A new file (--output) is made "
                     "from the first.  See: vmdkdelta check", s->file->name,
                     table);
-  if (place.differs)
+  if (place.copy != 0 && place.differs)
     s->differs = s->must_write = true;
   return 0;
 }

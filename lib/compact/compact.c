@@ -108,9 +108,16 @@ vd_compact_check (const struct vd_link *link, bool in_place,
                     "%s is an extent without its descriptor, so it cannot be "
                     "told whether it has a parent: give the descriptor",
                     link->path);
-  for (i = 0; i < link->nr_pieces; ++i)
-    if (format_of (link->pieces[i].image, &fmt, err) == -1)
+  for (i = 0; i < link->nr_pieces; ++i) {
+    const struct vd_image *image = link->pieces[i].image;
+
+    if (format_of (image, &fmt, err) == -1)
       return -1;
+    if (in_place && image->chosen_tables)
+      return vd_fail (err, VD_USAGE, "%s: by one of two sets of tables "
+                      "(--tables) only a new file is made: add --output=NEW",
+                      image->file->name);
+  }
   if (vd_link_check_apart (link, err) == -1)
     return -1;
   r = vd_check_link (link, &opts, &report, err);

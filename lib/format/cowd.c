@@ -194,7 +194,7 @@ cowd_map (const struct vd_image *image, uint64_t offset, uint64_t length,
           const struct vd_out *out, struct vd_err *err)
 {
   return vd_tables_map (image, &get (image)->tables, 4, offset, length, out,
-                        cowd_gde, cowd_gte, err);
+                        cowd_gde, cowd_gte, NULL, err);
 }
 
 static int

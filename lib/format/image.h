@@ -50,6 +50,8 @@ struct vd_image {
   uint64_t tables_size;         /* bytes of disk that one table covers, or 0 */
   bool compressed;
   bool unclean;                 /* its writer did not close it */
+  bool chosen_tables;           /* it has two sets of tables, and the user said
+                                   which is read: not for who writes */
   unsigned version;             /* as in the header: SEsparse 2.1 is 0x21,
                                    VDI 1.1 0x10001 */
   unsigned flags;

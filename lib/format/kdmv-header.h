@@ -45,10 +45,11 @@ enum {
 #define VD_KDMV_GD_AT_END UINT64_MAX
 
 /* Values of `unclean`: any but 0 says to all who look that the file was not
- * closed.  Ours say so too, and by which of our own writers.
+ * closed.  Ours say so too, and that it was us: we write the copy of a table
+ * first, so that where the two differ the first is whole, and right.
  */
-#define VD_KDMV_UNCLEAN 1u
 #define VD_KDMV_UNCLEAN_COMPACT 0xc5u
+#define VD_KDMV_UNCLEAN_WRITE 0xc6u
 
 /* What a text-mode transfer would change. */
 extern const uint8_t vd_kdmv_line_ends[4];

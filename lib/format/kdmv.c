@@ -16,6 +16,14 @@
  *
  * Facts from VMware's "Virtual Disk Format 5.0" and from the readers in QEMU
  * and VirtualBox.  We read through gdOffset, as both of these do.
+ *
+ * The redundant directory finds a second set of tables, which should say the
+ * same.  QEMU does not look at it, VirtualBox refuses a file where the two
+ * differ.  Where they do, a writer was cut off, or did not know of the copy, or
+ * one of the two was damaged: there is no telling which is right, and a first
+ * entry of 0 would read as zeros.  So nothing is read of a grain for which
+ * they say two things that can both be (vd_kdmv_doubt), until the user chooses
+ * one (vd_opts.tables).
  */
 
 #include <inttypes.h>
@@ -76,14 +84,65 @@ check_features (const struct vd_kdmv_header *k, const char *name,
   return 0;
 }
 
+/* Where a directory is, if it is in the file. */
+static bool
+find_directory (uint64_t sector, uint64_t bytes, const struct vd_file *file,
+                uint64_t *offset)
+{
+  return sector != 0 && vd_sectors (sector, offset) &&
+    *offset <= file->size && bytes <= file->size - *offset;
+}
+
+/* The one that is read, and the other one. */
+static int
+find_directories (const struct vd_kdmv_header *k, const struct vd_file *file,
+                  const struct vd_opts *opts, struct vd_kdmv_image *h,
+                  struct vd_err *err)
+{
+  const bool two = (k->flags & VD_KDMV_REDUNDANT) != 0;
+  const bool swap = two && opts->tables == VD_TABLES_COPY;
+  const uint64_t first = swap ? k->rgd_offset : k->gd_offset;
+  const uint64_t other = swap ? k->gd_offset : k->rgd_offset;
+  const uint64_t bytes = h->nr_tables * 4;
+  const bool has_other
+    = two && find_directory (other, bytes, file, &h->rgd_offset);
+
+  if (!find_directory (first, bytes, file, &h->tables.gd_offset)) {
+    vd_fail (err, VD_CORRUPT,
+             "%s: %sgrain directory of %" PRIu64 " entries at sector %" PRIu64
+             " (header byte %d) is outside of the file, which ends at sector %"
+             PRIu64, file->name, swap ? "redundant " : "", h->nr_tables, first,
+             swap ? VD_KDMV_OFF_RGD : VD_KDMV_OFF_GD, file->size / VD_SECTOR);
+    if (has_other)
+      vd_err_append (err, "; %stables=%s reads by the other one",
+                     vd_opts_prefix (opts), swap ? "first" : "copy");
+    return -1;
+  }
+  if (!has_other) {
+    h->rgd_offset = 0;
+    if (two)
+      vd_warn (&opts->log, "%s: %sgrain directory at sector %" PRIu64 " (header "
+               "byte %d) is outside of the file, which ends at sector %" PRIu64
+               "; using the %s", file->name, swap ? "" : "redundant ", other,
+               swap ? VD_KDMV_OFF_GD : VD_KDMV_OFF_RGD,
+               file->size / VD_SECTOR, swap ? "copy" : "first");
+  }
+  h->tables.copy_offset = h->rgd_offset;
+  h->image.chosen_tables = two && opts->tables != VD_TABLES_BOTH;
+  h->compare = has_other && opts->tables == VD_TABLES_BOTH &&
+    k->unclean != VD_KDMV_UNCLEAN_COMPACT &&
+    k->unclean != VD_KDMV_UNCLEAN_WRITE;
+  return 0;
+}
+
 static int
 check_geometry (const struct vd_kdmv_header *k, const struct vd_file *file,
-                struct vd_kdmv_image *h, struct vd_err *err)
+                const struct vd_opts *opts, struct vd_kdmv_image *h,
+                struct vd_err *err)
 {
   const bool compressed = (k->flags & VD_KDMV_COMPRESSED) != 0;
   const uint64_t max_grain
     = compressed ? VD_MAX_COMPRESSED_GRAIN / VD_SECTOR : MAX_GRAIN_SECTORS;
-  uint64_t gd_bytes, gd;
 
   if (!vd_is_power_of_2 (k->grain_size) || k->grain_size > max_grain)
     return vd_fail (err, VD_CORRUPT,
@@ -113,7 +172,6 @@ check_geometry (const struct vd_kdmv_header *k, const struct vd_file *file,
                     "%s: %" PRIu64 " sectors (header byte 12) need %" PRIu64
                     " grain tables; allowed are %" PRIu64, file->name,
                     k->capacity, h->nr_tables, VD_KDMV_MAX_TABLES);
-  gd_bytes = h->nr_tables * 4;
 
   if (!vd_sectors (k->overhead, &h->first_data) ||
       h->first_data > file->size)
@@ -125,26 +183,8 @@ check_geometry (const struct vd_kdmv_header *k, const struct vd_file *file,
   /* Sector 0 is the header, whatever overHead says. */
   h->first_data = vd_max (h->first_data, VD_SECTOR);
 
-  if (k->gd_offset == 0 || !vd_sectors (k->gd_offset, &gd) ||
-      gd > file->size || gd_bytes > file->size - gd)
-    return vd_fail (err, VD_CORRUPT,
-                    "%s: grain directory of %" PRIu64 " entries at sector %"
-                    PRIu64 " (header byte 56) is outside of the file, which "
-                    "ends at sector %" PRIu64, file->name, h->nr_tables,
-                    k->gd_offset, file->size / VD_SECTOR);
-  h->tables.gd_offset = gd;
-
-  if (k->flags & VD_KDMV_REDUNDANT) {
-    if (!vd_sectors (k->rgd_offset, &gd) || gd > file->size ||
-        gd_bytes > file->size - gd)
-      return vd_fail (err, VD_CORRUPT,
-                      "%s: redundant grain directory of %" PRIu64
-                      " entries at sector %" PRIu64 " (header byte 48) is "
-                      "outside of the file, which ends at sector %" PRIu64,
-                      file->name, h->nr_tables, k->rgd_offset,
-                      file->size / VD_SECTOR);
-    h->rgd_offset = gd;
-  }
+  if (find_directories (k, file, opts, h, err) == -1)
+    return -1;
 
   h->image.grain_size = h->tables.grain_size;
   h->image.tables_size = h->tables.coverage;
@@ -220,7 +260,7 @@ kdmv_open (struct vd_file *file, const struct vd_opts *opts,
                     "probably incomplete", file->name, file->size);
 
   /* With capacity 0 the embedded descriptor names other files. */
-  if (k.capacity != 0 && check_geometry (&k, file, h, err) == -1)
+  if (k.capacity != 0 && check_geometry (&k, file, opts, h, err) == -1)
     return -1;
 
   h->image.version = k.version;
@@ -231,8 +271,7 @@ kdmv_open (struct vd_file *file, const struct vd_opts *opts,
   if (h->image.unclean)
     vd_warn (&opts->log, "%s was not closed cleanly by its writer; its tables "
              "are checked entry by entry as they are used", file->name);
-  if (h->rgd_offset != 0)
-    vd_kdmv_compare_copies (&h->image, &opts->log);
+  h->prefix = vd_opts_prefix (opts);
   *image = (struct vd_image *) VD_TAKE (h);
   return 0;
 }
@@ -312,20 +351,90 @@ const struct vd_walk vd_walk_kdmv = {
   .width = 4, .tables = kdmv_tables, .gde = kdmv_gde, .gte = kdmv_gte,
 };
 
+/* Does an entry that is not 0 say something that can be? */
+static bool
+can_be (const struct vd_image *image, uint64_t grain, uint64_t raw)
+{
+  const struct vd_entry e = kdmv_gte (image, grain, raw, NULL);
+
+  return e.kind == VD_ZERO ||
+    (e.kind != VD_DAMAGED && e.where < image->file->size);
+}
+
+bool
+vd_kdmv_doubt (const struct vd_image *image, uint64_t grain, uint64_t first,
+               uint64_t copy)
+{
+  return first != copy && copy != 0 && can_be (image, grain, copy) &&
+    (first == 0 || can_be (image, grain, first));
+}
+
 static int
 kdmv_map (const struct vd_image *image, uint64_t offset, uint64_t length,
-            const struct vd_out *out, struct vd_err *err)
+          const struct vd_out *out, struct vd_err *err)
 {
-  return vd_tables_map (image, &vd_kdmv (image)->tables, 4, offset, length,
-                        out, kdmv_gde, kdmv_gte, err);
+  const struct vd_tables *t = &vd_kdmv (image)->tables;
+
+  return vd_kdmv (image)->compare
+    ? vd_tables_map (image, t, 4, offset, length, out, kdmv_gde, kdmv_gte,
+                     vd_kdmv_doubt, err)
+    : vd_tables_map (image, t, 4, offset, length, out, kdmv_gde, kdmv_gte,
+                     NULL, err);
+}
+
+/* The entry of a grain as a directory and its tables have it; false if they
+ * have none, or none that can be read.
+ */
+static bool
+read_entry (const struct vd_image *image, uint64_t gd, uint64_t grain,
+            uint32_t *entry)
+{
+  const uint32_t n = vd_kdmv (image)->tables.gt_entries;
+  struct vd_err ignored;
+  struct vd_entry e;
+  uint8_t raw[4];
+
+  if (vd_file_pread (image->file, raw, 4, gd + grain / n * 4, &ignored) == -1)
+    return false;
+  *entry = 0;
+  if (vd_le32 (raw) == 0)
+    return true;
+  e = kdmv_gde (image, grain / n, vd_le32 (raw), NULL);
+  if (e.kind != VD_DATA ||
+      vd_file_pread (image->file, raw, 4, e.where + grain % n * 4,
+                     &ignored) == -1)
+    return false;
+  *entry = vd_le32 (raw);
+  return true;
 }
 
 static int
 kdmv_explain (const struct vd_image *image, uint64_t offset,
-                struct vd_err *err)
+              struct vd_err *err)
 {
-  return vd_tables_explain (image, &vd_kdmv (image)->tables, 4, offset,
-                            kdmv_gde, kdmv_gte, err);
+  const struct vd_kdmv_image *h = vd_kdmv (image);
+  const uint64_t grain = offset / h->tables.grain_size;
+  uint32_t first = 0, copy = 0;
+  bool has_first = false, has_copy = false;
+
+  if (h->compare) {
+    has_first = read_entry (image, h->tables.gd_offset, grain, &first);
+    has_copy = read_entry (image, h->rgd_offset, grain, &copy);
+  }
+  if (has_first && has_copy && vd_kdmv_doubt (image, grain, first, copy))
+    return vd_fail (err, VD_CORRUPT,
+                    "%s: grain %" PRIu64 " (disk byte %" PRIu64 ") is %" PRIu32
+                    " in the grain table and %" PRIu32 " in its redundant "
+                    "copy, and both can be: %stables=first or %stables=copy "
+                    "reads by one of them", image->file->name, grain,
+                    grain * h->tables.grain_size, first, copy, h->prefix,
+                    h->prefix);
+  vd_tables_explain (image, &h->tables, 4, offset, kdmv_gde, kdmv_gte, err);
+  /* 0 as the first: what the copy says, if that can be. */
+  if (has_copy && vd_kdmv_doubt (image, grain, 0, copy))
+    vd_err_append (err, "; its redundant copy has %" PRIu32 ": %stables=copy "
+                   "reads by that", copy, h->prefix);
+  return -1;
 }
 
 static void

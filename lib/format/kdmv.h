@@ -16,7 +16,10 @@
 struct vd_kdmv_image {
   struct vd_image image;
   struct vd_tables tables;
-  uint64_t rgd_offset;          /* bytes; 0 = no redundant directory */
+  uint64_t rgd_offset;          /* bytes; 0 = no redundant directory (or,
+                                   read by the copy, the other one) */
+  bool compare;                 /* the two sets of tables, when read */
+  const char *prefix;           /* of options, for messages */
   uint64_t nr_tables;
   uint64_t first_data;          /* bytes: entries may not point below */
 };
@@ -62,10 +65,12 @@ extern int vd_stream_marker (const struct vd_image *image, uint64_t grain,
 extern int vd_stream_inflate (const struct vd_image *image, uint64_t offset,
                               uint64_t where, void *buf, struct vd_err *err);
 
-/* Compare the redundant tables with the primary ones and warn about the
- * first difference.  Only done when they are small.
+/* Two entries of grain number `grain`, in the table that is read and in the
+ * other one: is it unknown which is right?  Not where they agree; not where
+ * the other says nothing (0: its writer did not keep it), or what cannot be;
+ * and not where the one that is read cannot be, which is damage anyway.
  */
-extern void vd_kdmv_compare_copies (const struct vd_image *image,
-                                      const struct vd_log *log);
+extern bool vd_kdmv_doubt (const struct vd_image *image, uint64_t grain,
+                           uint64_t first, uint64_t copy);
 
 #endif /* VD_KDMV_H */

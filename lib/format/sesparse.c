@@ -363,7 +363,7 @@ sesparse_map (const struct vd_image *image, uint64_t offset, uint64_t length,
               const struct vd_out *out, struct vd_err *err)
 {
   return vd_tables_map (image, &get (image)->tables, 8, offset, length, out,
-                        sesparse_gde, sesparse_gte, err);
+                        sesparse_gde, sesparse_gte, NULL, err);
 }
 
 static int

@@ -76,11 +76,13 @@ kdmv_find (const struct vd_entries *e, uint64_t t,
     return 0;
   if (read_directory (e, rgd_of (e), t, &place->copy_entry, err) == -1)
     return -1;
-  if (place->where == 0 || place->copy_entry == place->where)
+  if (place->copy_entry == place->where)
     return 0;
   if (place->copy_entry == 0 || place->copy_entry > size ||
       bytes > size - place->copy_entry)
-    place->bad_copy = true;
+    place->bad_copy = place->where != 0;
+  else if (place->where == 0)
+    place->orphan = true;
   else
     place->copy = place->copy_entry;
   return 0;
@@ -103,6 +105,14 @@ kdmv_state (const struct vd_entries *e, uint32_t raw)
   if (state.kind == VD_DAMAGED)
     state.where = raw * VD_SECTOR;
   return state;
+}
+
+static bool
+kdmv_doubt (const struct vd_entries *e, uint64_t block, uint32_t first,
+            uint32_t copy)
+{
+  return vd_kdmv (e->image)->compare &&
+    vd_kdmv_doubt (e->image, block, first, copy);
 }
 
 static uint32_t
@@ -155,6 +165,7 @@ const struct vd_entries_ops vd_entries_kdmv = {
   .count_entries = kdmv_count_entries,
   .state = kdmv_state,
   .raw = kdmv_raw,
+  .doubt = kdmv_doubt,
   .link = kdmv_link,
   .link_copy = kdmv_link_copy,
   .mark_offset = VD_KDMV_OFF_UNCLEAN,

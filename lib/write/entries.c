@@ -5,6 +5,7 @@
 
 /* The tables of an image that exists; see entries.h. */
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "write/entries.h"
@@ -66,11 +67,29 @@ vd_entries_find (const struct vd_entries *e, uint64_t t,
   return e->ops->find (e, t, place, err);
 }
 
+/* place->differs: is that doubt? */
+static void
+look_for_doubt (const struct vd_entries *e, uint64_t t, const uint8_t *buf,
+                const uint8_t *copy, struct vd_table_place *place)
+{
+  const uint64_t first = t * e->per_table;
+  uint32_t i;
+
+  for (i = 0; i < e->per_table && e->ops->doubt; ++i)
+    if (e->ops->doubt (e, first + i, vd_le32 (buf + i * (size_t) 4),
+                       vd_le32 (copy + i * (size_t) 4))) {
+      place->doubt = true;
+      place->doubt_entry = first + i;
+      return;
+    }
+}
+
 int
 vd_entries_load (const struct vd_entries *e, uint64_t t, uint32_t *raw,
                  size_t *n, struct vd_table_place *place, struct vd_err *err)
 {
   uint8_t buf[VD_ENTRIES_MAX * 4], other[VD_ENTRIES_MAX * 4];
+  const size_t bytes = (size_t) vd_entries_table_size (e);
   size_t i;
 
   *n = 0;
@@ -80,15 +99,33 @@ vd_entries_load (const struct vd_entries *e, uint64_t t, uint32_t *raw,
     *n = e->ops->count_entries (e, t);
     if (vd_file_pread (e->from, buf, *n * 4, place->where, err) == -1)
       return -1;
-    if (place->copy != 0) {
-      if (vd_file_pread (e->from, other, *n * 4, place->copy, err) == -1)
-        return -1;
-      place->differs = memcmp (buf, other, *n * 4) != 0;
-    }
+  }
+  else
+    memset (buf, 0, bytes);
+  if (place->copy != 0 || place->orphan) {
+    if (vd_file_pread (e->from, other, bytes, place->copy_entry, err) == -1)
+      return -1;
+    place->differs = memcmp (buf, other, bytes) != 0;
+    if (place->differs)
+      look_for_doubt (e, t, buf, other, place);
   }
   for (i = 0; i < e->per_table; ++i)
     raw[i] = i < *n ? vd_le32 (buf + i * 4) : e->absent;
   return 0;
+}
+
+int
+vd_entries_sure (const struct vd_entries *e, uint64_t t,
+                 const struct vd_table_place *place, struct vd_err *err)
+{
+  if (!place->doubt)
+    return 0;
+  return vd_fail (err, VD_CORRUPT,
+                  "%s: grain table %" PRIu64 " differs from its copy at entry "
+                  "%" PRIu64 ", and both can be: it is not written into before "
+                  "it is mended.  See: vmdkdelta check; a new file is made by "
+                  "one of them with vmdkdelta compact --tables=first (or copy) "
+                  "--output", e->image->file->name, t, place->doubt_entry);
 }
 
 int

@@ -65,7 +65,11 @@ struct vd_table_place {
   uint64_t copy_entry;          /* has_copies: what the directory of copies
                                    says, in bytes; not checked */
   bool bad_copy;                /* that is not a place in the file */
+  bool orphan;                  /* it is one, but there is no table */
   bool differs;                 /* set by load: table and copy do */
+  bool doubt;                   /* set by load: and of some entry it is not
+                                   known which of the two is right */
+  uint64_t doubt_entry;         /* the number of the first such grain */
 };
 
 /* Of an image for which vd_entries_known is true.  from and file are the same
@@ -84,6 +88,13 @@ extern bool vd_entries_known (const struct vd_image *image);
 /* Where is table t? */
 extern int vd_entries_find (const struct vd_entries *e, uint64_t t,
                             struct vd_table_place *place,
+                            struct vd_err *err);
+
+/* A table in doubt must not be written: its entries can be damage, and what
+ * the copy has would be lost.  0, or -1 with the way out in err.
+ */
+extern int vd_entries_sure (const struct vd_entries *e, uint64_t t,
+                            const struct vd_table_place *place,
                             struct vd_err *err);
 
 /* Find it and read it into raw[per_table].  *n entries are in the file (0:
@@ -154,6 +165,11 @@ struct vd_entries_ops {
   uint32_t (*raw) (const struct vd_entries *e, uint64_t where);
   int (*link) (const struct vd_entries *e, uint64_t t,
                const struct vd_table_place *place, struct vd_err *err);
+
+  /* May be NULL: of the two entries of a block, is it unknown which is right?
+   */
+  bool (*doubt) (const struct vd_entries *e, uint64_t block, uint32_t first,
+                 uint32_t copy);
 
   /* These may be NULL. */
   int (*link_copy) (const struct vd_entries *e, uint64_t t,

@@ -105,7 +105,10 @@ vd_blocks_load (struct vd_blocks *b, uint64_t t, struct vd_err *err)
     return vd_fail_nomem (err);
   if (vd_entries_load (&b->entries, t, entry, &n, &table->place, err) == -1)
     return -1;
-  if (table->place.differs && vd_blocks_dirty (b, t, err) == -1)
+  if (vd_entries_sure (&b->entries, t, &table->place, err) == -1)
+    return -1;
+  if (table->place.copy != 0 && table->place.differs &&
+      vd_blocks_dirty (b, t, err) == -1)
     return -1;
   table->entry = VD_TAKE (entry);
   return 0;
@@ -276,7 +279,7 @@ map_range (struct vd_blocks *b, const uint8_t *buf, bool zero,
 
   *nr = 0;
   if (!b->begun && !b->opts->dry) {
-    if (vd_entries_mark (&b->entries, VD_KDMV_UNCLEAN, err) == -1 ||
+    if (vd_entries_mark (&b->entries, VD_KDMV_UNCLEAN_WRITE, err) == -1 ||
         vd_file_flush (b->file, err) == -1)
       return -1;
     b->begun = true;

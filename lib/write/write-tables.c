@@ -195,7 +195,8 @@ pass_table (const struct vd_blocks *b, uint64_t t, uint32_t *raw,
   size_t have;
   uint32_t i;
 
-  if (vd_entries_load (&b->entries, t, raw, &have, &place, err) == -1)
+  if (vd_entries_load (&b->entries, t, raw, &have, &place, err) == -1 ||
+      vd_entries_sure (&b->entries, t, &place, err) == -1)
     return -1;
   /* Wherever a copy is, also of a table that is not there. */
   if (place.copy_entry != 0 && place.copy_entry < b->file->size &&

@@ -70,6 +70,11 @@ check_piece (const struct vd_image *image, const char *link,
   if (image->compressed)
     return vd_fail (err, VD_UNSUPPORTED, "%s is compressed (streamOptimized), "
                     "which can only be read: " ADVICE, image->file->name);
+  if (image->chosen_tables)
+    return vd_fail (err, VD_USAGE, "%s: an image of which one set of tables was "
+                    "chosen (--tables) can only be read: make a new file of "
+                    "it, with vmdkdelta compact --tables=... --output=NEW, and "
+                    "use that", image->file->name);
   if (image->fmt != &vd_format_flat && !vd_entries_known (image))
     return refuse (image, err);
   return 0;

@@ -27,9 +27,11 @@
  *     until the final flush.)
  * T4. After a kill the same writes can be repeated; blocks that were
  *     allocated and not yet entered in a table are used again.
- * T5. KDMV: a table and its copy are written as wholes; where they differed
- *     they are made equal.  Header flag "unclean" (KDMV, COWD) is set before
- *     the first write and cleared by vd_write_finish.
+ * T5. KDMV: a table and its copy are written as wholes.  Where they differed
+ *     they are made equal, if the first is whole and the copy says nothing
+ *     else that can be (or we ourselves were interrupted); else the image is
+ *     not written into.  Header flag "unclean" (KDMV, COWD) is set before the
+ *     first write and cleared by vd_write_finish.
  *
  * Descriptors and UUIDs are not touched; the caller gives the disk a new
  * identity.

@@ -38,17 +38,26 @@ make (struct u_image *m, enum mk_format format)
 static const struct vd_check_opts usual = { .inflate = true };
 
 static void
-check_opts (const struct u_image *m, const struct vd_check_opts *opts,
-            struct vd_check_report *report)
+check_opened (const struct u_image *m, const struct vd_opts *open,
+              const struct vd_check_opts *opts,
+              struct vd_check_report *report)
 {
-  const struct vd_opts open = { .allow_dirty = true };
   struct vd_link *link
-    = u_link_file (u_memory ("m.vmdk", m->mem.data, m->mem.size), &open);
+    = u_link_file (u_memory ("m.vmdk", m->mem.data, m->mem.size), open);
   struct vd_err err;
 
   if (vd_check_link (link, opts, report, &err) == -1)
     fail_msg ("%s", err.msg);
   vd_link_close (link);
+}
+
+static void
+check_opts (const struct u_image *m, const struct vd_check_opts *opts,
+            struct vd_check_report *report)
+{
+  const struct vd_opts open = { .allow_dirty = true };
+
+  check_opened (m, &open, opts, report);
 }
 
 static void
@@ -369,7 +378,7 @@ TEST (two_owners_of_a_table)
   check_opts (&m, &usual, &r);
   assert_int_equal (r.count[VD_CHECK_TABLE_OVERLAP], 1);
   assert_int_equal (r.count[VD_CHECK_GRAIN_OVERLAP], 12);
-  assert_int_equal (r.count[VD_CHECK_COPY_DIFFERS], 12);
+  assert_int_equal (r.count[VD_CHECK_COPY_DOUBT], 12);
   assert_int_equal (r.lost_bytes, 32 * 4096);
   vd_check_report_free (&r);
   u_free (&m);
@@ -390,6 +399,43 @@ TEST (redundant_tables_that_differ)
         "directories differ at entry 1");
   poke (&m, copy, 4, m.mem.size / 512, VD_CHECK_COPY_DIFFERS, copy, 0, 0,
         "directories differ at entry 1");
+
+  /* What can be is doubt, and an error: in the entry, ... */
+  poke (&m, w->rgte, 4, w->data / 512 + 8, VD_CHECK_COPY_DOUBT, w->rgte,
+        5 * 4096, 4096, "in the copy), and both can be: ");
+  poke (&m, w->gte, 4, 0, VD_CHECK_COPY_DOUBT, w->rgte, 5 * 4096, 4096,
+        "grain tables differ at entry 5 (0 in the first, ");
+  u_free (&m);
+}
+
+/* The first table is lost: what the copy has is doubt, unless the user says
+ * which is to be read, or we ourselves were interrupted.
+ */
+TEST (a_table_that_only_the_copy_has)
+{
+  struct vd_opts opts = { .tables = VD_TABLES_BOTH };
+  static const struct { enum vd_tables_choice tables; unsigned mark;
+                        uint64_t doubts; } cases[] = {
+    { VD_TABLES_BOTH, 0, 12 }, { VD_TABLES_FIRST, 0, 0 },
+    { VD_TABLES_COPY, 0, 0 }, { VD_TABLES_BOTH, 1, 12 },
+    { VD_TABLES_BOTH, 0xc5, 0 }, { VD_TABLES_BOTH, 0xc6, 0 },
+  };
+  struct vd_check_report r;
+  struct u_image m;
+  size_t i;
+
+  make (&m, MK_KDMV);
+  u_put (&m, m.layout.tables[1].gde, 4, 0);
+  for (i = 0; i < ARRAY_SIZE (cases); ++i) {
+    opts.tables = cases[i].tables;
+    u_put (&m, MK_KDMV_UNCLEAN, 1, cases[i].mark);
+    check_opened (&m, &opts, &usual, &r);
+    assert_int_equal (r.count[VD_CHECK_COPY_DOUBT], cases[i].doubts);
+    assert_int_equal (r.errors, cases[i].doubts);
+    assert_int_equal (r.lost_bytes, cases[i].doubts * 4096);
+    assert_true (r.warnings > 0);
+    vd_check_report_free (&r);
+  }
   u_free (&m);
 }
 
@@ -671,6 +717,7 @@ main (void)
     cmocka_unit_test (overlaps_name_both_owners),
     cmocka_unit_test (two_owners_of_a_table),
     cmocka_unit_test (redundant_tables_that_differ),
+    cmocka_unit_test (a_table_that_only_the_copy_has),
     cmocka_unit_test (entries_past_the_end),
     cmocka_unit_test (cowd_header),
     cmocka_unit_test (kdmv_header),

@@ -256,7 +256,7 @@ TEST (verified)
 {
   struct vd_compact_result result = { .moved = 0 };
   struct vd_compact_state st = { .opts = &plain, .result = &result };
-  struct mk_spec spec = { .flags_set = 4 };
+  struct mk_spec spec = { .flags_set = 4, .no_redundant = true };
   struct u_image m, n;
   struct vd_image *a, *b;
   struct vd_err err;

@@ -259,6 +259,7 @@ TEST (the_marker_must_name_the_grain)
   /* the entry is what is wrong */
   u_put (&m, u_grain (&m, 2)->data + MK_MARKER_LBA, 8, 256);
   u_put (&m, u_grain (&m, 2)->gte, 4, u_grain (&m, 7)->data / 512);
+  u_put (&m, u_grain (&m, 2)->rgte, 4, u_grain (&m, 7)->data / 512);
   check_damage (&m, VD_CORRUPT, "disk sector 256",
                 "marker there says disk sector 896");
   u_free (&m);

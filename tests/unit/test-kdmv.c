@@ -32,6 +32,16 @@ make_some (struct u_image *m)
   u_make (m, &spec);
 }
 
+/* With one set of tables, so that a poked entry is what it says. */
+static void
+make_single (struct u_image *m)
+{
+  struct mk_spec spec = some ();
+
+  spec.no_redundant = true;
+  u_make (m, &spec);
+}
+
 TEST (header_fields_are_checked)
 {
   static const struct u_field fields[] = {
@@ -74,12 +84,13 @@ TEST (header_fields_are_checked)
     { MK_KDMV_GTES, 4, 8192, VD_CORRUPT, { "8192", "1 to 4096" } },
     { MK_KDMV_GTES, 4, 0x80000000, VD_CORRUPT, { "2147483648" } },
     { MK_KDMV_GDOFFSET, 8, 0, VD_CORRUPT, { "sector 0 ", "byte 56" } },
-    { MK_KDMV_GDOFFSET, 8, 100000, VD_CORRUPT, { "100000", "outside" } },
+    { MK_KDMV_GDOFFSET, 8, 100000, VD_CORRUPT,
+      { "100000", "outside", "; tables=copy reads by the other one" } },
     { MK_KDMV_GDOFFSET, 8, UINT64_MAX - 1, VD_CORRUPT, { "outside" } },
     { MK_KDMV_GDOFFSET, 8, UINT64_C (1) << 55, VD_CORRUPT, { "outside" } },
     { MK_KDMV_GDOFFSET, 8, UINT64_MAX, VD_TRUNCATED, { "footer" } },
-    { MK_KDMV_RGDOFFSET, 8, 100000, VD_CORRUPT, { "redundant", "byte 48" } },
-    { MK_KDMV_RGDOFFSET, 8, UINT64_MAX, VD_CORRUPT, { "redundant" } },
+    { MK_KDMV_RGDOFFSET, 8, 100000, VD_OK, { NULL } },
+    { MK_KDMV_RGDOFFSET, 8, UINT64_MAX, VD_OK, { NULL } },
     { MK_KDMV_OVERHEAD, 8, 0, VD_OK, { NULL } },
     { MK_KDMV_OVERHEAD, 8, 100000, VD_TRUNCATED, { "100000", "byte 64" } },
     { MK_KDMV_OVERHEAD, 8, UINT64_MAX, VD_TRUNCATED, { "byte 64" } },
@@ -201,7 +212,7 @@ TEST (entry_one_means_zeros_only_with_the_flag)
   struct vd_image *image;
   struct u_image m;
 
-  make_some (&m);
+  make_single (&m);
   image = u_open_ok (&m);
   assert_kind (image, 2 * GRAIN, VD_ZERO);
   assert_kind (image, 15 * GRAIN + 7, VD_ZERO);
@@ -230,7 +241,7 @@ TEST (entries_into_the_metadata_are_damage)
   struct u_image m;
   uint64_t over;
 
-  make_some (&m);
+  make_single (&m);
   over = m.layout.data_start / 512;
   image = u_open_ok (&m);
   u_put (&m, u_grain (&m, 3)->gte, 4, 2);
@@ -259,7 +270,7 @@ TEST (entries_past_the_end_are_damage)
   struct u_image m;
   uint64_t end;
 
-  make_some (&m);
+  make_single (&m);
   end = m.mem.size / 512;
   image = u_open_ok (&m);
   u_put (&m, u_grain (&m, 3)->gte, 4, end);
@@ -305,7 +316,7 @@ TEST (two_entries_may_share_a_grain)
   struct vd_image *image;
   struct u_image m;
 
-  make_some (&m);
+  make_single (&m);
   u_put (&m, u_grain (&m, 8)->gte, 4, u_grain (&m, 3)->data / 512 + 1);
   image = u_open_ok (&m);
   assert_int_equal (u_run (image, 8 * GRAIN).where,
@@ -314,46 +325,164 @@ TEST (two_entries_may_share_a_grain)
   u_free (&m);
 }
 
-TEST (the_first_tables_win_over_the_copy)
+/* What is at grain 8 if that table is read. */
+static void
+assert_read_by (const struct u_image *m, enum vd_tables_choice tables,
+                enum vd_kind kind, uint64_t where)
+{
+  struct u_log log;
+  struct vd_opts opts = u_opts (&log);
+  struct vd_image *image;
+  struct vd_err err;
+
+  opts.tables = tables;
+  opts.prefix = "--";
+  image = u_open (m, &opts, &err);
+  assert_opened (image, &err);
+  assert_kind (image, 8 * GRAIN, kind);
+  if (kind == VD_DATA)
+    assert_int_equal (u_run (image, 8 * GRAIN).where, where);
+  if (kind == VD_DAMAGED) {
+    vd_image_close (image);
+    image = u_open (m, &opts, &err);
+    assert_int_equal (image->fmt->explain (image, 8 * GRAIN, &err), -1);
+    assert_text (err.msg, "--tables=copy");
+  }
+  /* its neighbours are not drawn into it */
+  assert_kind (image, 3 * GRAIN, VD_DATA);
+  assert_kind (image, 9 * GRAIN, VD_BASE);
+  assert_kind (image, 16 * GRAIN, VD_DATA);
+  vd_image_close (image);
+}
+
+/* The entry of grain 8 (or what finds its table) in the first or in the copy
+ * says something else, which can be.
+ */
+TEST (two_tables_that_differ_are_doubt)
+{
+  struct vd_image *image;
+  struct u_image m;
+  uint64_t gte, rgte, gde, data;
+  char part[160];
+
+  make_some (&m);
+  gte = u_grain (&m, 8)->gte;
+  rgte = u_grain (&m, 8)->rgte;
+  gde = m.layout.tables[1].gde;
+  data = u_grain (&m, 8)->data;
+  assert_read_by (&m, VD_TABLES_BOTH, VD_DATA, data);
+
+  u_put (&m, rgte, 4, data / 512 + 8);
+  assert_read_by (&m, VD_TABLES_BOTH, VD_DAMAGED, 0);
+  assert_read_by (&m, VD_TABLES_FIRST, VD_DATA, data);
+  assert_read_by (&m, VD_TABLES_COPY, VD_DATA, data + 8 * 512);
+  image = u_open_ok (&m);
+  snprintf (part, sizeof part, "grain 8 (disk byte 32768) is %llu in the grain "
+            "table and %llu in its redundant copy, and both can be",
+            (unsigned long long) data / 512,
+            (unsigned long long) data / 512 + 8);
+  assert_damaged (image, 8 * GRAIN, VD_CORRUPT, part);
+  vd_image_close (image);
+
+  u_put (&m, gte, 4, 0);        /* would be zeros */
+  assert_read_by (&m, VD_TABLES_BOTH, VD_DAMAGED, 0);
+  assert_read_by (&m, VD_TABLES_FIRST, VD_BASE, 0);
+  u_put (&m, rgte, 4, data / 512);
+  assert_read_by (&m, VD_TABLES_BOTH, VD_DAMAGED, 0);
+  assert_read_by (&m, VD_TABLES_COPY, VD_DATA, data);
+  u_put (&m, gte, 4, 1);
+  assert_read_by (&m, VD_TABLES_BOTH, VD_DAMAGED, 0);
+  u_put (&m, gte, 4, 2);        /* cannot be, but it is what is read */
+  assert_read_by (&m, VD_TABLES_BOTH, VD_DAMAGED, 0);
+  assert_read_by (&m, VD_TABLES_COPY, VD_DATA, data);
+  u_put (&m, gte, 4, data / 512);
+
+  u_put (&m, gde, 4, 0);        /* there is no first table */
+  assert_read_by (&m, VD_TABLES_BOTH, VD_DAMAGED, 0);
+  assert_read_by (&m, VD_TABLES_FIRST, VD_BASE, 0);
+  assert_read_by (&m, VD_TABLES_COPY, VD_DATA, data);
+  u_free (&m);
+}
+
+/* A directory that leads nowhere: all its grains are lost, or all are read. */
+TEST (a_directory_that_leads_nowhere)
+{
+  struct vd_opts opts = { .tables = VD_TABLES_BOTH };
+  struct vd_image *image;
+  struct u_image m;
+  struct vd_err err;
+
+  make_some (&m);
+  u_put (&m, m.layout.tables[1].gde, 4, 0x2e626d74);
+  image = u_open (&m, &opts, &err);
+  assert_opened (image, &err);
+  assert_damaged (image, 8 * GRAIN, VD_TRUNCATED, "grain table 1 ",
+                  "; its redundant copy has ", "tables=copy reads by that");
+  vd_image_close (image);
+  opts.tables = VD_TABLES_COPY;
+  image = u_open (&m, &opts, &err);
+  assert_opened (image, &err);
+  assert_int_equal (u_run (image, 8 * GRAIN).where, u_grain (&m, 8)->data);
+  assert_kind (image, 9 * GRAIN, VD_BASE);
+  vd_image_close (image);
+
+  /* that of the header */
+  u_put (&m, MK_KDMV_GDOFFSET, 8, 100000);
+  image = u_open (&m, &opts, &err);
+  assert_opened (image, &err);
+  assert_int_equal (u_run (image, 8 * GRAIN).where, u_grain (&m, 8)->data);
+  vd_image_close (image);
+  u_free (&m);
+}
+
+/* Only what can be is doubt: a copy that was never kept, or is damaged, or was
+ * being written by ourselves, does not keep anybody from reading.
+ */
+TEST (a_copy_that_cannot_be_is_none)
 {
   struct u_log log;
   const struct vd_opts opts = u_opts (&log);
   struct vd_image *image;
   struct vd_err err;
   struct u_image m;
-  char part[80];
+  uint64_t data, rgte;
+  size_t i;
 
   make_some (&m);
-  image = u_open (&m, &opts, &err);
-  assert_opened (image, &err);
-  assert_int_equal (log.n, 0);
-  vd_image_close (image);
+  data = u_grain (&m, 8)->data;
+  rgte = u_grain (&m, 8)->rgte;
+  {
+    const uint64_t entries[] = { 0, 2, m.mem.size / 512, UINT32_MAX };
 
-  snprintf (part, sizeof part, "entry 8 (%llu in the first, 99 in the copy)",
-            (unsigned long long) u_get (&m, u_grain (&m, 8)->gte, 4));
-  u_put (&m, u_grain (&m, 8)->rgte, 4, 99);
+    for (i = 0; i < ARRAY_SIZE (entries); ++i) {
+      u_put (&m, rgte, 4, entries[i]);
+      assert_read_by (&m, VD_TABLES_BOTH, VD_DATA, data);
+    }
+  }
+  u_put (&m, rgte, 4, data / 512 + 8);
+  u_put (&m, MK_KDMV_UNCLEAN, 1, 0xc5);
+  assert_read_by (&m, VD_TABLES_BOTH, VD_DATA, data);
+  u_put (&m, MK_KDMV_UNCLEAN, 1, 0xc6);
+  assert_read_by (&m, VD_TABLES_BOTH, VD_DATA, data);
+  u_put (&m, MK_KDMV_UNCLEAN, 1, 1); /* somebody else */
+  assert_read_by (&m, VD_TABLES_BOTH, VD_DAMAGED, 0);
+  u_put (&m, MK_KDMV_UNCLEAN, 1, 0);
+
+  u_put (&m, m.layout.tables[1].rgde, 4, 0);
+  assert_read_by (&m, VD_TABLES_BOTH, VD_DATA, data);
+  u_put (&m, m.layout.tables[1].rgde, 4, UINT32_MAX);
+  assert_read_by (&m, VD_TABLES_BOTH, VD_DATA, data);
+  u_put (&m, m.layout.tables[1].rgde, 4, m.layout.tables[1].gt / 512);
+  assert_read_by (&m, VD_TABLES_BOTH, VD_DATA, data);
+
+  u_put (&m, MK_KDMV_RGDOFFSET, 8, 100000);
   image = u_open (&m, &opts, &err);
   assert_opened (image, &err);
   assert_int_equal (log.n, 1);
-  assert_text (log.text, "m.vmdk: grain tables differ at");
-  assert_text (log.text, part);
-  assert_int_equal (u_run (image, 8 * GRAIN).where, u_grain (&m, 8)->data);
-  vd_image_close (image);
-
-  /* a directory of which the copy is gone */
-  u_put (&m, m.layout.tables[0].rgde, 4, 0);
-  image = u_open (&m, &opts, &err);
-  assert_opened (image, &err);
-  assert_int_equal (log.n, 2);
-  assert_text (log.text, "grain directories differ at entry 0 ");
-  assert_kind (image, 0, VD_DATA);
-  vd_image_close (image);
-
-  /* without the flag there is no copy */
-  u_put (&m, MK_KDMV_FLAGS, 4, 5);
-  image = u_open (&m, &opts, &err);
-  assert_opened (image, &err);
-  assert_int_equal (log.n, 2);
+  assert_text (log.text, "m.vmdk: redundant grain directory at sector 100000 "
+               "(header byte 48) is outside of the file");
+  assert_text (log.text, "using the first");
+  assert_int_equal (u_run (image, 8 * GRAIN).where, data);
   vd_image_close (image);
   u_free (&m);
 }
@@ -389,7 +518,9 @@ main (void)
     cmocka_unit_test (entries_past_the_end_are_damage),
     cmocka_unit_test (the_last_grain_may_end_at_the_capacity),
     cmocka_unit_test (two_entries_may_share_a_grain),
-    cmocka_unit_test (the_first_tables_win_over_the_copy),
+    cmocka_unit_test (two_tables_that_differ_are_doubt),
+    cmocka_unit_test (a_directory_that_leads_nowhere),
+    cmocka_unit_test (a_copy_that_cannot_be_is_none),
     cmocka_unit_test (a_cut_header_is_refused),
   };
 
