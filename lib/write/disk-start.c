@@ -251,7 +251,7 @@ cut_off (struct disk_part *p, struct vd_err *err)
 static int
 mark (struct disk_part *p, struct vd_err *err)
 {
-  return p->flat ? 0 : vd_entries_mark (&p->entries, VD_KDMV_UNCLEAN, err);
+  return p->flat ? 0 : vd_entries_mark (&p->entries, VD_KDMV_UNCLEAN_WRITE, err);
 }
 
 static int
