@@ -43,6 +43,27 @@ parse_size (const char *key, const char *value, uint64_t *size)
   return 0;
 }
 
+static int
+parse_raw (const char *key, const char *value, bool *b)
+{
+  if (strcmp (value, "raw") != 0) {
+    nbdkit_error ("%s=%s is not understood; allowed is raw", key, value);
+    return -1;
+  }
+  *b = true;
+  return 0;
+}
+
+static int
+parse_text (const char *value, char **text)
+{
+  *text = strdup (value);
+  if (*text)
+    return 0;
+  nbdkit_error ("strdup: %m");
+  return -1;
+}
+
 /* The server changes its directory before some of them are used. */
 static int
 parse_path (const char *value, char **path)
@@ -97,6 +118,8 @@ options_parse (struct option *options, size_t n, const char *key,
 
   switch (o->type) {
   case OPTION_BOOL: r = parse_bool (key, value, o->ptr); break;
+  case OPTION_RAW: r = parse_raw (key, value, o->ptr); break;
+  case OPTION_TEXT: r = parse_text (value, o->ptr); break;
   case OPTION_SIZE: r = parse_size (key, value, o->ptr); break;
   case OPTION_PATH: r = parse_path (value, o->ptr); break;
   case OPTION_PATHS: r = parse_paths (value, o->ptr); break;
@@ -112,10 +135,12 @@ options_free (struct option *options, size_t n)
 
   for (o = options; o < options + n; ++o) {
     o->seen = false;
-    if (o->type == OPTION_PATH) {
+    if (o->type == OPTION_PATH || o->type == OPTION_TEXT) {
       free (* (char **) o->ptr);
       * (char **) o->ptr = NULL;
     }
+    else if (o->type == OPTION_RAW)
+      * (bool *) o->ptr = false;
     else if (o->type == OPTION_PATHS) {
       struct paths *p = o->ptr;
 

@@ -17,6 +17,8 @@
 enum option_type {
   OPTION_BOOL,                  /* bool */
   OPTION_SIZE,                  /* uint64_t, at least 1M */
+  OPTION_RAW,                   /* bool: the only value is "raw" */
+  OPTION_TEXT,                  /* char *, which may be empty */
   OPTION_PATH,                  /* char *, absolute */
   OPTION_PATHS,                 /* struct paths, may be given again */
   OPTION_TABLES,                /* enum vd_tables_choice */
@@ -38,7 +40,7 @@ struct option {
 extern int options_parse (struct option *options, size_t n, const char *key,
                           const char *value);
 
-/* Free all paths. */
+/* Free all paths and texts, and forget what was given. */
 extern void options_free (struct option *options, size_t n);
 
 #define OPTION_HELP(key, type, ptr, help) help "\n"

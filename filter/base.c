@@ -21,7 +21,7 @@
 #define MAX_EXTENTS_COUNT (UINT32_C (2) << 30)
 
 static int
-base_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
+next_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
             struct vd_err *err)
 {
   const struct base *base = (struct base *) f;
@@ -42,6 +42,34 @@ base_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
   return 0;
 }
 
+static const struct vd_file_ops next_ops = { .pread = next_pread };
+
+int
+base_look (struct base *base, struct vd_err *err)
+{
+  struct base below = {
+    .file = base->file, .next = base->next, .maximum = base->maximum,
+  };
+
+  if (atomic_load_explicit (&base->is_raw, memory_order_acquire))
+    return 0;
+  below.file.ops = &next_ops;
+  if (vd_check_raw (&below.file, VD_RAW_BASE, base->align, base->opts,
+                    err) == -1)
+    return err->code == VD_NOT_FORMAT ? -1 : 1;
+  atomic_store_explicit (&base->is_raw, true, memory_order_release);
+  return 0;
+}
+
+static int
+base_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
+            struct vd_err *err)
+{
+  if (base_look ((struct base *) f, err) != 0)
+    return -1;
+  return next_pread (f, buf, n, offset, err);
+}
+
 static int
 base_extents (struct vd_file *f, uint64_t offset, uint64_t length,
               vd_extent_fn fn, void *opaque, struct vd_err *err)
@@ -54,6 +82,8 @@ base_extents (struct vd_file *f, uint64_t offset, uint64_t length,
   int errnum = EIO, r = 0;
   size_t i;
 
+  if (base_look ((struct base *) f, err) != 0)
+    return -1;
   if (!base->can_extents)
     return fn (opaque, length, 0, err) == -1 ? -1 : 0;
 
@@ -83,7 +113,8 @@ static const struct vd_file_ops base_ops = {
 
 void
 base_init (struct base *base, nbdkit_next *next, uint64_t size,
-           bool can_extents, uint32_t maximum)
+           bool can_extents, uint32_t align, uint32_t maximum,
+           const struct vd_opts *opts)
 {
   static char name[] = "the base (the export under the filter)";
 
@@ -92,5 +123,7 @@ base_init (struct base *base, nbdkit_next *next, uint64_t size,
     .next = next,
     .can_extents = can_extents,
     .maximum = maximum < MAX_READ ? maximum : MAX_READ,
+    .align = align,
+    .opts = opts,
   };
 }

@@ -41,6 +41,12 @@ struct config config = {
      "               sets of tables differ")                                \
   X ("delta-ignore-cid", OPTION_BOOL, &config.ignore_cid,                   \
      "delta-ignore-cid=true   accept links whose CIDs do not match")        \
+  X ("delta-base-format", OPTION_RAW, &config.raw_base,                     \
+     "delta-base-format=raw   accept a base that begins like an image of\n"   \
+     "               another format or an archive")                         \
+  X ("delta-export", OPTION_TEXT, &config.export,                           \
+     "delta-export=<NAME>   the export of the base to which the deltas\n"   \
+     "               belong (default: the first that a client opens)")      \
   X ("delta-unconfined", OPTION_BOOL, &config.unconfined,                   \
      "delta-unconfined=true   follow names found in images anywhere")       \
   X ("delta-write", OPTION_BOOL, &config.write,                             \

@@ -26,6 +26,8 @@ struct config {
   bool unconfined;
   bool write;
   char *write_to;
+  bool raw_base;
+  char *export;                 /* NULL: the first that a client opens */
   uint64_t cache_size;
 };
 

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,14 +46,16 @@ static struct vd_reader *reader;
 static struct vd_disk *disk;    /* NULL: nothing is written; else the reader is
                                    the disk's */
 
-/* What the first connection found: all others must find the same.
+/* What the first connection that fits found: all others must find the same.
  * Protected by the lock.
  */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char *export_name;       /* NULL: none seen yet, or only "" */
-static int64_t base_size = -1;
+static char *export_name;       /* NULL: none seen yet */
+static int64_t base_size;
+static bool base_is_raw;        /* it was looked at */
 
 struct handle {
+  char *name;                   /* of the export */
   struct base base;
   struct vd_base vd_base;
 };
@@ -78,7 +81,7 @@ vmdkdelta_unload (void)
   config_free ();
   free (export_name);
   export_name = NULL;
-  base_size = -1;
+  base_is_raw = false;
 }
 
 static int
@@ -203,6 +206,7 @@ vmdkdelta_get_ready (int thread_model)
     .tables = config.tables,
     .unconfined = config.unconfined,
     .for_writing = config.write || config.write_to,
+    .raw_base = config.raw_base,
     .dirs = (const char *const *) config.dirs.path,
     .nr_dirs = config.dirs.n,
   };
@@ -240,53 +244,140 @@ make_first_delta (int64_t size)
   return r;
 }
 
-/* One set of deltas belongs to one export.  Which one is decided by the
- * first client that opens one; "" is taken as that one.  Called before the
- * layer below opens it, and again, with opened, behind that.
+/* One set of deltas belongs to one export of the base: over another of the
+ * same size they would give a wrong disk, and no error.  Which one it is says
+ * delta-export, or the first client whose export fits in all respects; one that
+ * is refused decides nothing.  "" is a name like any other here: a base that
+ * says which export it means by that has been asked, by the server.
+ */
+static const char *
+wrong_export (const char *name, const char **why)
+{
+  if (config.export && strcmp (config.export, name) != 0) {
+    *why = "is the one that delta-export names";
+    return config.export;
+  }
+  if (export_name && strcmp (export_name, name) != 0) {
+    *why = "was opened first (delta-export=NAME decides)";
+    return export_name;
+  }
+  return NULL;
+}
+
+/* Called with the lock. */
+static int
+check_export_name (const char *name)
+{
+  char safe[256], other[256];
+  const char *why, *is = wrong_export (name, &why);
+
+  if (!is)
+    return 0;
+  vd_escape (safe, sizeof safe, name);
+  vd_escape (other, sizeof other, is);
+  nbdkit_error ("export '%s' is refused: the deltas belong to one export, and "
+                "'%s' %s", safe, other, why);
+  return -1;
+}
+
+/* Called with the lock. */
+static int
+check_export_size (int64_t size)
+{
+  if (!export_name || size == base_size)
+    return 0;
+  nbdkit_error ("the base has %" PRIi64 " bytes now, but had %" PRIi64
+                " when the first client connected: it is not the same any "
+                "more", size, base_size);
+  return -1;
+}
+
+/* Compare a connection with the first one; what was found out of that one's
+ * base needs no second look.
  */
 static int
-check_export (const char *name, bool opened)
+check_pinned (struct handle *h, int64_t size)
 {
-  char other[256], first[256];
-  int r = 0;
+  int r = -1;
 
-  if (*name == '\0')
-    return 0;
   pthread_mutex_lock (&lock);
-  if (export_name && strcmp (export_name, name) != 0) {
-    vd_escape (other, sizeof other, name);
-    vd_escape (first, sizeof first, export_name);
-    nbdkit_error ("export '%s' is refused: the deltas belong to one export, "
-                  "and '%s' was opened first", other, first);
-    r = -1;
-  }
-  else if (opened && !export_name && !(export_name = strdup (name))) {
-    nbdkit_error ("strdup: %m");
-    r = -1;
+  if (check_export_name (h->name) == 0 && check_export_size (size) == 0) {
+    if (export_name && base_is_raw)
+      atomic_store (&h->base.is_raw, true);
+    r = 0;
   }
   pthread_mutex_unlock (&lock);
   return r;
+}
+
+/* Everything fits: if this is the first one, it decides for the others. */
+static int
+pin (const struct handle *h, int64_t size)
+{
+  int r = -1;
+
+  pthread_mutex_lock (&lock);
+  if (check_export_name (h->name) == 0 && check_export_size (size) == 0) {
+    if (!export_name) {
+      export_name = strdup (h->name);
+      base_size = size;
+      base_is_raw = atomic_load (&h->base.is_raw);
+    }
+    if (export_name)
+      r = 0;
+    else
+      nbdkit_error ("strdup: %m");
+  }
+  pthread_mutex_unlock (&lock);
+  return r;
+}
+
+static const char *
+vmdkdelta_default_export (nbdkit_next_default_export *next,
+                          nbdkit_backend *nxdata, int readonly, int is_tls)
+{
+  (void) is_tls;
+  return config.export ? config.export : next (nxdata, readonly);
+}
+
+static int
+vmdkdelta_list_exports (nbdkit_next_list_exports *next,
+                        nbdkit_backend *nxdata, int readonly, int is_tls,
+                        struct nbdkit_exports *exports)
+{
+  (void) is_tls;
+  return config.export ? nbdkit_add_export (exports, config.export, NULL)
+    : next (nxdata, readonly, exports);
+}
+
+static void
+free_handle (struct handle *h)
+{
+  if (h)
+    free (h->name);
+  free (h);
 }
 
 static void *
 vmdkdelta_open (nbdkit_next_open *next, nbdkit_context *nxdata,
                 int readonly, const char *exportname, int is_tls)
 {
-  struct handle *h;
+  struct handle *h = calloc (1, sizeof *h);
+  int r;
 
   (void) readonly;
   (void) is_tls;
-  if (check_export (exportname, false) == -1)
-    return NULL;
-  h = calloc (1, sizeof *h);
-  if (!h) {
-    nbdkit_error ("calloc: %m");
+  if (!h || !(h->name = strdup (exportname))) {
+    nbdkit_error ("malloc: %m");
+    free_handle (h);
     return NULL;
   }
+  pthread_mutex_lock (&lock);
+  r = check_export_name (h->name);
+  pthread_mutex_unlock (&lock);
   /* Read-only, whatever the client asks: the base is never harmed. */
-  if (next (nxdata, 1, exportname) == -1 ||
-      check_export (exportname, true) == -1) {
-    free (h);
+  if (r == -1 || next (nxdata, 1, exportname) == -1) {
+    free_handle (h);
     return NULL;
   }
   return h;
@@ -295,28 +386,15 @@ vmdkdelta_open (nbdkit_next_open *next, nbdkit_context *nxdata,
 static void
 vmdkdelta_close (void *handle)
 {
-  free (handle);
+  free_handle (handle);
 }
 
 static int
 check_base_size (int64_t size)
 {
-  const struct vd_link *piece;
-  int64_t first;
+  const struct vd_link *piece
+    = vd_deltas_find_piece (&deltas, (uint64_t) size);
 
-  pthread_mutex_lock (&lock);
-  if (base_size == -1)
-    base_size = size;
-  first = base_size;
-  pthread_mutex_unlock (&lock);
-
-  if (size != first) {
-    nbdkit_error ("the base has %" PRIi64 " bytes now, but had %" PRIi64
-                  " when the first client connected: it is not the same any "
-                  "more", size, first);
-    return -1;
-  }
-  piece = vd_deltas_find_piece (&deltas, (uint64_t) size);
   if (piece) {
     nbdkit_error ("%s describes %" PRIu64 " bytes and the base has %" PRIi64
                   ": it is probably one piece of a split disk; give the "
@@ -339,6 +417,22 @@ check_base_size (int64_t size)
   else if ((uint64_t) size > deltas.chain->size)
     nbdkit_debug ("base of %" PRIi64 " bytes is cut at the delta's size of %"
                   PRIu64, size, deltas.chain->size);
+  return 0;
+}
+
+static int
+check_base_kind (struct handle *h)
+{
+  struct vd_err err;
+
+  switch (base_look (&h->base, &err)) {
+  case -1:
+    nbdkit_error ("%s", err.msg);
+    return -1;
+  case 1:                       /* reads will tell, or it passes */
+    nbdkit_debug ("cannot look at the base: %s", err.msg);
+    break;
+  }
   return 0;
 }
 
@@ -378,17 +472,19 @@ vmdkdelta_prepare (nbdkit_next *next, void *handle, int readonly)
   (void) readonly;
   if (size == -1 || can_extents == -1 || next->can_multi_conn (next) == -1 ||
       next->is_rotational (next) == -1 ||
-      next->block_size (next, &minimum, &preferred, &maximum) == -1 ||
-      make_first_delta (size) == -1 || check_base_size (size) == -1)
+      next->block_size (next, &minimum, &preferred, &maximum) == -1)
     return -1;
 
-  base_init (&h->base, next, (uint64_t) size, can_extents,
-             usable_maximum (is_minimum (minimum) ? minimum : 1, maximum));
-  h->vd_base = (struct vd_base) {
-    .file = &h->base.file,
-    .align = is_minimum (minimum) ? minimum : 1,
-  };
-  return 0;
+  minimum = is_minimum (minimum) ? minimum : 1;
+  base_init (&h->base, next, (uint64_t) size, can_extents, minimum,
+             usable_maximum (minimum, maximum), &opts);
+  h->vd_base = (struct vd_base) { .file = &h->base.file, .align = minimum };
+
+  /* What the base is tells more than that its size is wrong. */
+  if (check_pinned (h, size) == -1 || check_base_kind (h) == -1 ||
+      make_first_delta (size) == -1 || check_base_size (size) == -1)
+    return -1;
+  return pin (h, size);
 }
 
 static int64_t
@@ -621,6 +717,8 @@ static struct nbdkit_filter filter = {
 #endif
   .thread_model = vmdkdelta_thread_model,
   .get_ready = vmdkdelta_get_ready,
+  .list_exports = vmdkdelta_list_exports,
+  .default_export = vmdkdelta_default_export,
   .open = vmdkdelta_open,
   .close = vmdkdelta_close,
   .prepare = vmdkdelta_prepare,

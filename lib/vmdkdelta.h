@@ -24,6 +24,7 @@
  *               rights      who may read what is written               rights.h
  *     format/   runs        what an answer to map is                   runs.h
  *               image       one extent file, any format: answers map   image.h
+ *               magic       what is no VMDK, and told so               magic.h
  *               descriptor  the text that says what belongs together   descriptor.h
  *     chain/    link        a descriptor and its extents               link.h
  *               parents     where the parent of a link is              parents.h
@@ -111,6 +112,7 @@
 #include "file/scandir.h"
 #include "format/descriptor.h"
 #include "format/image.h"
+#include "format/magic.h"
 #include "format/runs.h"
 #include "merge/merge.h"
 #include "read/map-cache.h"

@@ -374,6 +374,7 @@ exports_open (struct exports *e, struct vd_err *err)
       .tables = config.tables,
       .unconfined = config.unconfined,
       .for_writing = config.write || config.write_to,
+      .raw_base = config.raw_base,
       .dirs = (const char *const *) config.dirs.path,
       .nr_dirs = config.dirs.n,
       .parent = config.parent,

@@ -41,6 +41,9 @@ struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };
   X ("write-to", OPTION_PATH, &config.write_to,                             \
      "write-to=<NEW>   clients may write, into NEW, a child of FILE: it is\n" \
      "               created, or continued if it exists")                   \
+  X ("base-format", OPTION_RAW, &config.raw_base,                           \
+     "base-format=raw   accept flat extents that begin like an image of\n"    \
+     "               another format")                                       \
   X ("cache-size", OPTION_SIZE, &config.cache_size,                         \
      "cache-size=<SIZE>   memory for the map of each export in use\n"        \
      "               (default 64M)")

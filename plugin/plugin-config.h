@@ -22,6 +22,7 @@ struct config {
   bool unconfined;
   bool write;
   char *write_to;
+  bool raw_base;
   uint64_t cache_size;
 };
 

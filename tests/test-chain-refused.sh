@@ -55,7 +55,7 @@ done
 # Other images are not VMDKs.
 printf 'QFI\373\0\0\0\3' > s.vmdk; head -c 4096 /dev/zero >> s.vmdk
 refused s.vmdk
-says "$T/s.vmdk is a qcow image, not a VMDK"
+says "$T/s.vmdk is a qcow image"
 : > s.vmdk
 refused s.vmdk
 says "$T/s.vmdk"

@@ -45,7 +45,7 @@ refused 'disk\.vmdk is not a delta.*no parent' disk.vmdk
 # Its writer never got to write the magic of a finished file.
 "$MKIMAGE" make stream unfinished.vmdk --capacity=1M --embedded
 poke unfinished.vmdk 0 76 6d 64 6b
-refused 'unfinished\.vmdk was never finished by its writer' unfinished.vmdk
+refused 'unfinished\.vmdk is a VMDK that was never finished by its writer' unfinished.vmdk
 
 # An extent that is missing, or too short.
 mv x-cowd.vmdk away

@@ -33,7 +33,7 @@ take
 # ---- What is not a raw disk -----------------------------------------------------
 
 echo "RW 2048 FLAT \"good\" 0" | cat <(printf '# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType="monolithicFlat"\n') - > flat.vmdk
-refuse 'flat.vmdk is a VMDK descriptor; give the flat file.*good' flat.vmdk
+refuse 'flat.vmdk is a VMDK descriptor, .*give the flat file.*good' flat.vmdk
 refuse 'a.vmdk' a.vmdk
 refuse 'a-delta.vmdk' a-delta.vmdk
 for subformat in monolithicSparse streamOptimized; do
@@ -46,6 +46,16 @@ qemu-img convert -f raw -O qcow2 good q.qcow2
 refuse 'q.qcow2 is a qcow image' q.qcow2
 qemu-img convert -f raw -O vdi good d.vdi
 refuse 'd.vdi is a sparse image' d.vdi
+for format in qcow qed parallels vhdx vpc; do
+    qemu-img convert -f raw -O $format good d.$format
+    refuse "d.$format is a .* image, and only raw and flat targets.*--base-format=raw" d.$format
+done
+tar -cf d.ova good
+refuse 'd.ova is a tar archive' d.ova
+gzip -c good > d.gz
+refuse 'd.gz is compressed by gzip' d.gz
+echo '<html>no such page</html>' > page
+refuse 'page is a web page' page
 mkdir dir
 refuse 'dir' dir
 refuse 'none.raw.*No such file' none.raw
@@ -61,6 +71,27 @@ refuse 'empty has 0 bytes' empty
 printf '# just a text in the first sector of a disk' | cat - good | head -c 1M > good2
 cp good2 taken
 "$TOOL" apply --quiet a.vmdk taken 2> err || { cat err; fail "a text is taken for a descriptor"; }
+
+# A fixed VHD is one, with a footer, which stays.
+qemu-img convert -f raw -O vpc -o subformat=fixed,force_size good fixed.vhd
+cp good taken
+tail -c 512 fixed.vhd >> taken
+"$TOOL" apply --quiet a.vmdk fixed.vhd 2> err || { cat err; fail 'a fixed VHD is refused'; }
+"$TOOL" apply --quiet a.vmdk taken 2> err || { cat err; fail 'a disk with a footer is refused'; }
+same fixed.vhd taken
+
+# A guest's image, on a disk without partitions.
+for image in q.qcow2 d.ova monolithicSparse.vmdk; do
+    head -c 1M $image > guest
+    truncate -s 1M guest
+    head -c 1M guest > kept
+    refuse 'base-format=raw' guest
+    "$TOOL" apply --quiet --base-format=raw --undo=back.vmdk a.vmdk guest
+    "$TOOL" apply --quiet --base-format=raw back.vmdk guest
+    same kept guest
+    rm back.vmdk
+done
+expect_fail 'base-format=qcow2: allowed is raw' "$TOOL" apply --base-format=qcow2 a.vmdk good
 
 # ---- One of the files that are read ----------------------------------------------
 

@@ -27,6 +27,18 @@ refused 'SEsparse.*create --format=sparse' se.vmdk
 refused 'compressed.*create --format=stream' stream.vmdk
 refused 'without its descriptor' piece.vmdk
 refused 'qemu-img convert' x.qcow2
+for format in vhdx vpc qed parallels; do
+    qemu-img create -q -f $format x.$format 1M
+    refused "x.$format is a .* image, and a raw disk is needed here" x.$format
+done
+tar -cf x.ova random
+refused 'x.ova is a tar archive' x.ova
+"$TOOL" compact --quiet --base-format=raw x.ova
+tar -df x.ova || fail 'a raw disk is not the same any more'
+# The flat data of a disk is not an image either.
+printf '%s\n' '# Disk DescriptorFile' version=1 CID=1 parentCID=ffffffff 'createType="monolithicFlat"' \
+    'RW 384 FLAT "x.qcow2" 0' > flat.vmdk
+refused 'flat.vmdk line 6: .*x.qcow2 is a qcow image, but should be the flat data' flat.vmdk
 refused 'No such file' missing.vmdk
 refused 'give one FILE' random stream.vmdk
 refused 'give one FILE'

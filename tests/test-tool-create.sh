@@ -96,9 +96,14 @@ create --from base.img --to d4.vmdk d5.vmdk > /dev/null
 nbdkit_run file base.img delta=d5.vmdk --run 'nbdcopy "$uri" have.img'
 same have.img new.img
 expect_fail 'c-delta.vmdk is the data of a disk' create --from c-delta.vmdk --to new.img d6.vmdk
-# Its first sector does not make a raw disk a VMDK.
+# Its first sector does not make a raw disk a VMDK: only the user knows what it is.
 cp d2.vmdk raw.img
-create --from base.img --to raw.img d7.vmdk > /dev/null 2>&1
+expect_fail 'raw.img is a sparse image \(KDMV\).*--base-format=raw' create --from base.img --to raw.img d7.vmdk
+expect_fail 'raw.img is a sparse image' create --from raw.img --to base.img d7.vmdk
+qemu-img convert -f raw -O qcow2 new.img new.qcow2
+expect_fail 'new.qcow2 is a qcow image' create --from base.img --to new.qcow2 d7.vmdk
+[ ! -e d7.vmdk ]
+create --base-format=raw --from base.img --to raw.img d7.vmdk > /dev/null 2>&1
 nbdkit_run file base.img delta=d7.vmdk --run 'nbdcopy "$uri" have.img'
 same have.img raw.img
 

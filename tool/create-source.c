@@ -105,17 +105,6 @@ open_local (struct source *s, const struct vd_opts *opts, struct vd_err *err)
   if (!s->file || vd_image_probe (s->file, &magic, &fmt, err) == -1)
     return -1;
 
-  if (magic == VD_MAGIC_QCOW)
-    return vd_fail (err, VD_UNSUPPORTED,
-                    "%s is not a raw disk but a qcow image: serve it "
-                    "(qemu-nbd -r) and give the URI", s->name);
-  if (magic == VD_MAGIC_XML)
-    return vd_fail (err, VD_USAGE,
-                    "%s is a machine file (XML): serve it (nbdkit vmdk) and "
-                    "give the URI of a disk", s->name);
-  if (magic == VD_MAGIC_UNFINISHED && ends_with (s->name, ".vmdk"))
-    return vd_fail (err, VD_NOT_FORMAT, "%s was never finished by its writer",
-                    s->name);
   if ((magic == VD_MAGIC_SPARSE || magic == VD_MAGIC_TEXT) &&
       (ends_with (s->name, ".vdi") ||
        (ends_with (s->name, ".vmdk") &&
@@ -124,7 +113,9 @@ open_local (struct source *s, const struct vd_opts *opts, struct vd_err *err)
     s->file = NULL;
     return open_chain (s, opts, err);
   }
-  return vd_merging_refuse (s->name, err);
+  if (vd_merging_refuse (s->name, err) == -1)
+    return -1;
+  return vd_check_raw (s->file, VD_RAW_SOURCE, 1, opts, err);
 }
 
 int
@@ -136,7 +127,7 @@ source_open (struct source *s, const char *name, const struct vd_opts *opts,
     return open_local (s, opts, err);
   s->is_nbd = true;
   s->file = nbdfile_open (name, false, 1, err);
-  return s->file ? 0 : -1;
+  return s->file ? vd_check_raw (s->file, VD_RAW_SOURCE, 1, opts, err) : -1;
 }
 
 int

@@ -170,6 +170,11 @@ next_option (const struct verb *verb, int argc, char **argv,
     case OPT_UNCONFINED:
       opts->unconfined = true;
       break;
+    case OPT_BASE_FORMAT:
+      if (strcmp (optarg, "raw") != 0)
+        exit (tool_usage (verb, "--base-format=%s: allowed is raw", optarg));
+      opts->raw_base = true;
+      break;
     default:
       return c;
     }

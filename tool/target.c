@@ -33,49 +33,6 @@ target_descriptor (const char *name)
   return path;
 }
 
-/* The bytes of a descriptor or of a sparse file are not those of a disk. */
-static int
-check_raw (struct vd_file *file, struct vd_err *err)
-{
-  const struct vd_format *fmt;
-  enum vd_magic magic;
-  char text[513] = "";
-
-  if (vd_image_probe (file, &magic, &fmt, err) == -1)
-    return -1;
-  switch (magic) {
-  case VD_MAGIC_NONE:
-  case VD_MAGIC_XML:            /* too small for a disk, if it is that */
-  case VD_MAGIC_VMX:
-    return 0;
-  case VD_MAGIC_TEXT:
-    if (vd_file_pread (file, text,
-                       file->size < 512 ? (size_t) file->size : 512, 0,
-                       err) == -1)
-      return -1;
-    if (!strcasestr (text, "descriptorfile") &&
-        !strcasestr (text, "createtype"))
-      return 0;
-    return vd_fail (err, VD_USAGE,
-                    "%s is a VMDK descriptor; give the flat file that it "
-                    "names (%.200s...)", file->name,
-                    strstr (text, "RW ") ? strstr (text, "RW ") : text);
-  case VD_MAGIC_SPARSE:
-    return vd_fail (err, VD_USAGE,
-                    "%s is a sparse image (%s): only raw and flat targets can "
-                    "be written.  If the deltas were made on it, vmdkdelta "
-                    "merge writes them into it; otherwise convert it first",
-                    file->name, fmt->name);
-  case VD_MAGIC_UNFINISHED:
-  case VD_MAGIC_QCOW:
-    break;
-  }
-  return vd_fail (err, VD_USAGE,
-                  "%s is a %s image: only raw and flat targets can be "
-                  "written; convert it first", file->name,
-                  magic == VD_MAGIC_QCOW ? "qcow" : "VMDK");
-}
-
 /* A device that is mounted, or part of something larger, cannot be opened
  * exclusively, not even for reading.
  */
@@ -125,7 +82,7 @@ check_end (struct vd_file *file, struct vd_err *err)
 
 int
 target_open (struct target *target, const char *name, bool write,
-             unsigned threads, struct vd_err *err)
+             unsigned threads, const struct vd_opts *opts, struct vd_err *err)
 {
   struct stat st;
 
@@ -133,8 +90,8 @@ target_open (struct target *target, const char *name, bool write,
   target->is_nbd = nbdfile_is_uri (name);
   if (target->is_nbd) {
     target->file = nbdfile_open (name, write, threads, err);
-    if (!target->file || check_raw (target->file, err) == -1 ||
-        check_end (target->file, err) == -1) {
+    if (!target->file || check_end (target->file, err) == -1 ||
+        vd_check_raw (target->file, VD_RAW_TARGET, 1, opts, err) == -1) {
       target_close (target);
       return -1;
     }
@@ -152,7 +109,7 @@ target_open (struct target *target, const char *name, bool write,
   if (!target->file)
     return -1;
   if (vd_file_lock (target->file, write, err) == -1 ||
-      check_raw (target->file, err) == -1) {
+      vd_check_raw (target->file, VD_RAW_TARGET, 1, opts, err) == -1) {
     target_close (target);
     return -1;
   }

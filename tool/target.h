@@ -24,7 +24,8 @@ struct target {
 /* Open for writing, or, for a dry run, look only.  Refused, before anything
  * is written:
  *
- *   - a VMDK descriptor or sparse extent: its bytes are not those of a disk;
+ *   - an image that is not raw, a descriptor, an archive: its bytes are not
+ *     those of a disk (unless opts->raw_base);
  *   - a file with a .lck beside it (a VM of a hosted product is running), or
  *     locked by another program (QEMU locks its images), or attached to a
  *     loop device;
@@ -33,7 +34,8 @@ struct target {
  * A lock that keeps others out is held until target_close.
  */
 extern int target_open (struct target *target, const char *name, bool write,
-                        unsigned threads, struct vd_err *err);
+                        unsigned threads, const struct vd_opts *opts,
+                        struct vd_err *err);
 
 extern void target_close (struct target *target);
 

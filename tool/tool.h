@@ -74,6 +74,7 @@ enum {
   OPT_ALLOW_DIRTY,
   OPT_TABLES,
   OPT_UNCONFINED,
+  OPT_BASE_FORMAT,
   OPT_OWN,
 };
 
@@ -89,7 +90,8 @@ enum {
   { "ignore-cid", no_argument, NULL, OPT_IGNORE_CID },          \
   { "allow-dirty", no_argument, NULL, OPT_ALLOW_DIRTY },        \
   { "tables", required_argument, NULL, OPT_TABLES },            \
-  { "unconfined", no_argument, NULL, OPT_UNCONFINED }
+  { "unconfined", no_argument, NULL, OPT_UNCONFINED },          \
+  { "base-format", required_argument, NULL, OPT_BASE_FORMAT }
 
 #define CHAIN_HELP                                                         \
   "  --parent-path=DIR  look for parents and extents there too (can be\n"  \
@@ -101,7 +103,9 @@ enum {
   "                     journal\n"                                         \
   "  --tables=WHICH     of a KDMV file whose two sets of tables differ,\n"  \
   "                     read 'first' or 'copy'\n"                          \
-  "  --unconfined       follow names found in images anywhere\n"
+  "  --unconfined       follow names found in images anywhere\n"           \
+  "  --base-format=raw  accept a raw or flat disk that begins like an\n"   \
+  "                     image of another format\n"
 
 /* The next option of the verb, or -1 when only operands are left, from
  * argv[optind] on.  --help and its like are answered, and CHAIN_OPTIONS put

@@ -185,7 +185,7 @@ prepare (struct apply *a, char **paths, size_t n, struct vd_err *err)
   if (vd_deltas_open (&a->deltas, (const char *const *) paths, n, &a->how,
                       &a->opts, err) == -1 ||
       target_open (&a->target, a->target_name, !a->dry_run, a->threads,
-                   err) == -1 ||
+                   &a->opts, err) == -1 ||
       apply_check (a, err) == -1 ||
       vd_apply_plan (a->deltas.chain, &a->plan, err) == -1 ||
       apply_check_space (a, err) == -1)

@@ -88,42 +88,25 @@ find_kind (struct compact *c, struct vd_err *err)
   struct vd_file *file = vd_file_open (c->file, err);
   const struct vd_format *fmt;
   enum vd_magic magic;
-  char text[513] = "";
+  uint8_t head[VD_FOREIGN_HEAD];
+  size_t n;
   int r;
 
   if (!file)
     return -1;
-  r = vd_image_probe (file, &magic, &fmt, err);
-  if (r == 0 && magic == VD_MAGIC_TEXT)
-    r = vd_file_pread (file, text, (size_t) (file->size < 512 ? file->size
-                                             : 512), 0, err);
+  n = (size_t) vd_min (file->size, sizeof head);
+  if (vd_file_pread (file, head, n, 0, err) == -1 ||
+      vd_image_probe (file, &magic, &fmt, err) == -1) {
+    vd_file_close (file);
+    return -1;
+  }
+  c->raw = magic != VD_MAGIC_SPARSE &&
+    (magic != VD_MAGIC_TEXT || !vd_is_descriptor_text (head, n));
+  /* Zeros in an image of another format are not its disk's. */
+  r = c->raw ? vd_check_raw (file, VD_RAW_SOURCE, 1, &c->opts, err) : 0;
   vd_file_close (file);
   if (r == -1)
     return -1;
-  switch (magic) {
-  case VD_MAGIC_SPARSE:
-    break;
-  case VD_MAGIC_TEXT:
-    c->raw = !strcasestr (text, "descriptorfile") &&
-      !strcasestr (text, "createtype");
-    break;
-  case VD_MAGIC_NONE:
-    c->raw = true;
-    break;
-  case VD_MAGIC_QCOW:
-    return vd_fail (err, VD_UNSUPPORTED, "%s is a qcow image: qemu-img "
-                    "convert -O qcow2 writes a dense one", c->file);
-  case VD_MAGIC_XML:
-    return vd_fail (err, VD_USAGE, "%s is a machine file (XML): compact the "
-                    "disks that vmdkdelta info --chain lists for it, one by "
-                    "one", c->file);
-  case VD_MAGIC_VMX:
-    return vd_fail (err, VD_USAGE, "%s is a machine file of VMware's, not a "
-                    "disk: compact the .vmdk files that it names", c->file);
-  case VD_MAGIC_UNFINISHED:
-    return vd_fail (err, VD_CORRUPT, "%s was never finished by its writer",
-                    c->file);
-  }
   if (c->raw && c->output)
     return vd_fail (err, VD_USAGE, "%s is a raw file: cp --sparse=always "
                     "copies it without its zeros; --output is for VDI and "

@@ -27,7 +27,8 @@ struct source {
 /* An NBD URI; or a file that is called .vmdk but not -flat.vmdk and holds a
  * VMDK: the disk that it is the top of; or a raw file or block device.  That a
  * raw disk begins like a VMDK does not make it one: what a guest wrote into
- * its first sector must not decide which files are opened.
+ * its first sector must not decide which files are opened.  It is refused,
+ * as any image or archive that is no raw disk, unless opts->raw_base.
  */
 extern int source_open (struct source *s, const char *name,
                         const struct vd_opts *opts, struct vd_err *err);

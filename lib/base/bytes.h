@@ -43,6 +43,13 @@ vd_le32 (const void *p)
   return le32toh (v);
 }
 
+static inline uint32_t
+vd_be32 (const uint8_t *p)
+{
+  return (uint32_t) p[0] << 24 | (uint32_t) p[1] << 16 |
+    (uint32_t) p[2] << 8 | p[3];
+}
+
 static inline uint64_t
 vd_le64 (const void *p)
 {

@@ -45,6 +45,11 @@ struct vd_opts {
   /* Recovery: accept links whose CID and parentCID do not match. */
   bool ignore_cid;
 
+  /* A raw disk is one, whatever its first and last bytes look like: do not
+   * refuse images and archives in its place (format/magic.h).
+   */
+  bool raw_base;
+
   /* The data will be written to the parent.  If VirtualBox says that a parent
    * was changed after its child was made, this is then an error (unless
    * ignore_cid), and not only a warning.

@@ -17,6 +17,7 @@
 #include "chain/candidates.h"
 #include "chain/link.h"
 #include "file/fd.h"
+#include "format/magic.h"
 
 static void
 close_link (struct vd_link **link)
@@ -255,6 +256,10 @@ open_extent (const struct vd_link *link, const struct vd_extent_line *e,
   if (!file)
     return NULL;
   if (e->type == VD_EXTENT_FLAT) {
+    /* In the middle of a disk anything may begin, say an archive. */
+    if (link->nr_pieces == 0 && e->offset == 0 &&
+        vd_check_raw (file, VD_RAW_EXTENT, 1, opts, err) == -1)
+      return NULL;
     flat = vd_image_open_flat (file, e->offset, e->length, err);
     if (flat)
       file = NULL;
@@ -418,7 +423,7 @@ vd_link_read (struct vd_file *given, const char *path,
     link->capacity = link->descriptor->capacity;
     break;
   default:
-    vd_image_explain_foreign (file, magic, err);
+    vd_explain_foreign (file, err);
     return NULL;
   }
   return VD_TAKE (link);

@@ -11,9 +11,8 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/cleanup.h"
-#include "base/path.h"
 #include "format/image.h"
+#include "format/magic.h"
 
 const struct vd_format *const vd_formats[] = {
   &vd_format_cowd,
@@ -44,93 +43,44 @@ looks_like_text (const uint8_t *head, size_t n)
   return (n > 0 && i == n) || i >= MIN_TEXT || (i > 0 && head[0] == '#');
 }
 
-bool
-vd_is_xml (const char *head)
+const struct vd_format *
+vd_image_format_of (const uint8_t *head, size_t n)
 {
-  static const char *const starts[] = {
-    "<?xml", "<!--", "<!DOCTYPE", "<VirtualBox",
-  };
   size_t i;
 
-  if (strncmp (head, "\xef\xbb\xbf", 3) == 0)
-    head += 3;
-  head += strspn (head, " \t\r\n");
-  for (i = 0; i < sizeof starts / sizeof starts[0]; ++i)
-    if (strncmp (head, starts[i], strlen (starts[i])) == 0)
-      return true;
-  return false;
+  for (i = 0; vd_formats[i] != NULL; ++i)
+    if (vd_formats[i]->probe (head, vd_min (n, HEAD_SIZE)))
+      return vd_formats[i];
+  return NULL;
 }
 
 int
 vd_image_probe (struct vd_file *file, enum vd_magic *magic,
                 const struct vd_format **fmt, struct vd_err *err)
 {
-  uint8_t head[HEAD_SIZE + 1];
-  const size_t n = (size_t) vd_min (file->size, HEAD_SIZE);
-  size_t i;
+  uint8_t head[VD_FOREIGN_HEAD];
+  const size_t first = (size_t) vd_min (file->size, HEAD_SIZE);
+  const size_t n = (size_t) vd_min (file->size, sizeof head);
 
   *fmt = NULL;
   *magic = VD_MAGIC_NONE;
-  if (vd_file_pread (file, head, n, 0, err) == -1)
+  if (vd_file_pread (file, head, first, 0, err) == -1)
     return -1;
-  head[n] = '\0';
-
-  for (i = 0; vd_formats[i] != NULL; ++i) {
-    if (vd_formats[i]->probe (head, n)) {
-      *fmt = vd_formats[i];
-      *magic = VD_MAGIC_SPARSE;
-      return 0;
-    }
+  *fmt = vd_image_format_of (head, first);
+  if (*fmt) {
+    *magic = VD_MAGIC_SPARSE;
+    return 0;
   }
-  if (n >= 4 && memcmp (head, "vmdk", 4) == 0)
-    *magic = VD_MAGIC_UNFINISHED;
-  else if (n >= 4 && memcmp (head, "QFI\xfb", 4) == 0)
-    *magic = VD_MAGIC_QCOW;
-  else if (vd_is_xml ((const char *) head))
-    *magic = VD_MAGIC_XML;
-  else if (strncmp ((const char *) head, ".encoding", 9) == 0 ||
-           strstr ((const char *) head, "\n.encoding"))
-    *magic = VD_MAGIC_VMX;      /* a descriptor has no dot in front */
-  else if (looks_like_text (head, n))
+  /* More is not read of an image: it need not be readable here. */
+  if (vd_file_pread (file, head + first, n - first, first, err) == -1)
+    return -1;
+  if (vd_is_descriptor_text (head, n))
+    *magic = VD_MAGIC_TEXT;
+  else if (vd_foreign_find (head, n, NULL, 0, file->size))
+    *magic = VD_MAGIC_FOREIGN;
+  else if (looks_like_text (head, first))
     *magic = VD_MAGIC_TEXT;
   return 0;
-}
-
-int
-vd_image_explain_foreign (const struct vd_file *file, enum vd_magic magic,
-                          struct vd_err *err)
-{
-  CLEANUP_FREE char *stem = vd_flat_stem (file->name);
-
-  switch (magic) {
-  case VD_MAGIC_UNFINISHED:
-    return vd_fail (err, VD_NOT_FORMAT,
-                    "%s was never finished by its writer (magic \"vmdk\" "
-                    "instead of \"KDMV\"): make it again", file->name);
-  case VD_MAGIC_QCOW:
-    return vd_fail (err, VD_NOT_FORMAT, "%s is a qcow image, not a VMDK",
-                    file->name);
-  case VD_MAGIC_XML:
-    return vd_fail (err, VD_NOT_FORMAT,
-                    "%s is a machine file (XML), not a disk: give one of the "
-                    "disks that vmdkdelta info --chain lists for it",
-                    file->name);
-  case VD_MAGIC_VMX:
-    return vd_fail (err, VD_NOT_FORMAT,
-                    "%s is a machine file of VMware's, not a disk: give the "
-                    ".vmdk file that a line with fileName in it names",
-                    file->name);
-  default:
-    if (stem)
-      return vd_fail (err, VD_NOT_FORMAT,
-                      "%s is the data of a disk (raw bytes), not its "
-                      "descriptor and not a delta: open %s.vmdk, or use it "
-                      "as the base", file->name, stem);
-    return vd_fail (err, VD_NOT_FORMAT,
-                    "%s is not a VMDK: it has neither a sparse extent's magic "
-                    "(COWD, KDMV, SEsparse, VDI) nor a text descriptor; if it "
-                    "is a raw or flat disk, use it as the base", file->name);
-  }
 }
 
 struct vd_image *
@@ -147,10 +97,8 @@ vd_image_open (struct vd_file *file, const struct vd_opts *opts,
   switch (magic) {
   case VD_MAGIC_SPARSE:
     break;
-  case VD_MAGIC_UNFINISHED:
-    vd_fail (err, VD_NOT_FORMAT,
-             "%s was never finished by its writer (magic \"vmdk\" instead of "
-             "\"KDMV\"): make it again", file->name);
+  case VD_MAGIC_FOREIGN:
+    vd_explain_foreign (file, err);
     return NULL;
   case VD_MAGIC_TEXT:
     vd_fail (err, VD_NOT_FORMAT,

@@ -130,24 +130,16 @@ extern const struct vd_format vd_format_zero;
 enum vd_magic {
   VD_MAGIC_SPARSE,              /* *fmt is set */
   VD_MAGIC_TEXT,                /* a text descriptor, perhaps */
-  VD_MAGIC_UNFINISHED,          /* lower-case "vmdk": never finalised */
-  VD_MAGIC_QCOW,                /* a QEMU qcow image */
-  VD_MAGIC_XML,                 /* perhaps a machine file of VirtualBox's */
-  VD_MAGIC_VMX,                 /* one of VMware's: .vmx, .vmsd */
+  VD_MAGIC_FOREIGN,             /* another file that we know; see magic.h */
   VD_MAGIC_NONE,                /* flat data, or anything */
 };
 
 extern int vd_image_probe (struct vd_file *file, enum vd_magic *magic,
                            const struct vd_format **fmt, struct vd_err *err);
 
-/* Of what is neither a sparse file nor a descriptor: say in err what it is,
- * and what to give instead.  -1.
- */
-extern int vd_image_explain_foreign (const struct vd_file *file,
-                                     enum vd_magic magic, struct vd_err *err);
-
-/* Does this text begin like XML?  (A VDI's "<<< Oracle VM ..." does not.) */
-extern bool vd_is_xml (const char *head);
+/* The sparse format that the first n bytes of a file have, or NULL. */
+extern const struct vd_format *vd_image_format_of (const uint8_t *head,
+                                                   size_t n);
 
 /* Open a file as the sparse format that its magic tells.  Takes over the
  * file on success only.

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/uuid.h"
+#include "format/magic.h"
 #include "vbox/vbox-read.h"
 
 static void

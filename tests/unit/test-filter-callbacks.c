@@ -25,6 +25,17 @@ static uint8_t data[2 * SIZE];  /* the base */
 static uint8_t want[SIZE], buf[SIZE];
 static struct s_base base;
 
+static const char *added_export;
+
+int
+nbdkit_add_export (struct nbdkit_exports *exports, const char *name,
+                   const char *description)
+{
+  (void) exports, (void) description;
+  added_export = name;
+  return 0;
+}
+
 /* ---- The life of the filter --------------------------------------------- */
 
 static int
@@ -509,22 +520,200 @@ TEST (whatever_block_size_the_base_has_clients_get_a_lawful_one)
   }
 }
 
+/* A client that asks for this name; NULL if it is refused. */
+static void *
+try_name (const char *name)
+{
+  void *h = open_name (name);
+
+  if (!h)
+    return NULL;
+  s_base_forget (&base);
+  if (filter->prepare (&base.next, h, 1) == 0)
+    return h;
+  filter->close (h);
+  return NULL;
+}
+
 TEST (one_export_is_served)
+{
+  static const char *const names[] = { "one", "" };
+
+  for (size_t i = 0; i < 2; i++) {
+    void *a, *b;
+
+    start (SIZE, false);
+    next_open_answer = -1;
+    assert_null (open_name ("two"));
+    next_open_answer = 0;
+    a = try_name (names[i]);
+    assert_non_null (a);
+    assert_null (try_name ("two"));
+    assert_text (s_error, "two");
+    assert_text (s_error, "delta-export=NAME");
+    assert_null (try_name (names[1 - i]));
+    b = try_name (names[i]);
+    assert_non_null (b);
+    check_all (b);
+    filter->close (a);
+    filter->close (b);
+    unload ();
+  }
+}
+
+/* Nor does it decide the size; and of two that are being opened, the first
+ * that fits does.
+ */
+TEST (a_client_that_is_refused_decides_nothing)
 {
   void *a, *b;
 
   start (SIZE, false);
-  next_open_answer = -1;
-  assert_null (open_name ("one"));
-  next_open_answer = 0;
-  a = open_name ("one");
+  base.size = SIZE - 512;
+  assert_null (try_name ("small"));
+  base.size = SIZE;
+  base.can_extents = -1;
+  assert_null (try_name ("broken"));
+  base.can_extents = 1;
+  a = open_name ("a");
+  b = open_name ("b");
   assert_non_null (a);
-  assert_null (open_name ("two"));
-  assert_text (s_error, "two");
-  b = open_name ("");
   assert_non_null (b);
+  s_base_forget (&base);
+  assert_int_equal (filter->prepare (&base.next, b, 1), 0);
+  s_base_forget (&base);
+  assert_int_equal (filter->prepare (&base.next, a, 1), -1);
+  assert_text (s_error, "'b' was opened first");
   filter->close (a);
+  s_base_forget (&base);
+  base.asked_size = base.asked_extents = true;
+  check_all (b);
   filter->close (b);
+  unload ();
+}
+
+static const char *next_default;
+
+static const char *
+next_default_export (nbdkit_backend *nxdata, int readonly)
+{
+  (void) nxdata, (void) readonly;
+  return next_default;
+}
+
+static int
+next_list_exports (nbdkit_backend *nxdata, int readonly,
+                   struct nbdkit_exports *exports)
+{
+  (void) nxdata, (void) readonly;
+  return nbdkit_add_export (exports, "below", NULL);
+}
+
+TEST (the_export_can_be_named)
+{
+  void *h;
+
+  start (SIZE, false);
+  next_default = "below";
+  assert_string_equal (filter->default_export (next_default_export, NULL, 1,
+                                               0), "below");
+  assert_int_equal (filter->list_exports (next_list_exports, NULL, 1, 0,
+                                          NULL), 0);
+  assert_string_equal (added_export, "below");
+  assert_int_equal (config ("delta-export", "two"), 0);
+  assert_string_equal (filter->default_export (next_default_export, NULL, 1,
+                                               0), "two");
+  assert_int_equal (filter->list_exports (next_list_exports, NULL, 1, 0,
+                                          NULL), 0);
+  assert_string_equal (added_export, "two");
+  assert_null (try_name ("one"));
+  assert_text (s_error, "delta-export");
+  assert_null (try_name (""));
+  h = try_name ("two");
+  assert_non_null (h);
+  filter->close (h);
+  unload ();
+  start (SIZE, false);
+  assert_int_equal (config ("delta-export", ""), 0);
+  assert_null (try_name ("one"));
+  h = try_name ("");
+  assert_non_null (h);
+  filter->close (h);
+  unload ();
+}
+
+TEST (a_base_that_is_an_image_of_another_format_is_refused)
+{
+  static const uint8_t qcow[] = { 'Q', 'F', 'I', 0xfb, 0, 0, 0, 3 };
+  void *h;
+  int err;
+
+  start (SIZE, false);
+  memcpy (data, qcow, sizeof qcow);
+  assert_null (try_name ("image"));
+  assert_text (s_error, "qcow image");
+  assert_text (s_error, "delta-base-format=raw");
+  /* What is said of it comes before its size, which is wrong too. */
+  base.size = 65536;
+  assert_null (try_name ("image"));
+  assert_text (s_error, "qcow image");
+
+  /* It cannot be looked at now: nothing of it is given out before. */
+  base.size = SIZE;
+  base.bad = 0;
+  base.bad_end = 1;
+  base.pread_errno = EIO;
+  h = try_name ("image");
+  assert_non_null (h);
+  assert_int_equal (pread_at (h, SIZE / 2, SIZE / 2, &err), -1);
+  assert_int_equal (err, EIO);
+  base.pread_errno = 0;
+  assert_int_equal (pread_at (h, SIZE / 2, SIZE / 2, &err), -1);
+  assert_int_equal (err, EIO);
+  assert_text (s_error, "qcow image");
+  assert_int_not_equal (ask_extents (h, SIZE, 0, 0), 0);
+  set_base (SIZE);
+  base.asked_size = base.asked_extents = true;
+  check_all (h);
+  filter->close (h);
+  unload ();
+
+  /* It is looked at once. */
+  start (SIZE, false);
+  filter->close (connect_ok ());
+  assert_int_equal (base.nr_preads, 2);
+  base.nr_preads = 0;
+  filter->close (connect_ok ());
+  assert_int_equal (base.nr_preads, 0);
+  unload ();
+
+  start (SIZE, false);
+  assert_int_equal (config ("delta-base-format", "qcow2"), -1);
+  assert_text (s_error, "allowed is raw");
+  unload ();
+}
+
+TEST (a_base_can_be_called_raw)
+{
+  static const uint8_t qcow[] = { 'Q', 'F', 'I', 0xfb, 0, 0, 0, 3 };
+  uint8_t first[8];
+  void *h;
+  int err;
+
+  assert_int_equal (config ("delta-base-format", "raw"), 0);
+  filter->unload ();
+  assert_int_equal (config ("delta-base-format", "raw"), 0);
+  spec.map = mk_map_pattern (&pattern);
+  assert_int_equal (config ("delta", "x.vmdk"), 0);
+  u_write_image ("x.vmdk", &spec);
+  set_base (SIZE);
+  assert_int_equal (filter->config_complete (next_complete, NULL), 0);
+  assert_int_equal (filter->get_ready (3), 0);
+  memcpy (data, qcow, sizeof qcow);
+  h = connect_ok ();
+  assert_int_equal (base.nr_preads, 0);
+  assert_int_equal (pread_at (h, sizeof first, 0, &err), 0);
+  filter->close (h);
   unload ();
 }
 
@@ -601,6 +790,10 @@ main (void)
     tmpdir_test (a_base_that_has_another_size_later_is_refused),
     tmpdir_test (whatever_block_size_the_base_has_clients_get_a_lawful_one),
     tmpdir_test (one_export_is_served),
+    tmpdir_test (a_client_that_is_refused_decides_nothing),
+    tmpdir_test (the_export_can_be_named),
+    tmpdir_test (a_base_that_is_an_image_of_another_format_is_refused),
+    tmpdir_test (a_base_can_be_called_raw),
     tmpdir_test (parameters_are_taken_refused_or_passed_on),
     tmpdir_test (after_many_errors_each_still_has_its_errno),
     tmpdir_test (the_same_filter_twice_is_refused),

@@ -307,7 +307,8 @@ TEST (other_files_are_told_by_name)
   u_write ("raw.img", buf, sizeof buf);
   refused ("raw.img", VD_NOT_FORMAT, "raw.img is not a VMDK", "base");
   u_write ("empty.vmdk", "", 0);
-  refused ("empty.vmdk", VD_NOT_FORMAT, "empty.vmdk", "not a VMDK");
+  refused ("empty.vmdk", VD_NOT_FORMAT, "empty.vmdk is empty (0 bytes)",
+           "get it again");
   u_write ("small.vmdk", "KDM", 3);
   refused ("small.vmdk", VD_CORRUPT, "small.vmdk line 1", "KDM");
   u_write ("small.vmdk", "KDMV\1\0\0\0", 8);
@@ -316,11 +317,12 @@ TEST (other_files_are_told_by_name)
   refused ("small.vmdk", VD_TRUNCATED, "small.vmdk", "ends at byte 4");
   memcpy (buf, "vmdk", 4);
   u_write ("lower.vmdk", buf, sizeof buf);
-  refused ("lower.vmdk", VD_NOT_FORMAT, "lower.vmdk was never finished",
-           "KDMV");
+  refused ("lower.vmdk", VD_NOT_FORMAT, "lower.vmdk is a VMDK that was never "
+           "finished", "KDMV");
   memcpy (buf, "QFI\xfb", 4);
   u_write ("q.vmdk", buf, sizeof buf);
-  refused ("q.vmdk", VD_NOT_FORMAT, "q.vmdk is a qcow image", "not a VMDK");
+  refused ("q.vmdk", VD_NOT_FORMAT, "q.vmdk is a qcow image",
+           "qemu-img convert");
   memcpy (buf, "<<< Oracle VM VirtualBox Disk Image >>>\n", 41);
   memcpy (buf + 0x40, "\x7f\x10\xda\xbe", 4);
   u_write ("v.vmdk", buf, sizeof buf);
