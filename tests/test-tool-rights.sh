@@ -5,7 +5,7 @@
 . "$top_srcdir/tests/lib.sh"
 need tool mkimage qemu-img qemu-io nbdkit:plugin:file nbdkit:filter:delay
 
-[ "$("$TOOL" --verbs | sort | tr '\n' ' ')" = 'apply check compact create info map merge ' ] ||
+[ "$("$TOOL" --verbs | sort | tr '\n' ' ')" = 'apply check compact create info map merge snapshot ' ] ||
     fail 'there is a verb that this test does not know'
 umask 022
 root=
@@ -84,6 +84,13 @@ for mode in 600 640 660 644 604; do
     own $mode w/e/*
     "$TOOL" merge --quiet --snapshot=s w/e/e-1.vmdk
     is $mode w/e/*
+
+    # -- snapshot: an empty child
+    qemu-img create -q -f vdi w/v/v.vdi $size
+    own $mode w/dense.vmdk w/v/v.vdi
+    "$TOOL" snapshot w/dense.vmdk w/dense-1.vmdk > /dev/null
+    "$TOOL" snapshot w/v/v.vdi w/v/v-1.vdi > /dev/null
+    is $mode w/dense.vmdk w/dense-1.vmdk w/v/v.vdi w/v/v-1.vdi
 
     # -- map: a picture; one that is replaced
     "$TOOL" map --picture=w/p.svg w/b.vmdk
