@@ -146,7 +146,8 @@ child k/s.vmdk 2 1 'encoding="Shift_JIS"' "$(hint 'C:\能\表ソ.vmdk')"
 sed -i 's,"表ソ-flat,".\\表ソ-flat,' k/表ソ.vmdk
 for f in k/*.vmdk; do
     case $f in *-flat.vmdk|*-delta.vmdk) continue ;; esac
-    iconv -f UTF-8 -t CP932 < "$f" > text && cp text "$f"
+    iconv -f UTF-8 -t CP932 < "$f" > text
+    cp text "$f"
 done
 sees A k/s.vmdk
 silent

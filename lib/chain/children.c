@@ -103,18 +103,17 @@ vd_check_no_children (const struct vd_link *link, const struct vd_opts *opts,
                       struct vd_err *err)
 {
   const char *dir = vd_confine_dir (link->places);
-  const char *slash = strrchr (dir, '/');
   CLEANUP_FREE char *snapshots = NULL;
   size_t i;
 
-  if (asprintf (&snapshots, "%s/Snapshots", dir) == -1) {
+  if (asprintf (&snapshots, "%s/" VD_SNAPSHOTS, dir) == -1) {
     snapshots = NULL;
     return vd_fail_nomem (err);
   }
   if (scan (dir, link, err) == -1 || scan (snapshots, link, err) == -1)
     return -1;
-  if (slash > dir && strcasecmp (slash + 1, "Snapshots") == 0) {
-    CLEANUP_FREE char *above = strndup (dir, (size_t) (slash - dir));
+  if (vd_is_snapshots (dir)) {
+    CLEANUP_FREE char *above = vd_directory_of (dir);
 
     if (!above)
       return vd_fail_nomem (err);

@@ -37,6 +37,8 @@ tool     base file format chain read check create write apply compact vbox merge
 # Headers that vmdkdelta.h does not include are private to their wing, but for these: the
 # header, and the other wings that may include it.
 private='
+base/charset.h            file format chain
+chain/candidates.h        vbox
 base/records.h            chain merge
 chain/link-files.h        create write apply compact merge
 file/newfile.h            create compact merge format
