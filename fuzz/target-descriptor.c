@@ -64,8 +64,10 @@ check_extents (const struct vd_descriptor *d)
                 e->offset % VD_SECTOR == 0, "extent %zu", i);
     fz_require (vd_add (sum, e->length, &sum) && sum <= VD_MAX_CAPACITY,
                 "the extents are too long together");
+    fz_require (e->type != VD_EXTENT_ELSEWHERE || d->no_data,
+                "extent %zu: data elsewhere, and nothing is said", i);
     fz_require (e->name || e->type == VD_EXTENT_ZERO ||
-                e->access == VD_NOACCESS, "extent %zu: no name", i);
+                e->type == VD_EXTENT_ELSEWHERE || e->access == VD_NOACCESS, "extent %zu: no name", i);
     fz_require (!e->name || *e->name, "extent %zu: an empty name", i);
     fz_require (e->type_text && e->line > 0, "extent %zu", i);
     fz_require (e->offset == 0 || e->type == VD_EXTENT_FLAT,

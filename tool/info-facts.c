@@ -179,10 +179,15 @@ extent_found (const struct facts *f, const struct vd_extent_line *e,
   const struct vd_link *link = f->member->link;
   struct vd_file *file;
 
-  if (e->type == VD_EXTENT_ZERO || e->access == VD_NOACCESS ||
+  if (e->type == VD_EXTENT_ZERO || e->type == VD_EXTENT_ELSEWHERE ||
+      e->access == VD_NOACCESS ||
       (link->self && link->self->capacity > 0) || f->loaded)
     return 0;
   file = vd_link_find_extent (link, e, f->opts, err);
   vd_file_close (file);
+  /* Not the way to follow it: on this machine the name means something else. */
+  if (!file && vd_is_device_name (e->name))
+    return vd_fail (err, VD_NOT_FOUND, "not a file here, but what had this "
+                    "name where the disk was used");
   return file ? 0 : -1;
 }

@@ -64,3 +64,17 @@ vd_descriptor_name (const char *path)
   }
   return NULL;
 }
+
+bool
+vd_is_device_name (const char *name)
+{
+  static const char *const starts[] = {
+    "/dev/", "/vmfs/devices/", "\\\\.\\", "\\\\?\\", "//./", "//?/",
+  };
+  size_t i;
+
+  for (i = 0; i < sizeof starts / sizeof starts[0]; ++i)
+    if (strncasecmp (name, starts[i], strlen (starts[i])) == 0)
+      return true;
+  return strstr (name, "://");
+}

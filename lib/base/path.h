@@ -32,4 +32,10 @@ extern char *vd_flat_stem (const char *path);
  */
 extern char *vd_descriptor_name (const char *path);
 
+/* Is this the name of a device ("/dev/sda", "\\.\PhysicalDrive2"), or of an
+ * object in no file system ("vsan://...")?  An image that has such a name in it
+ * means what has it on the machine where the disk was used, not here.
+ */
+extern bool vd_is_device_name (const char *name);
+
 #endif /* VD_PATH_H */

@@ -157,8 +157,11 @@ make_chain (struct vd_deltas *d, const struct vd_opts *opts,
       break;
   }
   for (i = VD_MAX_LINKS - n; i < VD_MAX_LINKS; ++i) {
-    if (vd_link_load (links[i], opts, err) == -1)
+    if (vd_link_load (links[i], opts, err) == -1) {
+      if (links[i] != newest->link)
+        vd_err_prefix (err, "an ancestor of %s: ", newest->link->path);
       return -1;
+    }
     vd_debug (&opts->log, "delta %s: %s, %" PRIu64 " bytes, %zu extents, "
               "grain %" PRIu64, links[i]->path, vd_link_format (links[i]),
               links[i]->capacity, links[i]->nr_pieces,

@@ -255,8 +255,11 @@ vd_family_chain (const struct vd_family *family,
     return NULL;
   }
   for (m = member; m; m = m->parent) {
-    if (vd_link_load (m->link, family->opts, err) == -1)
+    if (vd_link_load (m->link, family->opts, err) == -1) {
+      if (m != member)
+        vd_err_prefix (err, "an ancestor of %s: ", member->link->path);
       return NULL;
+    }
     links[--i] = m->link;
   }
   return vd_chain_new (links, n, family->opts, err);

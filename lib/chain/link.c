@@ -13,6 +13,7 @@
 #include "base/array.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/path.h"
 #include "base/uuid.h"
 #include "chain/candidates.h"
 #include "chain/link.h"
@@ -239,6 +240,24 @@ vd_link_find_extent (const struct vd_link *link,
   return find_extent (link, e, link->path, opts, err);
 }
 
+/* Such a name leads nowhere, or, if it was followed, to what happens to have it
+ * here: never advise that.
+ */
+static void
+explain_device (const struct vd_extent_line *e, const char *from,
+                struct vd_err *err)
+{
+  if ((err->code != VD_NOT_FOUND && err->code != VD_DENIED) ||
+      !vd_is_device_name (e->name))
+    return;
+  vd_fail (err, VD_UNSUPPORTED, strstr (e->name, "://")
+           ? "%s names '%.255s', an object of a datastore and not a file: "
+           "export the disk itself"
+           : "%s names '%.255s', a device of the machine where this disk was "
+           "used: image the device there (dd, ddrescue), and use the image as "
+           "the base", from, e->name);
+}
+
 /* One extent of a descriptor, in a file of its own (or none, for ZERO). */
 static struct vd_image *
 open_extent (const struct vd_link *link, const struct vd_extent_line *e,
@@ -253,8 +272,10 @@ open_extent (const struct vd_link *link, const struct vd_extent_line *e,
     return vd_image_open_zero (e->length, err);
 
   file = find_extent (link, e, from, opts, err);
-  if (!file)
+  if (!file) {
+    explain_device (e, from, err);
     return NULL;
+  }
   if (e->type == VD_EXTENT_FLAT) {
     /* In the middle of a disk anything may begin, say an archive. */
     if (link->nr_pieces == 0 && e->offset == 0 &&
@@ -385,6 +406,27 @@ read_sparse (struct vd_link *link, const struct vd_opts *opts,
   return 0;
 }
 
+/* A text without any word of a descriptor is not a damaged one. */
+static void
+explain_text (struct vd_file *file, struct vd_err *err)
+{
+  const struct vd_foreign *f = vd_foreign_by_name (file->name);
+  uint8_t head[VD_FOREIGN_HEAD];
+  const size_t n = (size_t) vd_min (file->size, sizeof head);
+  struct vd_err ignored;
+
+  if (err->code == VD_NOMEM || err->code == VD_IO ||
+      vd_file_pread (file, head, n, 0, &ignored) == -1 ||
+      vd_is_descriptor_text (head, n))
+    return;
+  if (f)
+    vd_fail (err, VD_NOT_FORMAT, "%s is %s: %s", file->name, f->what,
+             f->advice);
+  else
+    vd_err_prefix (err, "%s is a text, but not a VMDK descriptor: ",
+                   file->name);
+}
+
 struct vd_link *
 vd_link_read (struct vd_file *given, const char *path,
               const struct vd_opts *opts, struct vd_err *err)
@@ -415,8 +457,10 @@ vd_link_read (struct vd_file *given, const char *path,
     break;
   case VD_MAGIC_TEXT:
     link->descriptor = read_descriptor (file, 0, file->size, opts, err);
-    if (!link->descriptor)
+    if (!link->descriptor) {
+      explain_text (file, err);
       return NULL;
+    }
     if (get_identity (link->descriptor, path, &link->id, err) == -1)
       return NULL;
     link->role = role_of (link->descriptor, &link->id, path, &opts->log);
@@ -435,6 +479,8 @@ vd_link_load (struct vd_link *link, const struct vd_opts *opts,
 {
   if (link->loaded)
     return 0;
+  if (link->descriptor && link->descriptor->no_data)
+    return vd_fail (err, VD_UNSUPPORTED, "%s", link->descriptor->no_data);
   /* A file in memory, or behind a URL, has nothing beside it. */
   if (link->ino != 0 && !opts->own_marks && !link->merging &&
       vd_merging_find (link->path, &link->merging, err) == -1)

@@ -15,6 +15,7 @@
 #include "base/charset.h"
 #include "base/cleanup.h"
 #include "format/descriptor-edit.h"
+#include "format/descriptor-lines.h"
 
 #define MAX_CHANGES 16u
 
@@ -98,8 +99,7 @@ find_encoding (const char *text, const char *stop)
   size_t len, n;
 
   for (line = text; line < stop; line = end) {
-    end = memchr (line, '\n', (size_t) (stop - line));
-    end = end ? end + 1 : stop;
+    end = vd_line_next (vd_line_end (line, stop), stop);
     if (!split_line (line, end, &key, &len, &value, &n) ||
         !(is_key ("encoding", key, len) || is_key ("ddb.encoding", key, len)))
       continue;
@@ -258,8 +258,9 @@ vd_descriptor_edit (const char *text, size_t n,
     .changes = changes, .nr = nr, .line_end = "\n", .sectors = sectors,
   };
   char *result = NULL;
-  size_t len = strnlen (text, n);
-  const char *const stop = text + len;
+  size_t len = vd_text_length (text, n);
+  const size_t bom = vd_text_bom (text, len);
+  const char *const begin = text + bom, *const stop = text + len;
   const char *line, *end, *value, *first_extent = NULL;
   const struct vd_descriptor_change *change;
   size_t k;
@@ -269,13 +270,14 @@ vd_descriptor_edit (const char *text, size_t n,
     return NULL;
   }
   if (check_values (changes, nr, err) == -1 ||
-      encode_values (&e, text, stop, err) == -1)
+      encode_values (&e, begin, stop, err) == -1)
     return NULL;
   if (memmem (text, len, "\r\n", 2))
     e.line_end = "\r\n";
-  for (line = text; line < stop; line = end) {
-    end = memchr (line, '\n', (size_t) (stop - line));
-    end = end ? end + 1 : stop;
+  else if (!memchr (text, '\n', len) && memchr (text, '\r', len))
+    e.line_end = "\r";
+  for (line = begin; line < stop; line = end) {
+    end = vd_line_next (vd_line_end (line, stop), stop);
     change = find_change (&e, line, end, &value, &k);
     if (change)
       e.there[change - changes] = true;
@@ -290,15 +292,15 @@ vd_descriptor_edit (const char *text, size_t n,
     vd_fail_nomem (err);
     return NULL;
   }
-  for (line = text; line < stop; line = end) {
-    end = memchr (line, '\n', (size_t) (stop - line));
-    end = end ? end + 1 : stop;
+  fwrite (text, 1, bom, e.fp);
+  for (line = begin; line < stop; line = end) {
+    end = vd_line_next (vd_line_end (line, stop), stop);
     /* Keys of the header stand before the extents. */
     if (line == first_extent)
       put_new (&e, false);
     put_line (&e, line, end);
   }
-  if (stop > text && stop[-1] != '\n')
+  if (stop > begin && stop[-1] != '\n' && stop[-1] != '\r')
     fputs (e.line_end, e.fp);
   put_new (&e, true);
   if (ferror (e.fp) | fclose (e.fp)) {

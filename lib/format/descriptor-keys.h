@@ -14,7 +14,16 @@
  * meaning of the data in a way that we do not know.
  */
 extern int vd_descriptor_judge (struct vd_descriptor *d, const char *name,
-                                struct vd_err *err);
+                                const struct vd_log *log, struct vd_err *err);
+
+/* Does a line that begins with this key only describe the disk?  Of the disk
+ * data base that is all but VirtualBox's UUIDs and what tells of encryption.
+ */
+extern bool vd_key_is_decoration (const char *line);
+
+/* Set d->no_data, if it is not set.  Fails when there is no memory. */
+extern int vd_descriptor_no_data (struct vd_descriptor *d, struct vd_err *err,
+                                  const char *fs, ...) VD_PRINTF (3, 4);
 
 /* Does somebody ask for this key (in lower case)?  There may be any number of
  * others.

@@ -6,11 +6,16 @@
 /* Parsing the text descriptor; see descriptor.h.
  *
  *     descriptor = { blank | comment | assignment | extent }
- *     comment    = "#" text
- *     assignment = key [blanks] "=" [blanks] value
- *     extent     = access sectors type [ "name" [ offset ... ]]
+ *     comment    = ( "#" | ";" | "//" ) text
+ *     assignment = key [blanks] "=" [blanks] value [comment]
+ *     extent     = access sectors type [ "name" [ offset ... ]] [comment]
  *
  * There is no escape character: a quoted value runs to the next quote.
+ *
+ * Descriptors are edited by people.  What an editor leaves is read, with a
+ * warning where other programs may stumble over it; in the disk data base
+ * ("ddb." keys), which describes and does not locate, also what makes no sense.
+ * Where two ways to understand a line lead to other bytes, it is refused.
  */
 
 #include <ctype.h>
@@ -24,6 +29,7 @@
 #include "base/charset.h"
 #include "base/cleanup.h"
 #include "format/descriptor-keys.h"
+#include "format/descriptor-lines.h"
 #include "format/descriptor.h"
 
 /* What parsing carries along. */
@@ -31,6 +37,9 @@ struct parser {
   struct vd_descriptor *d;
   const char *name;             /* of the file */
   unsigned line;
+  bool cut;                     /* the line ends with the text */
+  bool told_comment, told_quote;
+  const struct vd_log *log;
   struct vd_err *err;
 };
 
@@ -69,14 +78,15 @@ next_word (char **p)
 }
 
 /* A descriptor has some 25 keys.  Of more than these, only those that somebody
- * asks for are kept, twice: a second one is refused.  So a text of the largest
- * size costs little memory.
+ * asks for are kept, twice, and a third time if it differs: that is refused.
+ * So a text of the largest size costs little memory.
  */
 #define MAX_KEYS 256u
 
 static bool
-is_kept (const struct vd_descriptor *d, const char *key)
+is_kept (const struct vd_descriptor *d, const char *key, const char *value)
 {
+  const char *first = NULL;
   unsigned n = 0;
   size_t i;
 
@@ -84,9 +94,15 @@ is_kept (const struct vd_descriptor *d, const char *key)
     return true;
   if (!vd_descriptor_knows (key))
     return false;
-  for (i = 0; i < d->nr_keys && n < 2; ++i)
-    n += strcmp (d->keys[i].key, key) == 0;
-  return n < 2;
+  for (i = 0; i < d->nr_keys; ++i) {
+    if (strcmp (d->keys[i].key, key) != 0)
+      continue;
+    if (first && strcmp (first, d->keys[i].value) != 0)
+      return false;             /* they differ already */
+    first = d->keys[i].value;
+    ++n;
+  }
+  return n < 2 || strcmp (first, value) != 0;
 }
 
 static int
@@ -101,7 +117,7 @@ add_key (struct parser *ps, const char *key, size_t n, const char *value)
     return vd_fail_nomem (ps->err);
   for (i = 0; i < n; ++i)
     lower[i] = (char) tolower ((unsigned char) lower[i]);
-  if (!is_kept (d, lower))
+  if (!is_kept (d, lower, value))
     return 0;
   p = vd_grow (d->keys, d->nr_keys, sizeof *p, ps->err);
   if (!p)
@@ -134,23 +150,79 @@ is_assignment (const char *p, const char **key_end, const char **value)
   return *p == '=';
 }
 
+static bool
+is_comment (const char *p)
+{
+  return *p == '#' || *p == ';' || (p[0] == '/' && p[1] == '/');
+}
+
+/* How long is the quotation mark at p?  Word processors make others of '"':
+ * U+201C to U+201E.  0: there is none.
+ */
+static size_t
+quote_length (const char *p)
+{
+  if (*p == '"')
+    return 1;
+  return p[0] == '\xe2' && p[1] == '\x80' && p[2] >= '\x9c' && p[2] <= '\x9e'
+    ? 3 : 0;
+}
+
+/* Of the text behind a quotation mark of so many bytes: find the next one, and
+ * end the text there.  *rest is what follows it.  False: there is none.
+ */
+static bool
+end_quoted (struct parser *ps, char *p, size_t quote, char **rest)
+{
+  size_t n = 0;
+
+  while (*p && (n = quote == 1 ? *p == '"' : quote_length (p)) == 0)
+    ++p;
+  if (n == 0)
+    return false;
+  if (quote > 1 && !ps->told_quote) {
+    ps->told_quote = true;
+    vd_warn (ps->log, "%s line %u: the quotation marks are those of a word "
+             "processor; other programs want plain ones", ps->name, ps->line);
+  }
+  *p = '\0';
+  *rest = skip_blanks (p + n);
+  return true;
+}
+
+/* A value is wrong, and it is one of the disk data base that matters to nobody
+ * who reads: take what there is.
+ */
+static int
+fault_in_value (const struct parser *ps, const char *key, const char *what)
+{
+  if (!vd_key_is_decoration (key))
+    return vd_fail (ps->err, VD_CORRUPT, "%s line %u: %s", ps->name, ps->line,
+                    what);
+  vd_warn (ps->log, "%s line %u: %s%s; the line is not needed", ps->name,
+           ps->line, what, ps->cut ? " (the text ends here: it is cut off)"
+           : "");
+  return 0;
+}
+
 static int
 parse_assignment (struct parser *ps, char *key, const char *key_end, char *p)
 {
-  char *end;
+  size_t quote;
+  char *end, *rest;
 
   p = skip_blanks (p + 1);
-  if (*p == '"') {
-    end = strchr (++p, '"');
-    if (!end)
-      return vd_fail (ps->err, VD_CORRUPT,
-                      "%s line %u: the value has no closing quote", ps->name,
-                      ps->line);
-    if (*skip_blanks (end + 1) != '\0')
-      return vd_fail (ps->err, VD_CORRUPT,
-                      "%s line %u: there is text behind the closing quote; a "
-                      "value cannot hold a quote", ps->name, ps->line);
-    *end = '\0';
+  quote = quote_length (p);
+  if (quote > 0) {
+    p += quote;
+    if (!end_quoted (ps, p, quote, &rest)) {
+      if (fault_in_value (ps, key, "the value has no closing quote") == -1)
+        return -1;
+    }
+    else if (*rest != '\0' && !is_comment (rest) &&
+             fault_in_value (ps, key, "there is text behind the closing quote; "
+                             "a value cannot hold a quote") == -1)
+      return -1;
   }
   else {
     end = p + strlen (p);
@@ -197,16 +269,55 @@ parse_type (const struct parser *ps, const char *word,
       return 0;
     }
   }
+  if (*word == '\0')
+    return vd_fail (ps->err, VD_CORRUPT, "%s line %u: the extent has no type, "
+                    "and no file name", ps->name, ps->line);
+  *type = VD_EXTENT_ELSEWHERE;
   if (strcasecmp (word, "VMFSRDM") == 0 || strcasecmp (word, "VMFSRAW") == 0 ||
       strcasecmp (word, "VSANSPARSE") == 0)
-    return vd_fail (ps->err, VD_UNSUPPORTED,
-                    "%s line %u: extent type %s is a raw device mapping or "
-                    "vSAN object, and the file holds no data of the disk: "
-                    "export the disk itself", ps->name, ps->line, word);
-  return vd_fail (ps->err, VD_UNSUPPORTED,
-                  "%s line %u: extent type '%s' is not supported; known are "
-                  "FLAT, VMFS, SPARSE, VMFSSPARSE, SESPARSE and ZERO",
-                  ps->name, ps->line, word);
+    return vd_descriptor_no_data (ps->d, ps->err,
+                                  "%s line %u: extent type %s is a raw device "
+                                  "mapping or vSAN object, and the file holds "
+                                  "no data of the disk: export the disk itself",
+                                  ps->name, ps->line, word);
+  return vd_descriptor_no_data (ps->d, ps->err, "%s line %u: extent type '%s' "
+                                "is not supported; known are FLAT, VMFS, "
+                                "SPARSE, VMFSSPARSE, SESPARSE and ZERO",
+                                ps->name, ps->line, word);
+}
+
+/* "name" [ offset ... ], from the first quotation mark on. */
+static int
+parse_name (struct parser *ps, struct vd_extent_line *e, char *p)
+{
+  const size_t quote = quote_length (p);
+  char *word, *rest;
+  uint64_t n;
+
+  p += quote;
+  if (!end_quoted (ps, p, quote, &rest) || *p == '\0')
+    return vd_fail (ps->err, VD_CORRUPT,
+                    "%s line %u: the extent name %s", ps->name, ps->line,
+                    *p == '\0' ? "is empty" : "has no closing quote");
+  if (!(e->name = strdup (p)))
+    return vd_fail_nomem (ps->err);
+
+  /* The offset counts sectors.  What may follow it (a partition's UUID, a
+   * device identifier) does not matter.
+   */
+  if (*rest == '\0' || is_comment (rest) || e->type == VD_EXTENT_ELSEWHERE)
+    return 0;
+  word = next_word (&rest);
+  if (!parse_number (word, &n) || !vd_sectors (n, &e->offset))
+    return vd_fail (ps->err, VD_CORRUPT,
+                    "%s line %u: bad extent offset '%s'", ps->name, ps->line,
+                    word);
+  if (e->offset != 0 && e->type != VD_EXTENT_FLAT)
+    return vd_fail (ps->err, VD_CORRUPT,
+                    "%s line %u: an extent of type %s cannot have an offset "
+                    "(%" PRIu64 " sectors)", ps->name, ps->line, e->type_text,
+                    n);
+  return 0;
 }
 
 static int
@@ -214,8 +325,8 @@ parse_extent (struct parser *ps, enum vd_access access, char *p)
 {
   struct vd_descriptor *d = ps->d;
   struct vd_extent_line *e;
-  char *word, *end;
   uint64_t n;
+  char *word;
 
   if (d->nr_extents >= VD_MAX_EXTENTS)
     return vd_fail (ps->err, VD_UNSUPPORTED,
@@ -247,45 +358,18 @@ parse_extent (struct parser *ps, enum vd_access access, char *p)
   if (!(e->type_text = strdup (word)))
     return vd_fail_nomem (ps->err);
 
-  if (*p == '\0') {
-    if (e->type != VD_EXTENT_ZERO && e->access != VD_NOACCESS)
-      return vd_fail (ps->err, VD_CORRUPT,
-                      "%s line %u: the extent has no file name", ps->name,
-                      ps->line);
+  if (quote_length (p) > 0)
+    return parse_name (ps, e, p);
+  if (e->type == VD_EXTENT_ZERO || e->type == VD_EXTENT_ELSEWHERE)
     return 0;
-  }
-  if (*p != '"') {
-    if (e->type == VD_EXTENT_ZERO)
-      return 0;
+  if (*p != '\0')
     return vd_fail (ps->err, VD_CORRUPT,
                     "%s line %u: the extent name must be in double quotes",
                     ps->name, ps->line);
-  }
-  end = strchr (++p, '"');
-  if (!end || end == p)
+  if (e->access != VD_NOACCESS)
     return vd_fail (ps->err, VD_CORRUPT,
-                    "%s line %u: the extent name %s", ps->name, ps->line,
-                    end ? "is empty" : "has no closing quote");
-  *end = '\0';
-  if (!(e->name = strdup (p)))
-    return vd_fail_nomem (ps->err);
-
-  /* The offset counts sectors.  What may follow it (a partition's UUID, a
-   * device identifier) does not matter.
-   */
-  p = skip_blanks (end + 1);
-  if (*p == '\0')
-    return 0;
-  word = next_word (&p);
-  if (!parse_number (word, &n) || !vd_sectors (n, &e->offset))
-    return vd_fail (ps->err, VD_CORRUPT,
-                    "%s line %u: bad extent offset '%s'", ps->name, ps->line,
-                    word);
-  if (e->offset != 0 && e->type != VD_EXTENT_FLAT)
-    return vd_fail (ps->err, VD_CORRUPT,
-                    "%s line %u: an extent of type %s cannot have an offset "
-                    "(%" PRIu64 " sectors)", ps->name, ps->line, e->type_text,
-                    n);
+                    "%s line %u: the extent has no file name", ps->name,
+                    ps->line);
   return 0;
 }
 
@@ -313,9 +397,45 @@ is_extent (char *p, enum vd_access *access, char **rest)
   return false;
 }
 
+/* A line that cannot be understood: is it a part of the disk data base, or
+ * the beginning of one that is cut off with the text?
+ */
+static bool
+is_decoration_line (const struct parser *ps, const char *p)
+{
+  static const char parent[] = "ddb.uuid.parent";
+  const size_t n = strlen (p);
+
+  if (strncasecmp (p, "ddb.", ps->cut ? vd_min (n, 4) : 4) != 0)
+    return false;
+  if (!ps->cut || n >= sizeof parent - 1)
+    return vd_key_is_decoration (p);
+  /* Might it have named the parent?  VirtualBox writes that after the disk's
+   * own UUID, and does so in every disk.
+   */
+  if (strncasecmp (p, parent, n) != 0)
+    return vd_key_is_decoration (p);
+  return n < strlen ("ddb.uuid.p") &&
+    (!vd_descriptor_get (ps->d, "ddb.uuid.image") ||
+     vd_descriptor_get (ps->d, parent));
+}
+
+/* The first byte that is no text, or NULL. */
+static const unsigned char *
+find_odd_byte (const char *line)
+{
+  const unsigned char *p;
+
+  for (p = (const unsigned char *) line; *p; ++p)
+    if (*p < 0x20 && !isspace (*p))
+      return p;
+  return NULL;
+}
+
 static int
 parse_line (struct parser *ps, char *p)
 {
+  const unsigned char *odd = find_odd_byte (p);
   const char *key_end, *value;
   enum vd_access access;
   char *rest;
@@ -323,62 +443,84 @@ parse_line (struct parser *ps, char *p)
   p = skip_blanks (p);
   if (*p == '\0' || *p == '#')
     return 0;
+  if (is_comment (p)) {
+    if (!ps->told_comment)
+      vd_warn (ps->log, "%s line %u is taken for a comment; other programs "
+               "know only those that begin with #", ps->name, ps->line);
+    ps->told_comment = true;
+    return 0;
+  }
+  if (odd) {
+    if (!vd_key_is_decoration (p))
+      return vd_fail (ps->err, VD_NOT_FORMAT,
+                      "%s is not a VMDK descriptor, or damaged: in line %u "
+                      "there is a byte 0x%02x, which is not text", ps->name,
+                      ps->line, *odd);
+    vd_warn (ps->log, "%s line %u: there is a byte 0x%02x in it, which is not "
+             "text; the line is not needed", ps->name, ps->line, *odd);
+  }
   if (is_assignment (p, &key_end, &value))
     return parse_assignment (ps, p, key_end, p + (value - p));
   if (is_extent (p, &access, &rest))
     return parse_extent (ps, access, rest);
+  if (is_decoration_line (ps, p)) {
+    vd_warn (ps->log, "%s line %u is not understood%s: '%.80s'; it is not "
+             "needed", ps->name, ps->line, ps->cut ? " (the text ends here: "
+             "it is cut off)" : "", p);
+    return 0;
+  }
   return vd_fail (ps->err, VD_CORRUPT,
                   "%s line %u is neither a comment, nor key=value, nor an "
-                  "extent (RW, RDONLY, NOACCESS): '%.80s'", ps->name,
-                  ps->line, p);
+                  "extent (RW, RDONLY, NOACCESS)%s: '%.80s'", ps->name,
+                  ps->line, ps->cut ? ", and the text ends here: it is cut "
+                  "off" : "", p);
 }
 
 static int
-parse_text (struct parser *ps, char *text, const struct vd_log *log)
+parse_text (struct parser *ps, char *text, size_t n)
 {
-  struct vd_descriptor *d = ps->d;
-  char *p = text, *end;
-  bool whole;
-  size_t i;
+  const struct vd_descriptor *d = ps->d;
+  char *const stop = text + n;
+  char *p = text + vd_text_bom (text, n), *end, *next;
 
-  while (*p) {
+  if (p > text)
+    vd_warn (ps->log, "%s begins with a byte order mark, as Windows editors "
+             "write it; other programs may not read it", ps->name);
+  for (; p < stop; p = next) {
     const size_t before = d->nr_extents;
 
     ps->line++;
-    end = strchr (p, '\n');
-    whole = end != NULL;
-    if (whole)
-      *end = '\0';
-    else
-      end = p + strlen (p) - 1;
-
-    if (*p != '\0' && p[strlen (p) - 1] == '\r')
-      p[strlen (p) - 1] = '\0';
-    if (strchr (p, '\r'))
-      return vd_fail (ps->err, VD_CORRUPT,
-                      "%s line %u: a carriage return in the middle of the "
-                      "line: the file was damaged by a text-mode transfer",
-                      ps->name, ps->line);
+    end = p + (vd_line_end (p, stop) - p);
+    next = p + (vd_line_next (end, stop) - p);
+    ps->cut = end == stop;
+    *end = '\0';
     if (parse_line (ps, p) == -1)
       return -1;
     /* A number at its end may have been longer. */
-    if (!whole && d->nr_extents > before)
-      vd_warn (log, "%s line %u: the text ends with this extent, without a "
-               "line end: it may be truncated", ps->name, ps->line);
-    p = end + 1;
+    if (ps->cut && d->nr_extents > before)
+      vd_warn (ps->log, "%s line %u: the text ends with this extent, without "
+               "a line end: it may be truncated", ps->name, ps->line);
   }
+  return 0;
+}
 
-  if (vd_descriptor_judge (d, ps->name, ps->err) == -1)
+/* What all lines together say. */
+static int
+judge (struct parser *ps)
+{
+  struct vd_descriptor *d = ps->d;
+  size_t i;
+
+  if (vd_descriptor_judge (d, ps->name, ps->log, ps->err) == -1)
     return -1;
-
   if (d->nr_extents == 0)
     return vd_fail (ps->err, VD_CORRUPT,
                     "%s: descriptor has no extent line, so it does not say "
                     "where the disk's data is", ps->name);
   for (i = 0; i < d->nr_extents; ++i)
     if (d->extents[i].access == VD_NOACCESS)
-      vd_warn (log, "%s line %u: %" PRIu64 " bytes are marked NOACCESS and "
-               "read as zeros", ps->name, d->extents[i].line,
+      vd_warn (ps->log, "%s line %u: %" PRIu64 " bytes are marked NOACCESS "
+               "and read as zeros", ps->name, d->extents[i].line,
                d->extents[i].length);
   return 0;
 }
@@ -431,8 +573,7 @@ vd_descriptor_parse (const char *text, size_t n, const char *name,
   VD_CLEANUP (free_descriptor) struct vd_descriptor *d
     = calloc (1, sizeof *d);
   CLEANUP_FREE char *copy = malloc (n + 1);
-  struct parser ps = { .d = d, .name = name, .err = err };
-  const unsigned char *p;
+  struct parser ps = { .d = d, .name = name, .log = log, .err = err };
 
   if (!d || !copy) {
     vd_fail_nomem (err);
@@ -440,19 +581,14 @@ vd_descriptor_parse (const char *text, size_t n, const char *name,
   }
   memcpy (copy, text, n);       /* it ends at a NUL, if there is one in it */
   copy[n] = '\0';
-  for (p = (unsigned char *) copy; *p; ++p) {
-    if (*p < 0x20 && !isspace (*p)) {
-      vd_fail (err, VD_NOT_FORMAT,
-               "%s is not a VMDK descriptor: byte %zu is 0x%02x, which is "
-               "not text", name, (size_t) (p - (unsigned char *) copy), *p);
-      return NULL;
-    }
-  }
   warn_more (copy, n, name, log);
   d->version = 1;
   d->parent_cid = VD_NO_PARENT;
 
-  if (parse_text (&ps, copy, log) == -1 || show_names (d, err) == -1)
+  n = vd_text_length (copy, n);
+  copy[n] = '\0';
+  if (parse_text (&ps, copy, n) == -1 || judge (&ps) == -1 ||
+      show_names (d, err) == -1)
     return NULL;
   return VD_TAKE (d);
 }
@@ -487,5 +623,6 @@ vd_descriptor_free (struct vd_descriptor *d)
   free (d->extents);
   free (d->keys);
   free (d->hint);
+  free (d->no_data);
   free (d);
 }

@@ -7,8 +7,10 @@
  *
  * Grammar and keys: VMware's "Virtual Disk Format 5.0", and what products
  * are seen to write.  Reading is tolerant where it cannot change the meaning
- * (letter case, blanks, CRLF, NUL padding, unknown keys) and strict where it
- * could: every extent line counts, a key may not appear twice.
+ * (letter case, blanks, line ends, a byte order mark, comments of other kinds,
+ * NUL padding, unknown keys, nonsense in the disk data base) and strict where it
+ * could: every extent line counts, a key may not appear twice with different
+ * values.
  */
 
 #ifndef VD_DESCRIPTOR_H
@@ -40,6 +42,8 @@ enum vd_extent_type {
   VD_EXTENT_FLAT,               /* FLAT, VMFS: raw bytes */
   VD_EXTENT_SPARSE,             /* SPARSE, VMFSSPARSE, SESPARSE: by magic */
   VD_EXTENT_ZERO,
+  VD_EXTENT_ELSEWHERE,          /* a LUN, a vSAN object, or a type that we do
+                                   not know: see no_data */
 };
 
 struct vd_extent_line {
@@ -72,14 +76,21 @@ struct vd_descriptor {
   const char *encoding;         /* of all names and values, as it says; NULL:
                                    it does not */
   char *hint;                   /* parentFileNameHint for people, or NULL */
+
+  /* Why the data cannot be read, or NULL.  What else the text says is good
+   * all the same: of a base whose data the user has as a raw copy, the CID and
+   * the size are needed, and nothing else.
+   */
+  char *no_data;
 };
 
 /* Parse n bytes (they may hold NULs: the text ends at the first).  `name` is
  * that of the file, for messages.  Returns NULL after filling err.
  *
  * Refused: no extent line; an extent line that is not understood, each with
- * its number; encryption; native snapshots; raw device mappings and vSAN
- * objects; a second CID, parentCID or parentFileNameHint.
+ * its number; a second CID, parentCID or parentFileNameHint that differs.
+ * Encryption, native snapshots, raw device mappings and vSAN objects set
+ * no_data.
  */
 extern struct vd_descriptor *vd_descriptor_parse (const char *text, size_t n,
                                                   const char *name,

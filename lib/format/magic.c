@@ -379,9 +379,9 @@ static const struct {
                   "give one of the .vmdk files that it names in a line with "
                   "ovf:href") },
   { is_vmxf, PAGE ("a machine file of VMware's (.vmxf)", BESIDE) },
-  { is_xml, PAGE ("a machine file (XML), not a disk",
-                  "give one of the disks that vmdkdelta info --chain lists "
-                  "for it") },
+  { is_xml, { .what = "a machine file (XML), not a disk",
+              .advice = "give one of the disks that vmdkdelta info --chain "
+              "lists for it", .page = true, .xml = true } },
   { is_json, PAGE ("JSON, perhaps of an error, and not what was asked for",
                    GET_AGAIN) },
   { is_vmsd, PAGE ("VMware's list of snapshots (.vmsd), not a disk",

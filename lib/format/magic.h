@@ -36,6 +36,8 @@ struct vd_foreign {
   const char *what;             /* "a qcow image" */
   const char *advice;           /* "convert it (...)", without a full stop */
   bool container;               /* never a raw disk */
+  bool xml;                     /* of no kind that we know: perhaps a machine
+                                   file of VirtualBox's */
   bool page;                    /* a small text is that, and no raw disk */
 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/uuid.h"
 #include "format/magic.h"
@@ -78,16 +79,18 @@ vd_vbox_probe (const char *path)
 {
   struct vd_err ignored;
   struct vd_file *file = vd_file_open (path, &ignored);
-  char head[513] = "";
-  bool yes;
+  uint8_t head[VD_FOREIGN_HEAD];
+  const struct vd_foreign *f = NULL;
+  size_t n;
 
   if (!file)
     return false;
-  yes = has_suffix (path, ".vbox") || has_suffix (path, ".vbox-prev") ||
-    (vd_file_pread (file, head, file->size < 512 ? (size_t) file->size : 512,
-                    0, &ignored) == 0 && vd_is_xml (head));
+  n = (size_t) vd_min (file->size, sizeof head);
+  if (vd_file_pread (file, head, n, 0, &ignored) == 0)
+    f = vd_foreign_find (head, n, NULL, 0, file->size);
   vd_file_close (file);
-  return yes;
+  return has_suffix (path, ".vbox") || has_suffix (path, ".vbox-prev") ||
+    (f && f->xml);
 }
 
 struct vd_vbox *

@@ -86,6 +86,26 @@ TEST (values_are_written_in_the_encoding_of_the_text)
   assert_err (&err, VD_USAGE, "表ソ.vmdk", "windows-1252");
 }
 
+/* The same lines as the parser knows. */
+TEST (what_editors_left_is_changed_too)
+{
+  const struct vd_descriptor_change c[] = {
+    { .key = "version", .value = "3" },
+    { .key = "CID", .value = "9" },
+    { .key = "ddb.a", .value = "1" },
+  };
+
+  check ("\xef\xbb\xbfversion=1\nCID=1\nCID=1\nRW 8 SPARSE \"a\"\n", c,
+         ARRAY_SIZE (c), 5, "\xef\xbb\xbfversion=3\nCID=9\nCID=9\n"
+         "RW 5 SPARSE \"a\"\nddb.a=\"1\"\n");
+  check ("version=1\rCID=1\rRW 8 SPARSE \"a\"\r; CID=2\r", c, ARRAY_SIZE (c), 5,
+         "version=3\rCID=9\rRW 5 SPARSE \"a\"\r; CID=2\rddb.a=\"1\"\r");
+  check ("version=1\r\nCID=1\nRW 8 SPARSE \"a\"\r\n\x1a", c, ARRAY_SIZE (c), 5,
+         "version=3\r\nCID=9\nRW 5 SPARSE \"a\"\r\nddb.a=\"1\"\r\n");
+  check ("version=1\nCID=1\nRW 8 SPARSE \"a\"\nddb.x=\"cut", c, ARRAY_SIZE (c), 0,
+         "version=3\nCID=9\nRW 8 SPARSE \"a\"\nddb.x=\"cut\nddb.a=\"1\"\n");
+}
+
 TEST (what_a_descriptor_cannot_hold_is_refused)
 {
   const struct vd_descriptor_change quote = { .key = "k", .value = "a\"b" };
@@ -112,6 +132,7 @@ main (void)
     cmocka_unit_test (values_are_replaced_and_all_else_stays),
     cmocka_unit_test (new_keys_have_their_places),
     cmocka_unit_test (values_are_written_in_the_encoding_of_the_text),
+    cmocka_unit_test (what_editors_left_is_changed_too),
     cmocka_unit_test (what_a_descriptor_cannot_hold_is_refused),
   };
 

@@ -219,22 +219,62 @@ TEST (content_ids_are_32_bit_numbers)
 TEST (what_decides_stands_once)
 {
   static const struct bad bad[] = {
-    { "CID=1\nCID=1\n" EXTENT, VD_CORRUPT,
-      { "line 2: cid appears twice", "line 1" } },
+    { "CID=1\nCID=2\n" EXTENT, VD_CORRUPT,
+      { "line 2: cid appears twice", "'2' here, and '1' in line 1" } },
     { "parentCID=1\n" EXTENT "PARENTCID=2\n", VD_CORRUPT,
       { "line 3: parentcid appears twice", "line 1" } },
-    { "parentFileNameHint=\"a\"\n" EXTENT "parentFileNameHint=\"b\"\n",
+    { "parentFileNameHint=\"a\"\n" EXTENT "parentFileNameHint=\"A\"\n",
       VD_CORRUPT, { "line 3: parentfilenamehint appears twice" } },
+    { "createType=\"vmfs\"\ncreateType=\"custom\"\n" EXTENT, VD_CORRUPT,
+      { "createtype appears twice" } },
     { "ddb.uuid.parent=\"a\"\nddb.uuid.parent=\"b\"\n" EXTENT, VD_CORRUPT,
       { "line 2: ddb.uuid.parent appears twice" } },
+    { "CID=1\nCID=1\nCID=2\n" EXTENT, VD_CORRUPT,
+      { "line 3: cid appears twice" } },
   };
   struct vd_descriptor *d;
+  struct u_log log;
+  const struct vd_opts opts = u_opts (&log);
+  struct vd_err err;
+  static const char same[]
+    = "CID=00ab\nCID=AB\nparentCID=1\nparentCID = \"1\"\n"
+    "createType=\"vmfs\"\ncreateType=\"VMFS\"\n"
+    "ddb.uuid.image=\"622a0911-bc78-4b7a-a6ec-7359a068de8a\"\n"
+    "ddb.uuid.image=\"{622A0911-BC78-4B7A-A6EC-7359A068DE8A}\"\n"
+    "parentFileNameHint=\"a\"\nparentFileNameHint=\"a\"\n" EXTENT;
 
   CHECK_BAD (bad);
+  d = vd_descriptor_parse (same, sizeof same, "d.vmdk", &opts.log, &err);
+  assert_opened (d, &err);
+  assert_int_equal (d->cid, 0xab);
+  assert_int_equal (log.n, 5);
+  assert_text (log.text, "line 2: cid appears twice, with the same value (also "
+               "in line 1)");
+  vd_descriptor_free (d);
   d = parse ("ddb.x=\"1\"\nddb.x=\"2\"\n" EXTENT);
   assert_string_equal (vd_descriptor_get (d, "ddb.x"), "1");
   assert_int_equal (d->nr_keys, 2);
   vd_descriptor_free (d);
+}
+
+/* Behind so many keys, not all are kept: but one that differs is. */
+TEST (what_differs_is_found_behind_many_keys)
+{
+  char *text = malloc (20000), *p = text;
+  struct vd_descriptor *d;
+  struct vd_err err;
+  unsigned i;
+
+  for (i = 0; i < 300; ++i)
+    p += sprintf (p, "CID=1\nx%u=1\n", i);
+  p += sprintf (p, EXTENT);
+  d = parse (text);
+  assert_int_equal (d->cid, 1);
+  vd_descriptor_free (d);
+  sprintf (p, "CID=2\nCID=2\n");
+  assert_null (parse_n (text, strlen (text), &err));
+  assert_err (&err, VD_CORRUPT, "cid appears twice", "'2' here, and '1'");
+  free (text);
 }
 
 TEST (versions_1_to_4_are_read)
@@ -266,9 +306,7 @@ TEST (every_extent_line_counts_or_is_refused)
   static const struct bad bad[] = {
     { "", VD_CORRUPT, { "no extent line" } },
     { "CID=1\n# RW 100 FLAT \"a\" 0\n", VD_CORRUPT, { "no extent line" } },
-    { EXTENT "RW 100 FLOPPY \"a\"\n", VD_UNSUPPORTED,
-      { "line 2", "'FLOPPY'", "VMFSSPARSE" } },
-    { EXTENT "RW 100\n", VD_UNSUPPORTED, { "line 2", "''" } },
+    { EXTENT "RW 100\n", VD_CORRUPT, { "line 2", "no type" } },
     { EXTENT "WO 100 FLAT \"a\"\n", VD_CORRUPT, { "line 2", "RDONLY" } },
     { EXTENT "this is nothing\n", VD_CORRUPT, { "line 2", "this is" } },
     { "RW 100 VMFSSPARSE a-delta.vmdk\n", VD_CORRUPT,
@@ -386,43 +424,142 @@ TEST (there_are_limits_to_the_number_of_extents)
   free (text);
 }
 
-TEST (disks_whose_data_is_elsewhere_are_refused)
+/* CID, parent and size are good: that is all that is needed of a base whose
+ * data is here as a raw copy.
+ */
+TEST (disks_whose_data_is_elsewhere_say_so)
 {
-  static const struct bad bad[] = {
-    { "RW 100 VMFSRDM \"a-rdm.vmdk\"\n", VD_UNSUPPORTED,
-      { "line 1", "VMFSRDM", "raw device mapping" } },
-    { "RW 100 vmfsraw \"a\"\n", VD_UNSUPPORTED, { "vmfsraw" } },
-    { "RW 100 VSANSPARSE \"vsan://1\"\n", VD_UNSUPPORTED, { "vSAN" } },
-    { "isNativeSnapshot=\"yes\"\n" EXTENT, VD_UNSUPPORTED,
-      { "line 1", "\"yes\"", "only \"no\"" } },
-    { "encryptionKeys=\"x\"\n" EXTENT, VD_UNSUPPORTED, { "encrypted" } },
-    { EXTENT "ddb.keySafe=\"x\"\n", VD_UNSUPPORTED,
-      { "line 2", "encrypted", "ddb.keysafe" } },
-    { EXTENT "ddb.iofilters=\"vmwarevmcrypt\"\n", VD_UNSUPPORTED,
-      { "line 2", "encrypted" } },
+  static const struct { const char *text, *part[3]; } elsewhere[] = {
+    { "RW 100 VMFSRDM \"a-rdm.vmdk\"\n",
+      { "d.vmdk line 3", "VMFSRDM", "raw device mapping" } },
+    { "RW 100 vmfsraw \"a\"\n", { "vmfsraw" } },
+    { "RW 100 VMFSRDM\n", { "VMFSRDM" } },
+    { "RW 100 VMFSRDM a-rdm.vmdk\n", { "VMFSRDM" } },
+    { "RW 100 VMFSRDM \"a\" x y z\n", { "VMFSRDM" } },
+    { "RW 100 VSANSPARSE \"vsan://1\"\n", { "vSAN" } },
+    { "RW 100 FLOPPY \"a\"\n", { "line 3", "'FLOPPY'", "VMFSSPARSE" } },
+    { "isNativeSnapshot=\"yes\"\n" EXTENT, { "line 3", "\"yes\"",
+                                              "only \"no\"" } },
+    { "encryptionKeys=\"x\"\n" EXTENT, { "encrypted" } },
+    { EXTENT "ddb.keySafe=\"x\"\n", { "line 4", "encrypted",
+                                       "ddb.keysafe" } },
+    { EXTENT "ddb.iofilters=\"vmwarevmcrypt\"\n", { "line 4", "encrypted" } },
   };
   struct vd_descriptor *d;
+  char text[300];
+  size_t i, k;
 
-  CHECK_BAD (bad);
+  for (i = 0; i < ARRAY_SIZE (elsewhere); ++i) {
+    snprintf (text, sizeof text, "CID=12\nparentCID=13\n%s",
+              elsewhere[i].text);
+    d = parse (text);
+    assert_int_equal (d->cid, 0x12);
+    assert_int_equal (d->parent_cid, 0x13);
+    assert_int_equal (d->capacity, 100 * 512);
+    assert_non_null (d->no_data);
+    for (k = 0; k < 3 && elsewhere[i].part[k]; ++k)
+      assert_text (d->no_data, elsewhere[i].part[k]);
+    vd_descriptor_free (d);
+  }
   d = parse ("isNativeSnapshot=\"NO\"\n" EXTENT "ddb.iofilters=\"spm\"\n"
              "ddb.physicalSectorSize = \"4096\"\n");
   assert_int_equal (d->extents[0].length, 100 * 512);
+  assert_null (d->no_data);
   vd_descriptor_free (d);
 }
 
-TEST (quotes_and_line_ends_must_be_whole)
+TEST (quotes_and_lines_must_be_whole)
 {
   static const struct bad bad[] = {
     { "x=\"a\n" EXTENT, VD_CORRUPT, { "line 1", "no closing quote" } },
     { "x=\"a\"b\"\n" EXTENT, VD_CORRUPT,
       { "line 1", "text behind the closing quote" } },
-    { "CID=1\rversion=1\n" EXTENT, VD_CORRUPT,
-      { "line 1", "carriage return" } },
-    { "CID=1\n" "a=1\rRW 1 ZERO\r", VD_CORRUPT,
-      { "line 2", "text-mode" } },
-    { "CID=1\r\r\n" EXTENT, VD_CORRUPT, { "line 1", "carriage return" } },
     { "1x=2\n" EXTENT, VD_CORRUPT, { "line 1", "neither" } },
     { "=2\n" EXTENT, VD_CORRUPT, { "line 1", "neither" } },
+    { "RW 100 SPARSE \"a\rb.vmdk\"\n", VD_CORRUPT, { "no closing quote" } },
+    { "CID=12\r34\n" EXTENT, VD_CORRUPT, { "line 2", "neither" } },
+    { "CID=1 # x\nparentCID=2 x\n" EXTENT, VD_CORRUPT, { "'2 x'" } },
+    { "/RW 100 ZERO\n", VD_CORRUPT, { "neither" } },
+  };
+
+  CHECK_BAD (bad);
+}
+
+/* What editors leave.  Each says the same as "CID=1, parentCID=2, one extent",
+ * and is warned of where another program may not read it.
+ */
+TEST (what_editors_leave_is_read)
+{
+#define BODY "CID=1\nparentCID=2\nRW 100 FLAT \"a b.vmdk\" 5\n"
+  static const struct { const char *text, *warning; } texts[] = {
+    { "\xef\xbb\xbf" BODY, "byte order mark" },
+    { BODY "\x1a", NULL },
+    { BODY "\r\n\x1a\x1a \r\n\x1a", NULL },
+    { BODY "; edited by hand\n", "line 4 is taken for a comment" },
+    { "  // edited\n; twice\n" BODY, "line 1 is taken for a comment" },
+    { "CID=1\rparentCID=2\rRW 100 FLAT \"a b.vmdk\" 5\r", NULL },
+    { "CID=1\r\r\nparentCID=2\n\rRW 100 FLAT \"a b.vmdk\" 5\r\n", NULL },
+    { "CID=1\r\nparentCID=2\nRW 100 FLAT \"a b.vmdk\" 5\r", NULL },
+    { "CID=1 # one\nparentCID = 2 // two\n"
+      "RW 100 FLAT \"a b.vmdk\" 5 ; three\n", NULL },
+    { "CID=\"1\" # one\nparentCID=2\nRW 100 FLAT \"a b.vmdk\" 5 #x\n", NULL },
+    { "CID=1\nparentCID=2\n"
+      "RW 100 FLAT \xe2\x80\x9c" "a b.vmdk\xe2\x80\x9d 5\n",
+      "line 3: the quotation marks" },
+    { "CID=\xe2\x80\x9e" "1\xe2\x80\x9c\nparentCID=2\n"
+      "RW 100 FLAT \"a b.vmdk\" 5\n", "line 1: the quotation marks" },
+    { BODY "ddb.adapterType = \"lsil", "no closing quote (the text ends" },
+    { BODY "ddb.adapterType", "line 4 is not understood (the text ends" },
+    { BODY "dd", "line 4 is not understood (the text ends here" },
+    { BODY "ddb.x \"1\"\nddb.y=\"1\"\n", "line 4 is not understood: 'ddb.x" },
+    { BODY "ddb.x=\"1\"2\"\n", "line 4: there is text behind" },
+    { BODY "ddb.comment=\"\x01\x02\"\n", "line 4: there is a byte 0x01" },
+    { BODY "# \x01 in a comment\n", NULL },
+    { BODY "ddb.uuid.image=\"622a0911-bc78-4b7a-a6ec-7359a068de8a\"\n"
+      "ddb.uuid.parent=\"00000000-0000-0000-0000-000000000000\"\nddb.uu",
+      "line 6 is not understood" },
+  };
+  struct u_log log;
+  struct vd_opts opts;
+  struct vd_descriptor *d;
+  struct vd_err err;
+  size_t i;
+
+  for (i = 0; i < ARRAY_SIZE (texts); ++i) {
+    opts = u_opts (&log);
+    d = vd_descriptor_parse (texts[i].text, strlen (texts[i].text), "d.vmdk",
+                             &opts.log, &err);
+    if (!d)
+      fail_msg ("case %zu: %s", i, err.msg);
+    assert_int_equal (d->cid, 1);
+    assert_int_equal (d->parent_cid, 2);
+    assert_int_equal (d->nr_extents, 1);
+    assert_string_equal (d->extents[0].name, "a b.vmdk");
+    assert_int_equal (d->extents[0].offset, 5 * 512);
+    if (texts[i].warning ? log.n != 1 || !strstr (log.text, texts[i].warning)
+        : log.n != 0)
+      fail_msg ("case %zu: %u warnings: %s", i, log.n, log.n ? log.text : "");
+    vd_descriptor_free (d);
+  }
+}
+
+/* The disk data base describes, but for VirtualBox's UUIDs and encryption:
+ * these must be whole.
+ */
+TEST (what_matters_must_be_whole)
+{
+  static const struct bad bad[] = {
+    { BODY "ddb.uuid.parent=\"622a", VD_CORRUPT, { "no closing quote" } },
+    { BODY "ddb.uuid.pa", VD_CORRUPT, { "line 4 is neither", "cut off" } },
+    { BODY "ddb.uuid.image=\"622a0911-bc78-4b7a-a6ec-7359a068de8a\"\nddb.u",
+      VD_CORRUPT, { "line 5 is neither", "cut off" } },
+    { BODY "ddb.uuid.parent\n", VD_CORRUPT, { "line 4 is neither" } },
+    { BODY "ddb.iofilters=\"vmwarevmc", VD_CORRUPT, { "no closing quote" } },
+    { BODY "ddb.uuid.parent=\"\x01\"\n", VD_NOT_FORMAT, { "byte 0x01" } },
+    { BODY "\x1aRW 5 ZERO\n", VD_NOT_FORMAT, { "line 4", "byte 0x1a" } },
+    { "CID=1\x02\n" EXTENT, VD_NOT_FORMAT, { "line 1", "byte 0x02" } },
+    { "\xef\xbb\xbf\xef\xbb\xbf" BODY, VD_CORRUPT, { "line 1" } },
+    { BODY "RW 5 FLAT \xe2\x80\x9c" "a\n", VD_CORRUPT, { "no closing" } },
   };
 
   CHECK_BAD (bad);
@@ -437,7 +574,7 @@ TEST (binary_bytes_are_not_text)
 
   assert_null (parse_n (text, sizeof text - 1, &err));
   assert_err (&err, VD_NOT_FORMAT, "d.vmdk is not a VMDK descriptor",
-              "byte 6 is 0x01");
+              "in line 2 there is a byte 0x01");
   d = parse_n (late, sizeof late, &err);
   assert_opened (d, &err);
   vd_descriptor_free (d);
@@ -447,12 +584,12 @@ TEST (binary_bytes_are_not_text)
 
 TEST (names_in_messages_are_harmless)
 {
-  static const char text[] = "RW 1 \x7f\xc2\x9b FLAT\n";
+  static const char text[] = "RW \x7f\xc2\x9b FLAT\n";
   struct vd_err err;
 
   assert_null (vd_descriptor_parse (text, sizeof text, "a\x1b[1m", NULL,
                                     &err));
-  assert_err (&err, VD_UNSUPPORTED, "a\\x1b[1m line 1", "\\x7f\\xc2\\x9b");
+  assert_err (&err, VD_CORRUPT, "a\\x1b[1m line 1", "\\x7f\\xc2\\x9b");
 }
 
 TEST (uuids_are_parsed)
@@ -529,14 +666,17 @@ main (void)
     cmocka_unit_test (content_ids_are_32_bit_numbers),
     cmocka_unit_test (what_decides_stands_once),
     cmocka_unit_test (keys_that_nobody_asks_for_are_not_kept_without_end),
+    cmocka_unit_test (what_differs_is_found_behind_many_keys),
     cmocka_unit_test (versions_1_to_4_are_read),
     cmocka_unit_test (every_extent_line_counts_or_is_refused),
     cmocka_unit_test (no_access_is_warned_of),
     cmocka_unit_test (text_behind_zeros_is_warned_of),
     cmocka_unit_test (sector_counts_are_checked),
     cmocka_unit_test (there_are_limits_to_the_number_of_extents),
-    cmocka_unit_test (disks_whose_data_is_elsewhere_are_refused),
-    cmocka_unit_test (quotes_and_line_ends_must_be_whole),
+    cmocka_unit_test (disks_whose_data_is_elsewhere_say_so),
+    cmocka_unit_test (quotes_and_lines_must_be_whole),
+    cmocka_unit_test (what_editors_leave_is_read),
+    cmocka_unit_test (what_matters_must_be_whole),
     cmocka_unit_test (binary_bytes_are_not_text),
     cmocka_unit_test (names_in_messages_are_harmless),
     cmocka_unit_test (uuids_are_parsed),
