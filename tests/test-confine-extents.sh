@@ -63,7 +63,7 @@ for name in ../outside.raw /etc/passwd "$T/outside.raw" sub/../../outside.raw li
             link-via "$T/vm/../outside.raw" /proc/self/environ /proc/self/mem /dev/zero /dev/stdin /dev/fd/0 \
             ../../../../../../../../etc/passwd /; do
     denied "$out" "$name"
-    grep -Fq "refers to $name" "$T/output" || fail "the name is not said: $name"
+    grep -Fq -e "refers to $name" -e "names '$name'" "$T/output" || fail "the name is not said: $name"
 done
 denied "refers to loop" loop
 for name in gone.raw sub/gone.raw inside.raw/x; do

@@ -73,6 +73,8 @@ vd_is_device_name (const char *name)
   };
   size_t i;
 
+  if (strncmp (name, "/dev/shm/", 9) == 0)      /* files in memory */
+    return false;
   for (i = 0; i < sizeof starts / sizeof starts[0]; ++i)
     if (strncasecmp (name, starts[i], strlen (starts[i])) == 0)
       return true;

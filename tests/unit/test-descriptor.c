@@ -648,6 +648,11 @@ TEST (keys_that_nobody_asks_for_are_not_kept_without_end)
       assert_string_equal (vd_descriptor_get (d, "ddb.adaptertype"), "ide");
       vd_descriptor_free (d);
     }
+    else if (codes[i] == VD_UNSUPPORTED) {
+      assert_opened (d, &err);
+      assert_text (d->no_data, "d.vmdk line 500");
+      vd_descriptor_free (d);
+    }
     else {
       assert_null (d);
       assert_err (&err, codes[i], "d.vmdk line 500");
