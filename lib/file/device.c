@@ -30,9 +30,10 @@ named_lies_on (const char *dir, const char *name,
                const struct vd_file *below, unsigned depth)
 {
   CLEANUP_FREE char *path = NULL;
-  unsigned major, minor;
+  unsigned long major, minor;
+  char text[32], *end;
+  bool read;
   FILE *fp;
-  int n;
 
   if (asprintf (&path, "%s/%s/dev", dir, name) == -1) {
     path = NULL;
@@ -41,9 +42,17 @@ named_lies_on (const char *dir, const char *name,
   fp = fopen (path, "re");
   if (!fp)
     return false;
-  n = fscanf (fp, "%u:%u", &major, &minor);
+  read = fgets (text, sizeof text, fp) != NULL;
   fclose (fp);
-  return n == 2 && lies_on (makedev (major, minor), below, depth + 1);
+  if (!read)
+    return false;
+  major = strtoul (text, &end, 10);
+  if (end == text || *end != ':')
+    return false;
+  minor = strtoul (end + 1, &end, 10);
+  return *end == '\n' && lies_on (makedev ((unsigned) major,
+                                           (unsigned) minor),
+                                  below, depth + 1);
 }
 
 static bool

@@ -61,6 +61,7 @@ vd_image_probe (struct vd_file *file, enum vd_magic *magic,
   uint8_t head[VD_FOREIGN_HEAD];
   const size_t first = (size_t) vd_min (file->size, HEAD_SIZE);
   const size_t n = (size_t) vd_min (file->size, sizeof head);
+  bool descriptor;
 
   *fmt = NULL;
   *magic = VD_MAGIC_NONE;
@@ -74,11 +75,10 @@ vd_image_probe (struct vd_file *file, enum vd_magic *magic,
   /* More is not read of an image: it need not be readable here. */
   if (vd_file_pread (file, head + first, n - first, first, err) == -1)
     return -1;
-  if (vd_is_descriptor_text (head, n))
-    *magic = VD_MAGIC_TEXT;
-  else if (vd_foreign_find (head, n, NULL, 0, file->size))
+  descriptor = vd_is_descriptor_text (head, n);
+  if (!descriptor && vd_foreign_find (head, n, NULL, 0, file->size))
     *magic = VD_MAGIC_FOREIGN;
-  else if (looks_like_text (head, first))
+  else if (descriptor || looks_like_text (head, first))
     *magic = VD_MAGIC_TEXT;
   return 0;
 }

@@ -96,7 +96,7 @@ struct container {
 };
 
 #define MAGIC(text) text, sizeof (text) - 1
-#define CONTAINER(name, way) { .what = name, .advice = way, .container = true }
+#define CONTAINER(name, way) { .what = (name), .advice = (way), .container = true }
 
 /* Sparse images of our own formats are not here: vd_image_probe knows them. */
 static const struct container containers[] = {
@@ -192,8 +192,8 @@ is_container (const struct container *c, const struct look *l)
 
 /* ---- Files that lie beside disks, and what comes instead of them -------- */
 
-#define OTHER(name, way) { .what = name, .advice = way }
-#define PAGE(name, way) { .what = name, .advice = way, .page = true }
+#define OTHER(name, way) { .what = (name), .advice = (way) }
+#define PAGE(name, way) { .what = (name), .advice = (way), .page = true }
 
 static bool
 begins (const struct look *l, const char *word)

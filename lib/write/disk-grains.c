@@ -260,13 +260,6 @@ find_places (struct disk_part *p, struct disk_table *table, uint64_t n,
     : disk_claim (p, n * p->stored_size, p->align, where, err);
 }
 
-static bool
-is_zeros (const uint8_t *buf, uint64_t n)
-{
-  return n == 0 ||
-    (buf[0] == 0 && memcmp (buf, buf + 1, (size_t) n - 1) == 0);
-}
-
 /* Give bytes of the disk that are not in the request, [from, to), to a new
  * grain; `at` is the place of from in the file.
  */
@@ -287,7 +280,7 @@ fill (const struct request *q, uint64_t from, uint64_t to, uint64_t at,
     n = vd_min (to - from, FILL_SIZE);
     if (disk_below_read (p->disk, q->base, buf, n, p->start + from,
                          err) == -1 ||
-        (!is_zeros (buf, n) &&
+        (!vd_is_zero (buf, (size_t) n) &&
          vd_file_pwrite (p->file, buf, (size_t) n, at, err) == -1))
       return -1;
   }
@@ -313,9 +306,9 @@ write_grain (const struct request *q, uint64_t from, uint64_t to, uint64_t a,
       disk_below_read (p->disk, q->base, buf + (b - from), to - b,
                        p->start + b, err) == -1)
     return -1;
-  if (is_zeros (buf, a - from))
+  if (vd_is_zero (buf, (size_t) (a - from)))
     begin = a;
-  if (is_zeros (buf + (b - from), to - b))
+  if (vd_is_zero (buf + (b - from), (size_t) (to - b)))
     end = b;
   if (q->buf)
     memcpy (buf + (a - from), q->buf, (size_t) (b - a));
@@ -377,10 +370,10 @@ enter_zeros (const struct request *q, struct look *k, uint64_t n,
 {
   struct disk_part *p = q->p;
   CLEANUP_FREE uint32_t *raw = malloc ((size_t) n * sizeof *raw);
-  uint64_t i;
+  uint64_t i, none;
   int r;
 
-  r = raw ? find_places (p, k->table, 0, NULL, err) : vd_fail_nomem (err);
+  r = raw ? find_places (p, k->table, 0, &none, err) : vd_fail_nomem (err);
   for (i = 0; r == 0 && i < n; ++i)
     raw[i] = p->entries.zero;
   return publish (p, k, raw, n, r);
