@@ -44,12 +44,12 @@ refused s.vmdk
 says "line 4: parentcid '12g' is not a 32-bit hexadecimal number"
 
 # Each of them stands once.
-child s.vmdk 1 12 "$(hint a.vmdk)" CID=1
+child s.vmdk 1 12 "$(hint a.vmdk)" CID=2
 refused s.vmdk
-says "$T/s.vmdk line 6: cid appears twice (also in line 3)"
-child s.vmdk 1 12 "$(hint a.vmdk)" parentcid=12
+says "$T/s.vmdk line 6: cid appears twice: it is '2' here, and '1' in line 3.  Remove the wrong one"
+child s.vmdk 1 12 "$(hint a.vmdk)" parentcid=13
 refused s.vmdk
-says "$T/s.vmdk line 6: parentcid appears twice (also in line 4)"
+says "$T/s.vmdk line 6: parentcid appears twice: it is '13' here, and '12' in line 4.  Remove the wrong one"
 
 # A parent without a CID cannot be compared.
 base a.vmdk 12 A

@@ -39,5 +39,5 @@ filter_sees Z file raw delta=s1.vmdk delta=s2.vmdk delta-follow=false; silent
 head -c 4096 /dev/urandom > base.vmdk
 printf 'QFI\373' | dd of=base.vmdk conv=notrunc status=none
 filter_refused file raw delta=s2.vmdk
-says "the parent 'base.vmdk' of $T/s1.vmdk: $T/base.vmdk is a qcow image, not a VMDK"
+says "the parent 'base.vmdk' of $T/s1.vmdk: $T/base.vmdk is a qcow image: convert it (qemu-img convert -O raw)"
 filter_sees Z file raw delta=s1.vmdk delta-follow=false; silent

@@ -16,10 +16,10 @@ silent
 
 child s3.vmdk 2 1 "$(hint a.vmdk)" "$(hint b.vmdk)"
 refused s3.vmdk
-says "$T/s3.vmdk line 6: parentfilenamehint appears twice (also in line 5)"
+says "$T/s3.vmdk line 6: parentfilenamehint appears twice: it is 'b.vmdk' here, and 'a.vmdk' in line 5.  Remove the wrong one"
 child s4.vmdk 2 1 "$(hint a.vmdk)" "$(hint a.vmdk)"
-refused s4.vmdk
-says 'appears twice'
+sees A s4.vmdk
+warns "$T/s4.vmdk line 6: parentfilenamehint appears twice, with the same value (also in line 5)"
 
 # A child without a hint is never a base.
 child s5.vmdk 2 0000abcd '# parentFileNameHint="a.vmdk"'

@@ -83,7 +83,7 @@ END
 # Each of the keys stands once.
 child s.vmdk 3 ffffffff "$(image 3)" "$(parent 1)" "$(parent 2)"
 refused s.vmdk
-says "$T/s.vmdk line 7: ddb.uuid.parent appears twice (also in line 6)"
+says "$T/s.vmdk line 7: ddb.uuid.parent appears twice: it is"
 
 # A UUID that is none must not make the child a base with zeros in it.
 child s.vmdk 3 ffffffff "$(image 3)" 'ddb.uuid.parent="622a0911"'
