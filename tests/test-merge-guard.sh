@@ -164,13 +164,13 @@ exec 9>&-
 # The same while the data is merged: the file is written to when the target is flushed.
 base monolithicSparse; child a.vmdk base.vmdk
 # (At each flush it is stopped, and goes on when we have looked.)
-unclean () { [ "$(od -An -tu1 -j 72 -N 1 base.vmdk | tr -d ' ')" = 1 ]; }
+unclean () { [ "$(od -An -tu1 -j 72 -N 1 base.vmdk | tr -d ' ')" != 0 ]; }
 strace -f -qq -o "$T/calls" -e trace=fsync -e inject=fsync:signal=STOP \
     "$TOOL" merge --quiet --threads=1 a.vmdk > "$T/out" 2>&1 &
 pid=$! seen=0 touched=
 while kill -0 $pid 2> /dev/null; do
-    stops=$(grep -c 'stopped by SIGSTOP' "$T/calls" || :)
-    if [ "$stops" -gt $seen ]; then
+    stops=$(grep -c 'stopped by SIGSTOP' "$T/calls" 2> /dev/null || :)
+    if [ "${stops:-0}" -gt $seen ]; then
         seen=$stops
         if [ -z "$touched" ] && unclean; then touch a.vmdk; touched=1; fi
         kill -CONT "$(awk '{ print $1; exit }' "$T/calls")"
