@@ -16,7 +16,7 @@ truncate -s 512 text
 cp text vm/tiny-flat.vmdk
 printf '# Disk DescriptorFile\nCID=3\nRW 1 FLAT "tiny-flat.vmdk"\n' > vm/tiny.vmdk
 
-start "$PLUGIN" dir=vm
+start "$PLUGIN" dir=vm base-format=raw
 [ "$(exports)" = 'disk.vmdk other.vmdk tiny.vmdk ' ] || fail "exports: $(exports)"
 nbdcopy "nbd+unix:///disk.vmdk?socket=$sock" out
 same out vm/disk-flat.vmdk

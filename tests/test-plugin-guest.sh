@@ -12,7 +12,12 @@ printf '# Disk DescriptorFile\nCID=1\nRW 128 FLAT "other-flat.vmdk"\n' > text
 dd if=text of=vm/disk-flat.vmdk conv=notrunc status=none
 printf 'KDMV' | dd of=vm/other-flat.vmdk conv=notrunc status=none
 
+# What begins like an image is not served as flat data unless the user says so, and never
+# as the image that it seems to be.
 start "$PLUGIN" dir=vm
+[ "$(exports)" = 'disk.vmdk ' ] || fail "exports: $(exports)"
+stop
+start "$PLUGIN" dir=vm base-format=raw
 [ "$(exports)" = 'disk.vmdk other.vmdk ' ] || fail "exports: $(exports)"
 nbdcopy "nbd+unix:///disk.vmdk?socket=$sock" out
 same out vm/disk-flat.vmdk
