@@ -55,16 +55,20 @@ done
 exec dd if="$2/base.raw" bs=512 skip=$(($4 / 512)) count=$(($3 / 512)) status=none
 END
 gated=(eval thread_model='echo parallel' get_size='echo 4194304' pread="sh '$T/pread.sh' x '$T' \$3 \$4" delta=none.vmdk)
-NBDKIT_PRELOAD="" serve "${gated[@]}"
-read_range 0 512 > one      # the map is there now
-: > gate
-pids=()
-for i in 0 1 2 3 4 5 6 7; do
-    read_range $((i * 65536)) 4096 > piece$i & pids+=($!)
-done
-for pid in "${pids[@]}"; do wait "$pid" || fail 'the reads wait for each other'; done
-for i in 0 1 2 3 4 5 6 7; do cmp -n 4096 -i 0:$((i * 65536)) piece$i base.raw; done
-stop
+# The shells of eval are not to be preloaded, and without its runtime a filter with
+# sanitizers does not load.
+if [ ! "${SANITIZE:-}" ]; then
+    NBDKIT_PRELOAD="" serve "${gated[@]}"
+    read_range 0 512 > one      # the map is there now
+    : > gate
+    pids=()
+    for i in 0 1 2 3 4 5 6 7; do
+        read_range $((i * 65536)) 4096 > piece$i & pids+=($!)
+    done
+    for pid in "${pids[@]}"; do wait "$pid" || fail 'the reads wait for each other'; done
+    for i in 0 1 2 3 4 5 6 7; do cmp -n 4096 -i 0:$((i * 65536)) piece$i base.raw; done
+    stop
+fi
 
 # ---- Clients that vanish ----------------------------------------------------------
 
