@@ -91,23 +91,34 @@ find_change (const struct editor *e, const char *line, const char *end,
   return NULL;
 }
 
-/* What the text says of its encoding, to be freed; NULL: nothing. */
-static char *
-find_encoding (const char *text, const char *stop)
+/* What the text says of its encoding, to be freed; NULL: nothing.  The text
+ * does not end with a NUL.
+ */
+static int
+find_encoding (const char *text, const char *stop, char **encoding,
+               struct vd_err *err)
 {
   const char *line, *end, *key, *value;
   size_t len, n;
 
+  *encoding = NULL;
   for (line = text; line < stop; line = end) {
     end = vd_line_next (vd_line_end (line, stop), stop);
     if (!split_line (line, end, &key, &len, &value, &n) ||
         !(is_key ("encoding", key, len) || is_key ("ddb.encoding", key, len)))
       continue;
-    if (n >= 2 && value[0] == '"' && value[n - 1] == '"')
-      return strndup (value + 1, n - 2);
-    return strndup (value, n);
+    if (n >= 2 && value[0] == '"' && value[n - 1] == '"') {
+      value++;
+      n -= 2;
+    }
+    *encoding = malloc (n + 1);
+    if (!*encoding)
+      return vd_fail_nomem (err);
+    memcpy (*encoding, value, n);
+    (*encoding)[n] = '\0';
+    return 0;
   }
-  return NULL;
+  return 0;
 }
 
 /* Names are given as the file system has them, UTF-8.  A name whose bytes are
@@ -117,9 +128,11 @@ static int
 encode_values (struct editor *e, const char *text, const char *stop,
                struct vd_err *err)
 {
-  CLEANUP_FREE char *encoding = find_encoding (text, stop);
+  CLEANUP_FREE char *encoding = NULL;
   size_t i;
 
+  if (find_encoding (text, stop, &encoding, err) == -1)
+    return -1;
   for (i = 0; encoding && i < e->nr; ++i) {
     const char *value = e->changes[i].value;
 
