@@ -81,7 +81,7 @@ run_killed () {  # FILE ARGUMENT...
     local i pid
     : > log
     for ((i = 1; i <= ROUNDS; i++)); do
-        env nbdkit -f -U "$PWD/k.sock" -P "$PWD/k.pid" "$PLUGIN" "$@" 2> server-log &
+        env LD_PRELOAD="${NBDKIT_PRELOAD:-}" nbdkit -f -U "$PWD/k.sock" -P "$PWD/k.pid" "$PLUGIN" "$@" 2> server-log &
         pid=$!
         for ((k = 0; k < 600; k++)); do [ ! -s k.pid ] || break; sleep 0.05; done
         [ -s k.pid ] || fail "it does not start again: $(cat server-log)"

@@ -75,7 +75,7 @@ refuse 'raw.img' base.vmdk write-to=raw.img
 cmp base.vmdk before.vmdk || fail 'a refused start changed the file'
 # one writer at a time
 nbdkit -U - "$PLUGIN" base.vmdk write-to=run.vmdk \
-    --run "nbdkit -U - '$PLUGIN' base.vmdk write-to=run.vmdk --run 'echo two writers' 2> err || :" > out
+    --run "LD_PRELOAD=${NBDKIT_PRELOAD:-} nbdkit -U - '$PLUGIN' base.vmdk write-to=run.vmdk --run 'echo two writers' 2> err || :" > out
 ! grep -q 'two writers' out || fail 'two write at the same time'
 grep -q 'open for writing in another program\|locked by another' err || fail "$(cat err)"
 qemu-img convert -O vmdk -o subformat=streamOptimized base.vmdk stream.vmdk

@@ -14,7 +14,7 @@ gd=$(u32 good.vmdk 56)
 rgt=$(u32 good.vmdk $((rgd * 512)))
 gt=$(u32 good.vmdk $((gd * 512)))
 
-plugin_read () { nbdcopy -- [ nbdkit "$PLUGIN" "$@" ] out.img; }
+plugin_read () { nbdcopy -- [ env LD_PRELOAD="${NBDKIT_PRELOAD:-}" nbdkit "$PLUGIN" "$@" ] out.img; }
 
 # unread FILE: nowhere are zeros made of it, and no writer touches it.
 unread () {
@@ -92,7 +92,7 @@ qemu-img create -q -f vmdk -F vmdk -b good.vmdk delta.vmdk
 qemu-io -f vmdk -c 'write -q -P 7 64k 64k' delta.vmdk > /dev/null
 gt=$(u32 delta.vmdk $(($(u32 delta.vmdk 56) * 512)))
 poke delta.vmdk $((gt * 512 + 4)) '\0\0\0\0'
-filter_read () { nbdcopy -- [ nbdkit --filter="$FILTER" file disk.img delta=delta.vmdk delta-follow=false "$@" ] out.img; }
+filter_read () { nbdcopy -- [ env LD_PRELOAD="${NBDKIT_PRELOAD:-}" nbdkit --filter="$FILTER" file disk.img delta=delta.vmdk delta-follow=false "$@" ] out.img; }
 expect_fail 'both can be: delta-tables=first or delta-tables=copy' filter_read
 { head -c 64K disk.img; head -c 64K /dev/zero | tr '\0' '\7'; tail -c +131073 disk.img; } > want
 filter_read delta-tables=copy
