@@ -24,16 +24,15 @@ static const struct vd_opts quiet = {
   .allow_dirty = true, .ignore_cid = true, .unconfined = true,
 };
 
-static bool
-same_link (const struct vd_link *a, const struct vd_link *b)
+bool
+vd_link_same (const struct vd_link *a, const struct vd_link *b)
 {
   return a->ino != 0 && a->ino == b->ino && a->dev == b->dev;
 }
 
-static bool
-is_child (const struct vd_link *c, const struct vd_link *parent)
+bool
+vd_link_stands_on (const struct vd_link *c, const struct vd_link *parent)
 {
-  const struct vd_descriptor *d = c->descriptor, *p = parent->descriptor;
   struct vd_link *found = NULL;
   enum vd_parent result;
   struct vd_err ignored;
@@ -41,19 +40,32 @@ is_child (const struct vd_link *c, const struct vd_link *parent)
 
   if (c->role != VD_ROLE_CHILD)
     return false;
+  /* Either will do: VMware and QEMU do not look at UUIDs, VirtualBox does not
+   * look at names.
+   */
   if (!vd_uuid_is_null (c->id.parent) && !vd_uuid_is_null (parent->id.image) &&
       memcmp (c->id.parent, parent->id.image, 16) == 0)
-    return true;
-  if (d && p && p->has_cid && d->parent_cid == p->cid &&
-      p->cid != VD_CID_FRESH && p->cid != VD_NO_PARENT)
     return true;
   if (!vd_link_hint (c) ||
       vd_find_parent (c, &quiet, NULL, &result, &found, &ignored) == -1 ||
       !found)
     return false;
-  same = same_link (found, parent);
+  same = vd_link_same (found, parent);
   vd_link_close (found);
   return same;
+}
+
+/* A child by its CID alone counts too: its name may lead nowhere by now. */
+static bool
+is_child (const struct vd_link *c, const struct vd_link *parent)
+{
+  const struct vd_descriptor *d = c->descriptor, *p = parent->descriptor;
+
+  if (c->role == VD_ROLE_CHILD && d && p && p->has_cid &&
+      d->parent_cid == p->cid && p->cid != VD_CID_FRESH &&
+      p->cid != VD_NO_PARENT)
+    return true;
+  return vd_link_stands_on (c, parent);
 }
 
 static int
@@ -79,7 +91,7 @@ try_file (void *opaque, int dir, const char *name, const char *path,
   link = vd_link_read (file, path, &quiet, &ignored);
   if (!link)
     return 0;
-  if (!same_link (link, parent) && is_child (link, parent))
+  if (!vd_link_same (link, parent) && is_child (link, parent))
     r = vd_fail (err, VD_DENIED, "%s may not be written: %s was made on it, "
                  "and would show what is written here.  Write to the newest "
                  "link, or to a new child", parent->path, link->path);

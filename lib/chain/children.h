@@ -23,4 +23,11 @@ extern int vd_check_no_children (const struct vd_link *link,
                                  const struct vd_opts *opts,
                                  struct vd_err *err);
 
+/* Are these the same file? */
+extern bool vd_link_same (const struct vd_link *a, const struct vd_link *b);
+
+/* Was c made on parent, by its UUID or by the file that its name leads to? */
+extern bool vd_link_stands_on (const struct vd_link *c,
+                               const struct vd_link *parent);
+
 #endif /* VD_CHILDREN_H */

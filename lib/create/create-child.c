@@ -148,10 +148,9 @@ make_vdi (const char *path, const struct vd_link *parent,
   return result;
 }
 
-/* VirtualBox's keys, which go with those of the others. */
-static int
-add_uuids (const char *path, const struct vd_identity *id,
-           struct vd_err *err)
+int
+vd_create_add_uuids (const char *path, const struct vd_identity *id,
+                     struct vd_err *err)
 {
   static const struct vd_opts quiet = { .allow_dirty = true };
   char text[4][VD_UUID_TEXT];
@@ -239,5 +238,5 @@ vd_create_child (const char *path, const struct vd_link *parent,
   opts.parent_hint = hint;
   if (make_vmdk (path, &opts, err) == -1)
     return -1;
-  return by_uuid && !cowd ? add_uuids (path, &id, err) : 0;
+  return by_uuid && !cowd ? vd_create_add_uuids (path, &id, err) : 0;
 }

@@ -31,4 +31,11 @@ extern int vd_create_child_of_raw (const char *path, uint64_t capacity,
  */
 extern char *vd_child_name (const struct vd_link *parent, struct vd_err *err);
 
+/* Put VirtualBox's keys into the descriptor inside the new file `path`: they go
+ * with those of VMware and QEMU.
+ */
+extern int vd_create_add_uuids (const char *path,
+                                const struct vd_identity *id,
+                                struct vd_err *err);
+
 #endif /* VD_CREATE_CHILD_H */

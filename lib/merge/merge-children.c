@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "base/uuid.h"
+#include "chain/children.h"
 #include "file/scandir.h"
 #include "merge/merge-private.h"
 
@@ -37,38 +38,6 @@ struct scan {
 static const struct vd_opts quiet = {
   .allow_dirty = true, .ignore_cid = true, .unconfined = true,
 };
-
-static bool
-same_link (const struct vd_link *a, const struct vd_link *b)
-{
-  return a->ino != 0 && a->ino == b->ino && a->dev == b->dev;
-}
-
-/* Is parent the parent of c? */
-static bool
-stands_on (const struct vd_link *c, const struct vd_link *parent)
-{
-  struct vd_link *found = NULL;
-  enum vd_parent result;
-  struct vd_err ignored;
-  bool same;
-
-  if (c->role != VD_ROLE_CHILD)
-    return false;
-  /* Either will do: VMware and QEMU do not look at UUIDs, VirtualBox does not
-   * look at names.
-   */
-  if (!vd_uuid_is_null (c->id.parent) && !vd_uuid_is_null (parent->id.image) &&
-      memcmp (c->id.parent, parent->id.image, 16) == 0)
-    return true;
-  if (!vd_link_hint (c) ||
-      vd_find_parent (c, &quiet, NULL, &result, &found, &ignored) == -1 ||
-      !found)
-    return false;
-  same = same_link (found, parent);
-  vd_link_close (found);
-  return same;
-}
 
 static int
 branches (const struct vd_link *parent, const struct vd_link *a,
@@ -98,7 +67,7 @@ judge (struct scan *s, struct vd_link **link, struct vd_err *err)
      */
     if (i > 1 && i < d->first)
       continue;
-    if (!stands_on (*link, parent))
+    if (!vd_link_stands_on (*link, parent))
       continue;
     if (i == 0 && d->discard)
       return vd_fail (err, VD_USAGE, "%s is to be dropped, but %s stands on "
@@ -106,7 +75,7 @@ judge (struct scan *s, struct vd_link **link, struct vd_err *err)
                       parent->path, (*link)->path);
     if (i > 0)
       return branches (parent, d->chain->links[i - 1], *link, NULL, err);
-    if (s->found && !same_link (s->found, *link))
+    if (s->found && !vd_link_same (s->found, *link))
       return branches (parent, s->found, *link, NULL, err);
     if (!s->found)
       s->found = VD_TAKE (*link);
@@ -207,7 +176,7 @@ try_file (void *opaque, int dir, const char *name, const char *path,
     return 0;
   }
   for (i = 0; i < s->d->chain->nr_links; ++i)
-    if (same_link (link, s->d->chain->links[i])) {
+    if (vd_link_same (link, s->d->chain->links[i])) {
       vd_link_close (link);
       return 0;
     }

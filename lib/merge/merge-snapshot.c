@@ -24,6 +24,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/uuid.h"
+#include "create/create-child.h"
 #include "create/create-vdi.h"
 #include "create/create.h"
 #include "file/newfile.h"
@@ -185,45 +186,6 @@ vd_merge_clean_snapshot (const struct vd_merge *m)
   rmdir (m->new_dir);
 }
 
-/* VirtualBox's keys in a new file. */
-static int
-add_uuids (const char *path, const struct vd_identity *id,
-           struct vd_err *err)
-{
-  static const struct vd_opts quiet = { .allow_dirty = true };
-  char text[4][VD_UUID_TEXT];
-  const struct vd_descriptor_change c[] = {
-    { "ddb.uuid.image", vd_uuid_text (text[0], id->image), false },
-    { "ddb.uuid.parent", vd_uuid_text (text[1], id->parent), false },
-    { "ddb.uuid.modification", vd_uuid_text (text[2], id->modified), false },
-    { "ddb.uuid.parentmodification",
-      vd_uuid_text (text[3], id->parent_modified), false },
-  };
-  struct vd_link *link = vd_link_open (path, &quiet, err);
-  const struct vd_image *own = link ? vd_link_own_image (link) : NULL;
-  CLEANUP_FREE char *area = NULL, *changed = NULL;
-  struct vd_file *f = NULL;
-  int r = -1;
-
-  if (!link)
-    return -1;
-  area = calloc (1, (size_t) own->descriptor_length + 1);
-  if (!area)
-    vd_fail_nomem (err);
-  else if (vd_file_pread (own->file, area, (size_t) own->descriptor_length,
-                          own->descriptor_offset, err) == 0)
-    changed = vd_descriptor_edit (area, strlen (area), c, 4, 0, err);
-  if (changed && strlen (changed) > own->descriptor_length)
-    vd_fail (err, VD_UNSUPPORTED, "%s: its descriptor is too long", path);
-  else if (changed && (f = vd_file_reopen_rw (own->file, err)) != NULL &&
-           vd_file_pwrite (f, changed, strlen (changed),
-                           own->descriptor_offset, err) == 0)
-    r = vd_file_flush (f, err);
-  vd_file_close (f);
-  vd_link_close (link);
-  return r;
-}
-
 static int
 make_vmdk (struct vd_merge_disk *d, const struct vd_link *parent,
            const struct vd_new_identity *id, uint64_t capacity,
@@ -332,7 +294,7 @@ vd_merge_snapshot_steps (struct vd_merge *m, struct vd_merge_disk *d,
     else {
       r = make_vmdk (d, parent, id, capacity, err);
       if (r == 0 && by_uuid (d))
-        r = add_uuids (d->new_temp, &ids, err);
+        r = vd_create_add_uuids (d->new_temp, &ids, err);
     }
     if (r == 0)                 /* as make_dirs */
       r = vd_flush_directory_of (d->new_temp, err);
