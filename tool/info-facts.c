@@ -173,15 +173,20 @@ facts_format (const struct facts *f)
 }
 
 int
-extent_found (const struct facts *f, const struct vd_extent_line *e,
-              struct vd_err *err)
+extent_found (const struct facts *f, size_t i, struct vd_err *err)
 {
   const struct vd_link *link = f->member->link;
+  const struct vd_extent_line *e = &link->descriptor->extents[i];
+  const struct vd_image *image;
   struct vd_file *file;
 
+  if (f->loaded && i < link->nr_pieces) {
+    image = link->pieces[i].image;
+    return image->file && image->fmt->no_data
+      ? image->fmt->explain (image, 0, err) : 0;
+  }
   if (e->type == VD_EXTENT_ZERO || e->type == VD_EXTENT_ELSEWHERE ||
-      e->access == VD_NOACCESS ||
-      (link->self && link->self->capacity > 0) || f->loaded)
+      e->access == VD_NOACCESS || (link->self && link->self->capacity > 0))
     return 0;
   file = vd_link_find_extent (link, e, f->opts, err);
   vd_file_close (file);

@@ -80,6 +80,7 @@ put_extents (struct json *j, const struct facts *f)
   const struct vd_link *link = f->member->link;
   const struct vd_descriptor *d = link->descriptor;
   struct vd_err err;
+  bool found;
   size_t i;
 
   json_begin_array (j, "extents");
@@ -94,13 +95,11 @@ put_extents (struct json *j, const struct facts *f)
     json_u64 (j, "size", e->length);
     json_string_or_null (j, "name", e->shown);
     json_u64 (j, "offset", e->offset);
-    json_string_or_null (j, "file", image && image->file ? image->file->name
-                         : NULL);
-    if (extent_found (f, e, &err) == -1)
-      json_string (j, "reason", err.msg);
-    else
-      json_null (j, "reason");
-    if (image)
+    found = extent_found (f, i, &err) == 0;
+    json_string_or_null (j, "file", found && image && image->file
+                         ? image->file->name : NULL);
+    json_string_or_null (j, "reason", found ? NULL : err.msg);
+    if (found && image)
       put_image (j, image);
     json_end (j);
   }

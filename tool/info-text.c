@@ -219,7 +219,7 @@ put_extents (FILE *fp, const struct facts *f)
       fprintf (fp, " from byte %" PRIu64, e->offset);
     fputs (access[e->access], fp);
     putc ('\n', fp);
-    if (extent_found (f, e, &err) == -1)
+    if (extent_found (f, i, &err) == -1)
       line (fp, "", err.msg);
   }
 }

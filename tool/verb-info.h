@@ -68,9 +68,8 @@ extern const char *facts_key (const struct facts *f, const char *key);
 /* The format's name; also of a link that could not be loaded. */
 extern const char *facts_format (const struct facts *f);
 
-/* Say in err whether an extent of the descriptor can be opened: 0 or -1. */
-extern int extent_found (const struct facts *f,
-                         const struct vd_extent_line *e, struct vd_err *err);
+/* Say in err whether extent i of the descriptor can be opened: 0 or -1. */
+extern int extent_found (const struct facts *f, size_t i, struct vd_err *err);
 
 /* The report of one FILE. */
 struct report {

@@ -72,10 +72,16 @@ vd_link_files_open (const struct vd_link *link, bool writable,
     return NULL;
   }
   for (i = 0; i < link->nr_pieces; ++i) {
-    const struct vd_file *f = link->pieces[i].image->file;
+    const struct vd_image *image = link->pieces[i].image;
+    const struct vd_file *f = image->file;
 
     if (!f)
       continue;
+    if (image->fmt->no_data) {  /* with a file: one that is not here */
+      image->fmt->explain (image, 0, err);
+      vd_link_files_close (files, link->nr_pieces);
+      return NULL;
+    }
     j = first_with (files, i, f);
     files[i] = j < i ? files[j] : writable ? vd_file_reopen_rw (f, err)
       : vd_file_reopen (f, err);

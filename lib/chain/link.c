@@ -281,12 +281,18 @@ open_extent (const struct vd_link *link, const struct vd_extent_line *e,
     if (link->nr_pieces == 0 && e->offset == 0 &&
         vd_check_raw (file, VD_RAW_EXTENT, 1, opts, err) == -1)
       return NULL;
-    flat = vd_image_open_flat (file, e->offset, e->length, err);
+    flat = vd_image_open_flat (file, e->offset, e->length, &opts->log, err);
     if (flat)
       file = NULL;
     return flat;
   }
 
+  /* What a copy leaves that did not even begin. */
+  if (file->size == 0) {
+    vd_fail (err, VD_TRUNCATED, "%s is empty: it is truncated, or not the "
+             "right file", file->name);
+    return NULL;
+  }
   image = vd_image_open (file, opts, err);
   if (!image)
     return NULL;
@@ -307,11 +313,42 @@ open_extent (const struct vd_link *link, const struct vd_extent_line *e,
   return VD_TAKE (image);
 }
 
+/* One piece of a split disk is not here: the others can be read.  A disk of
+ * one extent has nothing to be read.
+ */
+static struct vd_image *
+open_lost (const struct vd_link *link, const struct vd_extent_line *e,
+           const char *from, const struct vd_opts *opts, struct vd_err *err)
+{
+  const struct vd_err why = *err;
+
+  if (link->descriptor->nr_extents == 1 || !e->name ||
+      (why.code != VD_NOT_FOUND && why.code != VD_TRUNCATED))
+    return NULL;
+  vd_warn (&opts->log, "%s%s%s; the %" PRIu64 " bytes of this extent are lost",
+           strncmp (why.msg, from, strlen (from)) == 0 ? "" : from,
+           strncmp (why.msg, from, strlen (from)) == 0 ? "" : ": ", why.msg,
+           e->length);
+  return vd_image_open_lost (e->name, e->length, &why, err);
+}
+
+static bool
+all_lost (const struct vd_link *link)
+{
+  size_t i;
+
+  for (i = 0; i < link->nr_pieces; ++i)
+    if (!link->pieces[i].image->fmt->no_data)
+      return false;
+  return true;
+}
+
 static int
 open_extents (struct vd_link *link, const struct vd_opts *opts,
               struct vd_err *err)
 {
   const struct vd_descriptor *d = link->descriptor;
+  struct vd_err first = { .code = VD_OK };
   struct vd_image *image;
   size_t i;
 
@@ -324,6 +361,10 @@ open_extents (struct vd_link *link, const struct vd_opts *opts,
       return vd_fail_nomem (err);
     }
     image = open_extent (link, e, from, opts, err);
+    if (!image && first.code == VD_OK)
+      first = *err;
+    if (!image)
+      image = open_lost (link, e, from, opts, err);
     if (!image || add_piece (link, image, e->length, err) == -1) {
       if (err->code == VD_NOMEM && err->errnum != 0)
         vd_err_prefix (err, "its %zu extents are open as long as the disk "
@@ -334,6 +375,10 @@ open_extents (struct vd_link *link, const struct vd_opts *opts,
         vd_err_prefix (err, "%s: ", from);
       return -1;
     }
+  }
+  if (first.code != VD_OK && all_lost (link)) {
+    *err = first;
+    return -1;
   }
   return 0;
 }
@@ -569,7 +614,7 @@ vd_link_format (const struct vd_link *link)
   for (i = 0; i < link->nr_pieces; ++i) {
     const struct vd_format *fmt = link->pieces[i].image->fmt;
 
-    if (fmt == &vd_format_zero)
+    if (fmt->no_data)
       continue;
     if (name && strcmp (name, fmt->name) != 0)
       return "mixed";

@@ -38,6 +38,7 @@ static const struct {
   [VD_CHECK_GRAIN_INFLATE] = { "grain-does-not-inflate", VD_SEV_ERROR },
   [VD_CHECK_COPY_DOUBT] = { "redundant-doubt", VD_SEV_ERROR },
   [VD_CHECK_JOURNAL] = { "journal-pending", VD_SEV_ERROR },
+  [VD_CHECK_EXTENT_LOST] = { "extent-lost", VD_SEV_ERROR },
   [VD_CHECK_READ] = { "read-error", VD_SEV_ERROR },
   [VD_CHECK_MERGING] = { "merge-unfinished", VD_SEV_ERROR },
   [VD_CHECK_PARENT_MISMATCH] = { "parent-mismatch", VD_SEV_ERROR },

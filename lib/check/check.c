@@ -13,6 +13,27 @@
 /* The part of a chain's map that is looked at in one go. */
 #define MAX_RUNS 4096u
 
+/* Extents without tables: what of them is not there. */
+static int
+check_plain (struct vd_checker *c, const struct vd_image *image,
+             struct vd_err *err)
+{
+  struct vd_runs runs = VD_RUNS_INIT (4);
+  const struct vd_out out = { .runs = &runs };
+  struct vd_err why;
+  size_t i;
+  int r = image->fmt->map (image, 0, image->capacity, &out, err);
+
+  for (i = 0; r == 0 && i < runs.n; ++i)
+    if (runs.run[i].kind == VD_DAMAGED) {
+      image->fmt->explain (image, runs.run[i].offset, &why);
+      r = vd_check_add_err (c, VD_CHECK_EXTENT_LOST, VD_CHECK_NO_PLACE,
+                            runs.run[i].offset, runs.run[i].length, &why, err);
+    }
+  vd_runs_free (&runs);
+  return r;
+}
+
 /* Who checks which format.  One that is not here has nothing to be checked
  * beyond what opening and reading look at.
  */
@@ -25,6 +46,8 @@ static const struct {
   { &vd_format_kdmv, vd_check_kdmv },
   { &vd_format_sesparse, vd_check_sesparse },
   { &vd_format_vdi, vd_check_vdi },
+  { &vd_format_flat, check_plain },
+  { &vd_format_lost, check_plain },
 };
 
 /* Does the header have more than the line of the descriptor?  Hosted products

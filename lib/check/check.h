@@ -61,6 +61,8 @@ enum vd_check_kind {
                                    table, and both can be */
   VD_CHECK_JOURNAL,             /* is to be replayed (a warning when
                                    opts.allow_dirty) */
+  VD_CHECK_EXTENT_LOST,         /* an extent without tables is cut, or its
+                                   file is not there */
   VD_CHECK_READ,                /* the system could not read a part */
   VD_CHECK_MERGING,             /* of a merge that was interrupted */
   VD_CHECK_PARENT_MISMATCH,     /* not the parent that it was made on (a

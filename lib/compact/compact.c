@@ -65,7 +65,9 @@ refuse (const struct vd_image *image, struct vd_err *err)
                   why);
 }
 
-/* Who compacts which format.  Zeros without a file need nobody. */
+/* Who compacts which format.  Zeros without a file need nobody, and what is
+ * lost is refused by the check that comes first.
+ */
 static const struct {
   const struct vd_format *of;
   const struct vd_compact_format *by;
@@ -74,6 +76,7 @@ static const struct {
   { &vd_format_vdi, &vd_compact_vdi },
   { &vd_format_kdmv, &vd_compact_kdmv },
   { &vd_format_zero, NULL },
+  { &vd_format_lost, NULL },
 };
 
 static int

@@ -52,6 +52,7 @@ struct vd_image {
   bool unclean;                 /* its writer did not close it */
   bool chosen_tables;           /* it has two sets of tables, and the user said
                                    which is read: not for who writes */
+  bool lost;                    /* bytes of it are known to be missing */
   unsigned version;             /* as in the header: SEsparse 2.1 is 0x21,
                                    VDI 1.1 0x10001 */
   unsigned flags;
@@ -81,6 +82,8 @@ struct vd_format {
   const char *long_name;        /* for people */
   unsigned minor_bits;          /* of image->version: a minor number is in
                                    so many low bits; 0: there is none */
+
+  bool no_data;                 /* nothing is stored: zeros, or lost */
 
   /* Do the first n bytes of a file look like this format?  n <= 512. */
   bool (*probe) (const uint8_t *head, size_t n);
@@ -125,6 +128,7 @@ extern const struct vd_format vd_format_sesparse;
 extern const struct vd_format vd_format_vdi;
 extern const struct vd_format vd_format_flat;
 extern const struct vd_format vd_format_zero;
+extern const struct vd_format vd_format_lost;
 
 /* What the first bytes of a file say. */
 enum vd_magic {
@@ -148,9 +152,20 @@ extern struct vd_image *vd_image_open (struct vd_file *file,
                                        const struct vd_opts *opts,
                                        struct vd_err *err);
 
-/* Raw bytes of a file from start (bytes) on, length bytes of them. */
+/* Raw bytes of a file from start (bytes) on, length bytes of them.  A file that
+ * ends before that is warned of, and what it lacks is VD_DAMAGED; it is
+ * VD_TRUNCATED if that is all.
+ */
 extern struct vd_image *vd_image_open_flat (struct vd_file *file,
                                             uint64_t start, uint64_t length,
+                                            const struct vd_log *log,
+                                            struct vd_err *err);
+
+/* An extent whose file is not here; all of it is VD_DAMAGED, and why is what
+ * explains it.
+ */
+extern struct vd_image *vd_image_open_lost (const char *name, uint64_t length,
+                                            const struct vd_err *why,
                                             struct vd_err *err);
 
 /* Where such a one begins in its file. */

@@ -61,6 +61,9 @@ static int
 check_piece (const struct vd_image *image, const char *link,
              struct vd_err *err)
 {
+  if (image->lost)
+    return vd_fail (err, VD_TRUNCATED, "%s is not complete, and cannot be "
+                    "written: " ADVICE, image->file->name);
   if (!image->file)
     return vd_fail (err, VD_UNSUPPORTED, "%s has an extent of zeros without a "
                     "file (ZERO), which cannot be written: " ADVICE, link);

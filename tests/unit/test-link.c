@@ -267,6 +267,41 @@ TEST (who_has_a_parent)
   }
 }
 
+/* Sectors [from, to) of such a disk are lost, and said to be; no others. */
+static void
+lost (const char *text, uint64_t from, uint64_t to, const char *part)
+{
+  struct vd_runs runs = VD_RUNS_INIT (64);
+  struct u_log log;
+  const struct vd_opts opts = u_opts (&log);
+  struct vd_link *link;
+  struct vd_err err;
+  uint64_t sum = 0;
+  size_t i;
+
+  u_write_text ("d.vmdk", text);
+  link = vd_link_open ("d.vmdk", &opts, &err);
+  assert_opened (link, &err);
+  assert_int_equal (log.n, 1);
+  assert_text (log.text, part);
+  assert_text (log.text, "lost");
+  assert_int_equal (vd_link_map (link, 0, link->capacity, 0, &runs, &err), 0);
+  for (i = 0; i < runs.n; ++i)
+    if (runs.run[i].kind == VD_DAMAGED) {
+      const struct vd_piece *p = &link->pieces[runs.run[i].slot];
+
+      assert_true (runs.run[i].offset >= from * 512);
+      assert_true (vd_run_end (&runs.run[i]) <= to * 512);
+      sum += runs.run[i].length;
+      assert_int_equal (p->image->fmt->explain (p->image, runs.run[i].offset
+                                                - p->start, &err), -1);
+      assert_text (err.msg, part);
+    }
+  assert_int_equal (sum, (to - from) * 512);
+  vd_runs_free (&runs);
+  vd_link_close (link);
+}
+
 TEST (extents_that_are_missing_or_short_are_told)
 {
   struct mk_spec a = spec_of (MK_COWD, 50, 0);
@@ -277,11 +312,17 @@ TEST (extents_that_are_missing_or_short_are_told)
   vd_link_close (open_ok ("d.vmdk"));
 
   write_flat ("f.vmdk", 0, 10, 0);
-  u_write_text ("d.vmdk", "RW 11 FLAT \"f.vmdk\" 0\n");
+  u_write_text ("d.vmdk", "RW 11 FLAT \"f.vmdk\" 10\n");
   refused ("d.vmdk", VD_TRUNCATED, "d.vmdk line 1: ",
            "f.vmdk is 5120 bytes long, but the extent needs 5632 bytes");
-  u_write_text ("d.vmdk", "RW 10 FLAT \"f.vmdk\" 1\n");
-  refused ("d.vmdk", VD_TRUNCATED, "5120 bytes", "from byte 512 on");
+  lost ("RW 11 FLAT \"f.vmdk\" 0\n", 10, 11, "needs 5632 bytes");
+  lost ("RW 10 FLAT \"f.vmdk\" 1\n", 9, 10, "from byte 512 on");
+  lost ("RW 10 FLAT \"f.vmdk\"\nRW 5 FLAT \"g.vmdk\"\n", 10, 15, "g.vmdk");
+  lost ("RW 4 FLAT \"g.vmdk\"\nRW 10 FLAT \"f.vmdk\"\n", 0, 4, "g.vmdk");
+  lost ("RW 4 ZERO\nRW 5 SPARSE \"g.vmdk\"\nRW 10 FLAT \"f.vmdk\"\n", 4, 9,
+        "g.vmdk");
+  u_write_text ("d.vmdk", "RW 4 ZERO\nRW 5 SPARSE \"g.vmdk\"\n");
+  refused ("d.vmdk", VD_NOT_FOUND, "d.vmdk line 2", "g.vmdk");
   u_write_text ("d.vmdk", "RW 1 FLAT \"f.vmdk\" 18014398509481983\n");
   refused ("d.vmdk", VD_TRUNCATED, "f.vmdk", "truncated");
   u_write_text ("d.vmdk", "RW 9 FLAT \"f.vmdk\" 1\n");
