@@ -20,6 +20,7 @@ struct memory {
   unsigned fail_every;
   enum { NOTHING, WRITES, ZEROS, FLUSHES, READS } fails;
   atomic_uint writes, zeros, flushes;
+  atomic_ullong written, zeroed; /* bytes */
   atomic_bool outside;          /* something past the disk was written */
 };
 
@@ -50,6 +51,7 @@ m_pwrite (struct vd_file *f, const void *buf, size_t n, uint64_t offset,
   struct memory *m = (struct memory *) f;
 
   atomic_fetch_add (&m->writes, 1);
+  atomic_fetch_add (&m->written, n);
   if (offset + n > CAPACITY)
     atomic_store (&m->outside, true);
   /* One that fails may have written a part. */
@@ -70,6 +72,7 @@ m_zero (struct vd_file *f, uint64_t offset, uint64_t length,
   if (!m->can_zero)
     return 1;
   atomic_fetch_add (&m->zeros, 1);
+  atomic_fetch_add (&m->zeroed, length);
   if (offset + length > CAPACITY)
     atomic_store (&m->outside, true);
   if (maybe (m, ZEROS, err) == -1)
@@ -138,7 +141,7 @@ new_target (struct memory *m, uint64_t size, bool holey)
 
 static struct mk_content content = { .seed = 5, .layer = 1 };
 static struct mk_pattern pattern = {
-  .seed = 9, .run = 20, .fill = 500, .zero = 350,
+  .seed = 9, .run = 12, .fill = 500, .zero = 350,
 };
 static struct mk_spec spec;
 static struct u_image image;
@@ -225,6 +228,32 @@ TEST (any_number_of_threads_gives_the_same_bytes)
   new_target (&target, CAPACITY, false);
   assert_int_equal (apply (1000, &err), 0);
   assert_memory_equal (target.data, expected, CAPACITY);
+}
+
+/* A disk that can hold zeros in less space gets each run of them as zeros,
+ * whatever stands beside it.
+ */
+TEST (exact_zeros_are_never_written_as_data)
+{
+  struct vd_apply_opts opts = { .exact_zeros = true };
+  uint64_t data = 0, zeros = 0, off;
+  struct vd_err err;
+
+  for (off = 0; off < CAPACITY; off += 512) {
+    data += kind_of (off) == MK_DATA ? 512 : 0;
+    zeros += kind_of (off) != MK_DATA && kind_of (off) != MK_HOLE ? 512 : 0;
+  }
+  for (opts.threads = 1; opts.threads <= 4; ++opts.threads) {
+    new_target (&target, CAPACITY + SURPLUS, opts.threads % 2);
+    assert_int_equal (vd_apply (disk.reader, &target.file, &opts, &err), 0);
+    assert_complete ();
+    assert_int_equal (target.written, data);
+    assert_int_equal (target.zeroed, zeros);
+  }
+  /* Without it, short ones are. */
+  new_target (&target, CAPACITY + SURPLUS, true);
+  assert_int_equal (apply (1, &err), 0);
+  assert_true (target.written > data);
 }
 
 TEST (what_fails_is_told_and_repeating_completes)
@@ -424,6 +453,7 @@ main (void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (any_number_of_threads_gives_the_same_bytes),
+    cmocka_unit_test (exact_zeros_are_never_written_as_data),
     cmocka_unit_test (what_fails_is_told_and_repeating_completes),
     cmocka_unit_test (progress_rises_to_the_planned_total),
     cmocka_unit_test (progress_can_stop_it),

@@ -130,6 +130,28 @@ TEST (kdmv)
   u_free (&m);
 }
 
+TEST (stream)
+{
+  struct u_image m;
+  const struct mk_where *w;
+
+  make (&m, MK_STREAM);
+  u_put (&m, MK_KDMV_UNCLEAN, 1, 1);
+  /* what the walk over the tables finds */
+  w = u_grain (&m, 5);
+  u_put (&m, w->data + 14, 1, u_get (&m, w->data + 14, 1) ^ 0xff);
+  u_put (&m, u_grain (&m, 6)->gte, 4, m.layout.gd / 512);
+  u_put (&m, u_grain (&m, 8)->data, 8, 8 * 9);
+  /* and what the one from marker to marker does */
+  u_put (&m, u_grain (&m, 12)->gte, 4, 0);
+  u_put (&m, u_grain (&m, 12)->rgte, 4, 0);
+  u_put (&m, u_grain (&m, 16)->gte, 4, 0);
+  u_put (&m, u_grain (&m, 16)->rgte, 4, 0);
+  u_put (&m, u_grain (&m, 198)->data, 8, 3);
+  stop_at_each (&m, 8, 5);
+  u_free (&m);
+}
+
 TEST (sesparse)
 {
   struct u_image m;
@@ -262,6 +284,7 @@ main (void)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (cowd),
     cmocka_unit_test (kdmv),
+    cmocka_unit_test (stream),
     cmocka_unit_test (sesparse),
     tmpdir_test (a_chain),
     cmocka_unit_test (more_overlaps_than_are_kept),

@@ -551,6 +551,34 @@ TEST (stream_markers)
   u_free (&m);
 }
 
+/* Behind the last marker there may be zeros.  What follows so many of them is
+ * not looked at, and what follows one sector less of them is.
+ */
+TEST (stream_tail)
+{
+  const uint64_t most = UINT64_C (1) << 20;
+  uint64_t zeros;
+
+  for (zeros = most - 512; zeros <= most + 512; zeros += 512) {
+    struct u_image m;
+    uint64_t end;
+
+    make (&m, MK_STREAM);
+    end = vd_div_up (m.mem.size, 512) * 512;
+    m.mem.data = realloc (m.mem.data, end + zeros + 512);
+    assert_non_null (m.mem.data);
+    memset (m.mem.data + m.mem.size, 0, end + zeros - m.mem.size);
+    memset (m.mem.data + end + zeros, 0xee, 512);
+    m.mem.size = end + zeros + 512;
+    if (zeros < most)
+      expect_one (&m, VD_CHECK_STREAM_MARKER, end + zeros, 0, 0,
+                  "is no marker");
+    else
+      expect_clean (&m);
+    u_free (&m);
+  }
+}
+
 TEST (stream_cut_in_its_last_grain)
 {
   struct u_image m;
@@ -723,6 +751,7 @@ main (void)
     cmocka_unit_test (kdmv_header),
     cmocka_unit_test (stream_grains),
     cmocka_unit_test (stream_markers),
+    cmocka_unit_test (stream_tail),
     cmocka_unit_test (stream_cut_in_its_last_grain),
     cmocka_unit_test (sesparse_entries),
     cmocka_unit_test (sesparse_rest),
