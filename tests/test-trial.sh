@@ -1,6 +1,7 @@
 #!/bin/bash
 # The corruption trial (tests/trial/trial.h), a small one: no damage of an image is read
-# as something else without an error.  "make trial N=1000000" is a large one.
+# as something else without an error, no container as a raw base, and no descriptor that is
+# only odd is refused.  "make trial N=1000000" is a large one.
 . "$top_srcdir/tests/lib.sh"
 
 trial=$builddir/tests/trial/trial
@@ -9,7 +10,8 @@ n=24000
 
 "$trial" -n $n -s $RANDOM -d "$T" > out || fail "$(cat out)"
 tail -n 1 out
-grep -q "^vmdkdelta: $n damaged disks: .* 0 silent\$" out || fail "$(cat out)"
+grep -q "^vmdkdelta: $n damaged disks: .* 0 stuck, 0 silent\$" out || fail "$(cat out)"
+grep -Eq '^vmdkdelta: of these [1-9][0-9]+ were odd, and [1-9][0-9]* had a container' out || fail "$(cat out)"
 
 # Would it be noticed?  With zeros for what cannot be read it has to fail.
 if "$trial" -n 2000 -z -d "$T" > out; then fail 'zeros in the place of errors were not noticed'; fi

@@ -44,11 +44,44 @@ set_size (struct tr_file *f, size_t size)
 }
 
 void
+tr_put (struct tr_file *f, size_t at, const void *bytes, size_t n)
+{
+  memcpy (f->now + at, bytes, n);
+  changed (f, at, at + n);
+}
+
+void
+tr_put_text (struct tr_file *f, const char *text, size_t n)
+{
+  tr_put (f, 0, text, n);
+  set_size (f, n);
+}
+
+bool
+tr_rename (struct tr_case *c, const char *name, const char *to)
+{
+  struct tr_file *f = NULL;
+
+  for (size_t i = 0; i < c->n_files; i++)
+    if (strcmp (c->file[i].name, name) == 0)
+      f = &c->file[i];
+  if (!f || renameat (c->dir_fd, name, c->dir_fd, to) == -1)
+    return false;
+  snprintf (f->renamed, sizeof f->renamed, "%s", to);
+  return true;
+}
+
+void
 tr_repair (struct tr_case *c)
 {
   for (size_t i = 0; i < c->n_files; i++) {
     struct tr_file *f = &c->file[i];
 
+    if (f->renamed[0]) {
+      if (renameat (c->dir_fd, f->renamed, c->dir_fd, f->name) == -1)
+        perror (f->renamed);
+      f->renamed[0] = '\0';
+    }
     if (f->now_size != f->good_size) {
       const size_t from = f->now_size < f->good_size ? f->now_size
         : f->good_size;

@@ -9,7 +9,8 @@
  * which must be found out.
  *
  * The last line is the figures of our library, after those of qemu-img.  The
- * exit status is 0 if there were no silent differences in our library.
+ * exit status is 0 if there were no silent differences in our library, and
+ * nobody was stuck.
  */
 
 #include <inttypes.h>
@@ -26,10 +27,12 @@
 #define PER_IMAGE_QEMU 20u
 #define MAX_REPORTS 10u
 
-enum verdict { ERROR, SAME, LAWFUL, TOLD, WARNED, SILENT, VERDICTS };
+enum verdict { ERROR, SAME, LAWFUL, TOLD, WARNED, STUCK, SILENT, VERDICTS };
 static const char *const verdict_name[VERDICTS] = {
-  "error", "same", "lawful", "told", "warned", "silent",
+  "error", "same", "lawful", "told", "warned", "stuck", "silent",
 };
+
+enum kind { DAMAGED, ODD, CONTAINED, KINDS };
 
 struct row {
   const char *name;
@@ -44,6 +47,7 @@ struct table {
 struct subject {
   const char *name;
   uint64_t n[VERDICTS];
+  uint64_t of[KINDS];
   uint64_t kept;                /* bytes of before, though the files now say
                                    others: not an error, but worth a look */
   uint64_t looked;              /* how often that was looked at */
@@ -143,6 +147,17 @@ judge (const struct tr_case *c, struct subject *s, unsigned usual,
   return a->warnings > usual ? WARNED : SILENT;
 }
 
+/* What is odd reads as before; a container where the base was is refused. */
+static enum verdict
+judge_odd (const struct tr_case *c, const struct tr_answer *a, bool contained)
+{
+  if (contained)
+    return a->refused ? ERROR : SILENT;
+  if (a->refused || a->bad || a->size != c->size)
+    return STUCK;
+  return memcmp (a->buf, c->want, a->n) == 0 ? SAME : SILENT;
+}
+
 static void
 report (const struct tr_case *c, struct subject *s, uint64_t image,
         uint64_t number, const char *how, enum verdict v, uint64_t wrong)
@@ -220,10 +235,28 @@ totals (const struct subject *s, bool tables)
     printf ("  kept, though the files say otherwise: %" PRIu64 " of %" PRIu64
             " looked at\n", s->kept, s->looked);
   }
+  printf ("%s: of these %" PRIu64 " were odd, and %" PRIu64 " had a container as "
+          "base\n", s->name, s->of[ODD], s->of[CONTAINED]);
   printf ("%s: %" PRIu64 " damaged disks:", s->name, sum);
   for (int v = 0; v < VERDICTS; v++)
     printf (" %" PRIu64 " %s%s", s->n[v], verdict_name[v],
             v + 1 < VERDICTS ? "," : "\n");
+}
+
+/* What happens to the disk this time.  QEMU is asked about damage only: what
+ * it refuses of the rest is known.
+ */
+static enum kind
+change (struct tr_case *c, struct mk_rng *r, uint64_t number, bool qemu,
+        const char **what, const char **field, char *how, size_t n)
+{
+  *field = NULL;
+  if (!qemu && number % 10 == 3 && tr_odd (c, r, what, how, n))
+    return ODD;
+  if (!qemu && number % 40 == 7 && tr_contain (c, r, what, how, n))
+    return CONTAINED;
+  tr_damage (c, r, what, field, how, n);
+  return DAMAGED;
 }
 
 int
@@ -286,27 +319,32 @@ main (int argc, char *argv[])
     for (uint64_t i = only_image != UINT64_MAX ? only : 0;
          i < per && done < cases; i++, done++) {
       const char *what, *field;
+      enum kind kind;
       struct mk_rng r;
       char how[256];
 
       mk_rng_seed (&r, mk_hash (image, i + 1));
-      tr_damage (c, &r, &what, &field, how, sizeof how);
+      kind = change (c, &r, i, qemu, &what, &field, how, sizeof how);
       for (unsigned k = 0; k < subjects; k++) {
         struct subject *s = &subject[k];
         uint64_t wrong;
         enum verdict v;
-        bool first, kept;
+        bool first, kept = false;
 
         ask (c, s, k == 1, i % 8 == 0);
         if (liar)
           lie (&s->answer);
-        v = judge (c, s, usual[k], i % 16 == 0, &wrong, &kept);
+        wrong = 0;
+        v = kind == DAMAGED
+          ? judge (c, s, usual[k], i % 16 == 0, &wrong, &kept)
+          : judge_odd (c, &s->answer, kind == CONTAINED);
         s->n[v]++;
+        s->of[kind]++;
         first = count (&s->by_way, what, v);
         if (field)
           first = count (&s->by_field, field, v) || first;
         if (only_image != UINT64_MAX ||
-            (v == SILENT && k == 0 && s->reports++ < MAX_REPORTS) ||
+            (v >= STUCK && k == 0 && s->reports++ < MAX_REPORTS) ||
             (verbose && ((first && v > SAME) || kept)))
           report (c, s, image, i, how, v, wrong);
       }
@@ -330,5 +368,5 @@ main (int argc, char *argv[])
   totals (&subject[0], verbose);
   tr_answer_free (&subject[0].answer);
   tr_answer_free (&subject[1].answer);
-  return subject[0].n[SILENT] > 0;
+  return subject[0].n[SILENT] + subject[0].n[STUCK] > 0;
 }

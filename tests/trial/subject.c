@@ -92,7 +92,9 @@ tr_ask_library (const struct tr_case *c, bool fine, struct tr_answer *a)
   snprintf (newest, sizeof newest, "%s/%s", c->dir, c->file[c->newest].name);
   if (c->filter) {
     below.file = vd_file_memory ("base", base->now, base->now_size, &err);
-    if (vd_deltas_open (&deltas, &path, 1, &how, &opts, &err) == -1)
+    /* as the filter does, when it knows the base */
+    if (vd_check_raw (below.file, VD_RAW_BASE, 1, &opts, &err) == -1 ||
+        vd_deltas_open (&deltas, &path, 1, &how, &opts, &err) == -1)
       a->refused = true;
     used = deltas.chain;
   }

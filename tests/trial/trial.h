@@ -16,6 +16,14 @@
  *              it printed such a warning
  *   silent     other bytes, for which there is no reason: wrong
  *
+ * Some cases are odd instead of damaged: their descriptors are what editors and
+ * other systems leave, and the disk must read as before, or the user is
+ *
+ *   stuck      it was refused, or could not be read
+ *
+ * And some have a container where the raw base was, which must be refused: all
+ * else is silent.
+ *
  * What the files now say is worked out by meaning.c: a reader of one sector
  * at a time, without any state, that goes by the text of the formats, shares
  * nothing with the library, and refuses whatever is not plain.
@@ -62,6 +70,7 @@ struct tr_file {
   size_t good_size, now_size, room;
   int fd;
   bool apart;                   /* not damaged: stands for what is not ours */
+  char renamed[64];             /* its name on disk for now, or "" */
   struct tr_field *fields;      /* header, directory, tables: in this order */
   size_t n_fields, n_header;
   struct tr_packed *packed;
@@ -131,6 +140,17 @@ void tr_damage (struct tr_case *c, struct mk_rng *r, const char **what,
                 const char **field, char *how, size_t n);
 /* Everything as it was. */
 void tr_repair (struct tr_case *c);
+/* Other bytes of a file, another text, another name. */
+void tr_put (struct tr_file *f, size_t at, const void *bytes, size_t n);
+void tr_put_text (struct tr_file *f, const char *text, size_t n);
+bool tr_rename (struct tr_case *c, const char *name, const char *to);
+
+/* ---- odd.c: false if there is nothing in the case for it ---- */
+
+bool tr_odd (struct tr_case *c, struct mk_rng *r, const char **what, char *how,
+             size_t n);
+bool tr_contain (struct tr_case *c, struct mk_rng *r, const char **what,
+                 char *how, size_t n);
 
 /* ---- meaning.c: what the files say ---- */
 
