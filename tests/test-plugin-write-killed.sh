@@ -37,7 +37,7 @@ import struct, sys
 size = h.get_size()
 sectors = size // 512
 lawful = [{0} for i in range(sectors)]     # what each may hold
-ops, flushed, begun = [], 0, 0
+ops, flushed, begun, lost = [], 0, 0, set()
 lines = open("log").read().split("\n")
 answered = []
 for line in lines:
@@ -52,12 +52,15 @@ for line in lines:
         begun = len(answered)
     elif word[0] == "f":
         flushed = begun
-    elif word[0] == "killed":              # the one under way is not answered
+    elif word[0] == "killed":
+        # What no flush had covered may be lost, and a later flush does not bring it
+        # back; nor was the one under way answered.
+        lost.update(range(flushed, len(ops)))
         if len(answered) < len(ops):
             answered.append(None)
 done = 0
 for i, (value, first, n) in enumerate(ops):
-    safe = i < flushed and answered[i] is not None
+    safe = i < flushed and i not in lost
     for s in range(first, first + n):
         if safe:
             lawful[s] = {value}
