@@ -16,7 +16,7 @@
 struct flat_image {
   struct vd_image image;
   uint64_t start;               /* of the extent's byte 0 in the file */
-  uint64_t have;                /* bytes of it that the file has */
+  uint64_t have;                /* bytes that the file has from there on */
 };
 
 struct lost_image {
@@ -141,7 +141,7 @@ vd_image_open_flat (struct vd_file *file, uint64_t start, uint64_t length,
   flat->image.file = file;
   flat->image.capacity = flat->image.used = length;
   flat->start = start;
-  flat->have = vd_min (length, file->size - start);
+  flat->have = file->size - start; /* more when the disk is to grow */
   flat->image.lost = flat->have < length;
   if (flat->image.lost) {
     too_short (file, start, length, &why);
