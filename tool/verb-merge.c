@@ -23,6 +23,7 @@ enum {
   OPT_KEEP,
   OPT_DISK,
   OPT_NO_MACHINE,
+  OPT_ALLOW_RUNNING,
   OPT_DRY_RUN,
   OPT_PROGRESS,
   OPT_QUIET,
@@ -42,6 +43,7 @@ static const struct option long_options[] = {
   { "keep", no_argument, NULL, OPT_KEEP },
   { "disk", required_argument, NULL, OPT_DISK },
   { "no-machine", no_argument, NULL, OPT_NO_MACHINE },
+  { "allow-running", no_argument, NULL, OPT_ALLOW_RUNNING },
   { "dry-run", no_argument, NULL, OPT_DRY_RUN },
   { "progress", optional_argument, NULL, OPT_PROGRESS },
   { "quiet", no_argument, NULL, OPT_QUIET },
@@ -54,7 +56,7 @@ struct ask {
   struct vd_opts opts;
   struct vd_merge_opts how;
   const char *name;
-  bool dry_run, quiet, json, yes;
+  bool dry_run, quiet, json, yes, allow_running;
   enum progress_mode progress;
   struct progress bar;
   const char *phase;
@@ -252,6 +254,28 @@ tell_unfinished (const struct vd_merge *m)
   free (command);
 }
 
+/* Before anything is completed, too: that changes the machine file. */
+static int
+check_stopped (const struct ask *a)
+{
+  struct vd_err err;
+
+  if (!vd_vbox_probe (a->name) ||
+      vd_vbox_check_stopped (a->name, &err) == 0)
+    return STATUS_OK;
+  if (err.code != VD_DENIED)
+    return tool_fail (&err);
+  if (a->allow_running || a->dry_run) {
+    vd_warn (&a->opts.log, "%s.  If it does, the merged version is what it "
+             "leaves as %s-prev: copy that back, with VirtualBox closed",
+             err.msg, a->name);
+    return STATUS_OK;
+  }
+  vd_err_append (&err, " (use --allow-running to continue anyway); nothing was "
+                 "written");
+  return tool_fail (&err);
+}
+
 static int
 merge (struct ask *a)
 {
@@ -261,6 +285,8 @@ merge (struct ask *a)
   size_t i;
   int r, status = STATUS_ERROR;
 
+  if (check_stopped (a) != STATUS_OK)
+    return STATUS_ERROR;
   r = a->dry_run ? 0 : vd_merge_resume (a->name, &a->opts, say_step, a, &err);
   if (r == 1) {
     say (a, "done    an interrupted merge was completed");
@@ -328,6 +354,7 @@ const struct verb verb_merge = {
   "  --keep             do not remove the merged files\n"
   "  --disk=NAME        merge only this disk of a machine\n"
   "  --no-machine       merge TOP even if a .vbox file registers it\n"
+  "  --allow-running    merge a machine even while VirtualBox is running\n"
   "  --dry-run          do everything except writing; print what would be done\n"
   "  --threads=N        read and write with N threads (default 4)\n"
   "  --progress[=json]  show a bar, or a line of JSON each second, on stderr\n"
@@ -376,6 +403,7 @@ run (int argc, char **argv)
     case OPT_KEEP: a.how.keep = true; break;
     case OPT_DISK: a.how.disk = optarg; break;
     case OPT_NO_MACHINE: a.how.no_machine = true; break;
+    case OPT_ALLOW_RUNNING: a.allow_running = true; break;
     case OPT_DRY_RUN: a.dry_run = true; break;
     case OPT_QUIET: a.quiet = true; break;
     case OPT_JSON: a.json = true; break;

@@ -421,6 +421,35 @@ vd_merge_open_machine (struct vd_merge *m, struct vd_err *err)
 
 /* ---- A file that a machine knows of -------------------------------------- */
 
+static bool
+attaches (const struct vd_vbox_state *state, const uint8_t uuid[16])
+{
+  size_t i;
+
+  for (i = 0; i < state->n; ++i)
+    if (memcmp (state->attached[i].uuid, uuid, 16) == 0)
+      return true;
+  return false;
+}
+
+/* Does it have this image?  The registry that lists it may be another file:
+ * that of the original of a linked clone, or VirtualBox.xml.
+ */
+static bool
+knows_image (const struct vd_vbox *box, const uint8_t uuid[16])
+{
+  size_t i;
+
+  if (vd_uuid_is_null (uuid))
+    return false;
+  if (vd_vbox_medium (box, uuid) || attaches (&box->current, uuid))
+    return true;
+  for (i = 0; i < box->nr_snapshots; ++i)
+    if (attaches (&box->snapshots[i].state, uuid))
+      return true;
+  return false;
+}
+
 /* Does it have one of the images? */
 static bool
 knows (const struct vd_vbox *box, const struct vd_merge *m)
@@ -430,10 +459,19 @@ knows (const struct vd_vbox *box, const struct vd_merge *m)
 
   for (i = 0; i < m->nr_disks; ++i)
     for (member = m->disk[i].top; member; member = member->parent)
-      if (!vd_uuid_is_null (member->link->id.image) &&
-          vd_vbox_medium (box, member->link->id.image))
+      if (knows_image (box, member->link->id.image))
         return true;
   return false;
+}
+
+/* VirtualBox before 4.0 called it NAME.xml. */
+static bool
+is_machine_name (const char *name)
+{
+  const size_t n = strlen (name);
+
+  return (n > 5 && strcasecmp (name + n - 5, ".vbox") == 0) ||
+    (n > 4 && strcasecmp (name + n - 4, ".xml") == 0);
 }
 
 static int
@@ -441,13 +479,12 @@ try_machine (void *opaque, int dir, const char *name, const char *path,
              struct vd_err *err)
 {
   const struct vd_merge *m = opaque;
-  const size_t n = strlen (name);
   struct vd_err ignored;
   struct vd_vbox *box;
-  bool known;
+  bool known, whole;
 
   (void) dir;
-  if (n < 6 || strcasecmp (name + n - 5, ".vbox") != 0)
+  if (!is_machine_name (name))
     return 0;
   box = vd_vbox_open (path, &ignored);
   if (!box)
@@ -455,6 +492,7 @@ try_machine (void *opaque, int dir, const char *name, const char *path,
   /* A copy of the machine's own file is no other machine. */
   known = !(m->box && memcmp (m->box->uuid, box->uuid, 16) == 0) &&
     knows (box, m);
+  whole = vd_vbox_check_registry (box, &ignored) == 0;
   vd_vbox_free (box);
   if (!known)
     return 0;
@@ -464,9 +502,11 @@ try_machine (void *opaque, int dir, const char *name, const char *path,
                     "or --no-machine if you correct it yourself; nothing was "
                     "written", m->given, path);
   return vd_fail (err, VD_USAGE, "%s belongs to the machine %s, which would "
-                  "not find its disk any more: give the machine file instead "
-                  "(with --disk, if it has several), or --no-machine if you "
-                  "correct it yourself; nothing was written", m->given, path);
+                  "not find its disk any more: %s, or --no-machine if you "
+                  "correct it yourself; nothing was written", m->given, path,
+                  whole ? "give the machine file instead (with --disk, if it "
+                  "has several)" : "its media are listed in another file, so "
+                  "let VirtualBox merge it");
 }
 
 int

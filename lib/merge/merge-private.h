@@ -23,6 +23,10 @@ extern int vd_merge_check_children (struct vd_merge *m,
                                     struct vd_merge_disk *d,
                                     struct vd_err *err);
 
+/* merge-clones.c: nothing in the folders beside needs what changes. */
+extern int vd_merge_check_clones (const struct vd_merge *m,
+                                  struct vd_err *err);
+
 /* merge-mark.c: chain/merging.h.  Is the disk free of marks of other merges?
  * Put down those of this one, all or none; take back those that are new; the
  * steps that remove them.

@@ -111,6 +111,7 @@ vd_merge_open (const char *name, const struct vd_merge_opts *how,
   if ((vd_vbox_probe (name) ? vd_merge_open_machine (m, err)
        : open_file (m, err)) == -1 ||
       vd_merge_check_files (m, err) == -1 ||
+      vd_merge_check_clones (m, err) == -1 ||
       vd_merge_check_space (m, err) == -1 ||
       vd_merge_note_removals (m, err) == -1) {
     vd_merge_free (m);

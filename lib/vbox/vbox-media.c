@@ -17,8 +17,8 @@
 #include "vbox/vbox-xml.h"
 #include "vbox/vbox.h"
 
-static const char *
-snapshot_folder (const struct vd_vbox *box)
+const char *
+vd_vbox_snapshot_folder (const struct vd_vbox *box)
 {
   const size_t machine = vd_xml_child (box->xml, 0, 1, "Machine");
   const char *folder = vd_xml_value (box->xml, machine, "snapshotFolder");
@@ -59,7 +59,8 @@ static struct vd_file *
 find_file (const struct vd_vbox *box, const struct vd_vbox_medium *medium,
            const struct vd_opts *opts, struct vd_err *err)
 {
-  const char *const folders[] = { VD_SNAPSHOTS, snapshot_folder (box), NULL };
+  const char *const folders[] = { VD_SNAPSHOTS, vd_vbox_snapshot_folder (box),
+                                  NULL };
   struct vd_file *file = NULL;
   struct vd_search s = {
     .places = vd_confine_new (box->path, opts, err), .opts = opts,

@@ -162,6 +162,13 @@ vd_vbox_attached (const struct vd_vbox_state *state,
 extern int vd_vbox_check_off (const struct vd_vbox *box,
                               const struct vd_log *log, struct vd_err *err);
 
+/* -1 and VD_DENIED while a process of VirtualBox is seen on this host, whose
+ * server would write its own version over a machine file that was changed;
+ * unless its list of machines (VirtualBox.xml) can be read, and this one is not
+ * in it.  Or what vd_vbox_open says.
+ */
+extern int vd_vbox_check_stopped (const char *path, struct vd_err *err);
+
 /* -1 and VD_NOT_FOUND, with what to do, when a state uses a medium that is
  * not in the machine's own registry.
  */
@@ -239,6 +246,11 @@ vd_vbox_find_disk (const struct vd_vbox *box, const char *name,
                    struct vd_err *err);
 
 /* ---- The files ---------------------------------------------------------- */
+
+/* Where the machine keeps images of snapshots: absolute, or seen from the
+ * directory of the .vbox file.
+ */
+extern const char *vd_vbox_snapshot_folder (const struct vd_vbox *box);
 
 /* Open the file of a medium and read (not load) its link.  Where it is looked
  * for, seen from the directory of the .vbox file, is in candidates.h; the
