@@ -284,7 +284,7 @@ $(TRIAL): $(call objects,tests/trial) $(MAKER) $(LIB)
 # Between the library and the system stands tests/faults/inject.c.
 WRAPPED := malloc calloc realloc strdup strndup asprintf open_memstream pthread_create \
   libdeflate_alloc_compressor libdeflate_alloc_decompressor pread64 pwrite64 fallocate64 \
-  ftruncate64 copy_file_range fsync fdatasync stat64 lstat64 fstat64 rename renameat2 link \
+  ftruncate64 copy_file_range fsync fdatasync stat64 lstat64 fstat64 rename renameat2 link linkat \
   unlink opendir realpath lseek64 open64 openat64 syscall
 $(FAULTS): private WRAP = $(WRAPPED:%=-Wl,--wrap=%)
 $(FAULTS): private XML = $(XML_LIBS)
@@ -292,7 +292,7 @@ $(FAULTS): $(call objects,tests/faults) $(patsubst %,$(B)/tests/crash/%.o,scenar
   $(B)/tests/trial/images.o $(B)/tests/trial/vdi.o $(B)/fuzz/tool-main.o $(filter-out $(B)/tool/main.o,$(call objects,tool)) \
   $(MAKER) $(LIB)
 # The same with tests/crash/record.c.
-RECORDED := pwrite64 fallocate64 ftruncate64 copy_file_range fsync rename renameat2 link unlink unlinkat \
+RECORDED := pwrite64 fallocate64 ftruncate64 copy_file_range fsync rename renameat2 link linkat unlink unlinkat \
   mkdir rmdir open64 vd_check_no_writer vd_check_unlocked
 $(CRASH): private WRAP = $(RECORDED:%=-Wl,--wrap=%)
 $(CRASH): private XML = $(XML_LIBS)

@@ -30,10 +30,11 @@ letters () {
     fi
 }
 
-# interrupt OPTION...: killed after the first data was written.
+# interrupt OPTION...: killed after the first data was written, before the Nth write.
+at=8
 interrupt () {
     local state=0
-    strace -f -qq -o "$T/trace" -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when=8+ \
+    strace -f -qq -o "$T/trace" -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when=$at+ \
         "$TOOL" merge --threads=1 "$@" s3.vmdk > "$T/log" 2>&1 || state=$?
     [ $state -ge 128 ] || { cat "$T/log"; fail "it was not killed ($state)"; }
     [ -e .base.vmdk.vmdkdelta-merging ] || [ -e .s1.vmdk.vmdkdelta-merging ] || fail 'there is no mark'
@@ -119,7 +120,9 @@ done
 
 # A flat base: its data can be taken as a raw disk.
 make_chain monolithicFlat
+at=5                            # behind three marks and one piece of data
 interrupt
+[ ! -e .s3.vmdk.vmdkdelta-merge ] || fail 'it was killed too late'
 complete="vmdkdelta merge '$T/it'\\''s a disk/s3.vmdk'"
 truncate -s 4M x.raw
 "$TOOL" create --quiet --from x.raw --to s3.vmdk x.vmdk
@@ -133,6 +136,37 @@ grep -q 'another version' "$T/err" || { cat "$T/err"; fail 'another version is n
 refused_by=0
 "$TOOL" merge s3.vmdk > "$T/out" 2>&1 || refused_by=$?
 [ $refused_by -eq 1 ] || fail 'merged over a mark that cannot be understood'
+
+# Nor at the end, when a journal is there: it removes the marks of its own merge only.
+# The marks are like the disks, and the journal is ours alone, whatever the umask is.
+make_chain monolithicFlat
+chmod 640 *.vmdk
+if [ "$(id -u)" -eq 0 ]; then chown 4711:4712 *.vmdk; fi
+at=8                            # all data, the journal, and its first step
+umask 0
+interrupt
+umask 022
+[ "$(stat -c %a .s3.vmdk.vmdkdelta-merge)" = 600 ] || fail "the journal: $(stat -c %a .s3.vmdk.vmdkdelta-merge)"
+[ "$(stat -c %a base.vmdk.*.part)" = 600 ] || fail "the new descriptor: $(stat -c %a base.vmdk.*.part)"
+for f in base s1 s3; do
+    [ "$(stat -c '%a %u:%g' .$f.vmdk.vmdkdelta-merging)" = "$(stat -c '%a %u:%g' $f.vmdk)" ] ||
+        fail "the mark of $f.vmdk: $(stat -c '%a %u:%g' .$f.vmdk.vmdkdelta-merging)"
+done
+[ -e .s3.vmdk.vmdkdelta-merge ] || fail 'it was killed too early'
+echo 'vmdkdelta-merging 2' > .base.vmdk.vmdkdelta-merging
+find . -type f -exec sha256sum {} + > "$T/sums"
+run_status 1 "$TOOL" merge s3.vmdk
+grep -q '.base.vmdk.vmdkdelta-merging was changed by another program' "$T/run" || { cat "$T/run"; fail 'a changed mark'; }
+sha256sum --quiet -c "$T/sums" || fail 'something was done beside a changed mark'
+run_status 1 "$TOOL" merge --dry-run s3.vmdk
+# Without it the journal has nothing to remove there, and ends right.
+rm .base.vmdk.vmdkdelta-merging
+run_status 0 "$TOOL" merge --dry-run --json s3.vmdk
+python3 -c 'import json, sys; j = json.load(open(sys.argv[1])); assert j["would-resume"] is True; assert [s for s in j["steps"] if "s1.vmdk" in s]' "$T/run" ||
+    { cat "$T/run"; fail 'JSON of what would be completed'; }
+sha256sum --quiet -c <(grep -v base.vmdk.vmdkdelta "$T/sums") || fail 'the dry run did something'
+run_status 0 "$TOOL" merge s3.vmdk
+[ "$(letters base.vmdk)" = ABCD ] || { cat "$T/err"; fail 'completed by its journal'; }
 
 # Before the first byte: no room for the mark, and nothing was written.
 make_chain

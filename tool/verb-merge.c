@@ -276,6 +276,46 @@ check_stopped (const struct ask *a)
   return tool_fail (&err);
 }
 
+/* Is there a journal to complete?  STATUS_OK after that was done, or told;
+ * STATUS_ERROR; -1: there is none.
+ */
+static int
+resume (struct ask *a)
+{
+  struct vd_err err;
+  int r;
+
+  if (a->json) {                /* steps are told while it is looked for */
+    a->fp = out_begin ();
+    if (!a->fp)
+      return STATUS_ERROR;
+    a->j = (struct json) JSON_INIT (a->fp);
+    json_begin_object (&a->j, NULL);
+    json_begin_array (&a->j, "steps");
+  }
+  r = vd_merge_resume (a->name, &a->opts, a->dry_run, say_step, a, &err);
+  if (r != 1) {
+    out_discard (VD_TAKE (a->fp));
+    return r == 0 ? -1 : tool_fail (&err);
+  }
+  if (a->json) {
+    json_end (&a->j);
+    json_bool (&a->j, "written", !a->dry_run);
+    json_bool (&a->j, a->dry_run ? "would-resume" : "resumed", true);
+    json_end (&a->j);
+    fputc ('\n', a->fp);
+    return out_commit (VD_TAKE (a->fp));
+  }
+  if (a->dry_run) {
+    say (a, "This would complete a merge that was interrupted; the options "
+         "given now would not matter.");
+    say (a, "dry run: nothing was written");
+  }
+  else
+    say (a, "done    an interrupted merge was completed");
+  return STATUS_OK;
+}
+
 static int
 merge (struct ask *a)
 {
@@ -287,17 +327,13 @@ merge (struct ask *a)
 
   if (check_stopped (a) != STATUS_OK)
     return STATUS_ERROR;
-  r = a->dry_run ? 0 : vd_merge_resume (a->name, &a->opts, say_step, a, &err);
-  if (r == 1) {
-    say (a, "done    an interrupted merge was completed");
-    if (a->json) {
-      printf ("{ \"resumed\": true }\n");
-      fflush (stdout);
-    }
-    return STATUS_OK;
-  }
-  if (r == -1 || !(m = vd_merge_open (a->name, &a->how, &a->opts, &err)))
+  r = resume (a);
+  if (r != -1)
+    return r;
+  m = vd_merge_open (a->name, &a->how, &a->opts, &err);
+  if (!m)
     return tool_fail (&err);
+  r = 0;
 
   for (i = 0; i < m->nr_disks; ++i)
     say_disk (a, &m->disk[i]);

@@ -133,7 +133,7 @@ write_new (const struct vd_compact_job *job, const char *path,
     r = vd_new_file_publish (&new, false, err);
   }
   if (r == 0)
-    r = vd_flush_directory_of (path, err);
+    r = vd_new_file_flush_directory (&new, err);
   vd_new_file_close (&new);
   return r;
 }

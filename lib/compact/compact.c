@@ -253,6 +253,25 @@ vd_compact_file (struct vd_file *file, const struct vd_compact_opts *opts,
 
 /* ---- By name, when nobody else uses the files --------------------------- */
 
+static int
+check_same (const struct vd_link *link, const struct vd_link *want,
+            struct vd_err *err)
+{
+  bool same = !want || (link->ino == want->ino && link->dev == want->dev &&
+                        link->nr_pieces == want->nr_pieces);
+  size_t i;
+
+  for (i = 0; want && same && i < link->nr_pieces; ++i) {
+    const struct vd_file *a = link->pieces[i].image->file;
+    const struct vd_file *b = want->pieces[i].image->file;
+
+    same = a && b ? vd_file_same (a, b) : !a && !b;
+  }
+  return same ? 0
+    : vd_fail (err, VD_MISMATCH, "%s was replaced by another file while it "
+               "was written", link->path);
+}
+
 int
 vd_compact_in_place (const char *path, const struct vd_opts *opts,
                      const struct vd_compact_opts *how,
@@ -264,7 +283,8 @@ vd_compact_in_place (const char *path, const struct vd_opts *opts,
 
   if (!link)
     return -1;
-  if (vd_link_check_unused (link, true, err) == 0)
+  if (check_same (link, how->same, err) == 0 &&
+      vd_link_check_unused (link, true, err) == 0)
     files = vd_link_files_open (link, !how->dry_run, err);
   if (files && vd_link_files_lock (files, link->nr_pieces, !how->dry_run,
                                    err) == 0)

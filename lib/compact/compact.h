@@ -67,6 +67,11 @@ struct vd_compact_opts {
    */
   bool allow_unclean;
 
+  /* It must be this very link (its files may have been replaced since it was
+   * opened), or NULL.
+   */
+  const struct vd_link *same;
+
   /* So much is moved at a time; 0: VD_COMPACT_BATCH. */
   uint64_t batch;
 

@@ -40,7 +40,7 @@ vd_create_base_descriptor (const char *path, const char *extent,
       vd_file_pwrite (n.file, text, strlen (text), 0, err) == 0 &&
       vd_file_flush (n.file, err) == 0 &&
       vd_new_file_publish (&n, false, err) == 0)
-    r = vd_flush_directory_of (path, err);
+    r = vd_new_file_flush_directory (&n, err);
   vd_new_file_close (&n);
   return r;
 }

@@ -409,11 +409,11 @@ publish_names (struct vd_create *w, struct vd_err *err)
 
   if (w->fmt->embedded)
     return vd_new_file_publish (&w->extent, replace, err);
-  if (replace && (unlink (w->text.path) == 0 || errno != ENOENT) &&
-      vd_flush_directory_of (w->text.path, err) == -1)
+  if (replace && (unlink (w->text.pinned_path) == 0 || errno != ENOENT) &&
+      vd_new_file_flush_directory (&w->text, err) == -1)
     return -1;
   if (vd_new_file_publish (&w->extent, replace, err) == -1 ||
-      vd_flush_directory_of (w->extent.path, err) == -1)
+      vd_new_file_flush_directory (&w->extent, err) == -1)
     return -1;
   return vd_new_file_publish (&w->text, replace, err);
 }
@@ -425,11 +425,11 @@ publish (struct vd_create *w, struct vd_err *err)
   unsigned i;
 
   if (publish_names (w, err) == 0 &&
-      vd_flush_directory_of (w->extent.path, err) == 0)
+      vd_new_file_flush_directory (&w->extent, err) == 0)
     return 0;
   for (i = 0; i < 2; ++i)
     if (files[i]->path && !files[i]->temp)
-      unlink (files[i]->path);
+      vd_new_file_remove (files[i]);
   return -1;
 }
 

@@ -47,13 +47,54 @@ hold (struct vd_new_file *n, const char *path, const struct vd_file *like,
 
   n->replaces = fd >= 0;
   if (fd == -1 && errno != ENOENT)
-    return vd_fail_errno (err, errno, "%s", path);
+    return vd_fail_errno (err, errno, "%s", n->path);
   if (fd == -1 && like && vd_file_fd (like) >= 0) {
     fd = fcntl (vd_file_fd (like), F_DUPFD_CLOEXEC, 0);
     if (fd == -1)
-      return vd_fail_errno (err, errno, "%s", path);
+      return vd_fail_errno (err, errno, "%s", n->path);
   }
   n->like = fd + 1;
+  return 0;
+}
+
+static char *
+pinned_name (int dir, const char *path)
+{
+  const char *slash = strrchr (path, '/');
+  char *name;
+
+  return asprintf (&name, "/proc/self/fd/%d/%s", dir,
+                   slash ? slash + 1 : path) == -1 ? NULL : name;
+}
+
+static int
+pin_names (struct vd_new_file *n, struct vd_err *err)
+{
+  CLEANUP_FREE char *dir = vd_directory_of (n->path);
+  int fd;
+
+  if (!dir)
+    return vd_fail_nomem (err);
+  fd = open (dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd == -1)
+    return vd_fail_errno (err, errno, "%s: cannot create: directory %s",
+                          n->path, dir);
+  n->dir = fd + 1;
+  n->pinned_path = pinned_name (fd, n->path);
+  n->pinned_temp = pinned_name (fd, n->temp);
+  return n->pinned_path && n->pinned_temp ? 0 : vd_fail_nomem (err);
+}
+
+/* Messages are not about pinned names. */
+static int
+rename_file (struct vd_file *file, const char *name, struct vd_err *err)
+{
+  char *copy = strdup (name);
+
+  if (!copy)
+    return vd_fail_nomem (err);
+  free (file->name);
+  file->name = copy;
   return 0;
 }
 
@@ -74,6 +115,7 @@ vd_new_file_open_like (struct vd_new_file *n, const char *path, bool replace,
 {
   struct stat st;
   uint32_t r;
+  bool ours;
 
   if (lstat (path, &st) == 0) {
     if (!replace)
@@ -83,27 +125,34 @@ vd_new_file_open_like (struct vd_new_file *n, const char *path, bool replace,
       return vd_fail (err, VD_USAGE, "%s is not a regular file; only such are "
                       "replaced", path);
   }
-  if (vd_random (&r, sizeof r, err) == -1 ||
-      hold (n, path, like, err) == -1)
+  if (vd_random (&r, sizeof r, err) == -1)
     return -1;
   n->path = strdup (path);
   if (!n->path || asprintf (&n->temp, "%s.%08" PRIx32 ".part", path, r) == -1) {
     n->temp = NULL;
     return vd_fail_nomem (err);
   }
+  if (pin_names (n, err) == -1 ||
+      hold (n, n->pinned_path, like, err) == -1) {
+    free (VD_TAKE (n->temp));
+    return -1;
+  }
+  ours = !create || create == vd_file_create_private;
   if (!create)
     create = n->like > 0 ? vd_file_create_private : vd_file_create;
-  n->file = create (n->temp, err);
+  n->file = create (n->pinned_temp, err);
   if (!n->file) {
+    if (ours && err && err->errnum != 0)
+      vd_fail_errno (err, err->errnum, "%s: cannot create", n->temp);
     free (VD_TAKE (n->temp));   /* whatever is there is not ours */
     return -1;
   }
-  return 0;
+  return rename_file (n->file, n->temp, err);
 }
 
-/* rename that does not replace (P1), with what this file system can do. */
-static int
-rename_new (const char *from, const char *to)
+/* P1 */
+int
+vd_rename_new (const char *from, const char *to)
 {
   struct stat st;
 
@@ -130,8 +179,8 @@ vd_new_file_publish (struct vd_new_file *n, bool replace, struct vd_err *err)
 
   if (n->like > 0 && fd >= 0)
     vd_rights_copy (fd, n->like - 1, n->replaces);
-  if ((replace ? rename (n->temp, n->path)
-       : rename_new (n->temp, n->path)) == -1) {
+  if ((replace ? rename (n->pinned_temp, n->pinned_path)
+       : vd_rename_new (n->pinned_temp, n->pinned_path)) == -1) {
     if (errno == EEXIST)
       return fail_exists (n->path, err);
     return vd_fail_errno (err, errno, "cannot rename %s to %s", n->temp,
@@ -149,9 +198,30 @@ vd_new_file_close (struct vd_new_file *n)
     close (n->like - 1);
   n->like = 0;
   if (n->temp)
-    unlink (n->temp);
+    unlink (n->pinned_temp);
+  if (n->dir > 0)
+    close (n->dir - 1);
+  n->dir = 0;
+  free (VD_TAKE (n->pinned_temp));
+  free (VD_TAKE (n->pinned_path));
   free (VD_TAKE (n->temp));
   free (VD_TAKE (n->path));
+}
+
+void
+vd_new_file_remove (const struct vd_new_file *n)
+{
+  if (n->pinned_path)
+    unlink (n->pinned_path);
+}
+
+int
+vd_new_file_flush_directory (const struct vd_new_file *n, struct vd_err *err)
+{
+  if (vd_flush_directory_of (n->pinned_path, err) == 0)
+    return 0;
+  vd_err_prefix (err, "%s: ", n->path);
+  return -1;
 }
 
 void

@@ -19,6 +19,12 @@ struct vd_new_file {
   struct vd_file *file;
   int like;                     /* whose rights it gets, plus one; 0: any */
   bool replaces;                /* that is the file at path */
+
+  /* Both in the directory as it was when it was opened: whatever is put in its
+   * place meanwhile is not touched (pin.h).
+   */
+  int dir;                      /* and one; 0: not open */
+  char *pinned_path, *pinned_temp;
 };
 
 /* Create a file under a temporary name next to path.  Unless replace is set,
@@ -41,8 +47,8 @@ extern int vd_new_file_open_like (struct vd_new_file *n, const char *path,
                                   (const char *, struct vd_err *),
                                   struct vd_err *err);
 
-/* Give it its rights and its name.  The file must have been flushed; the directory is not
- * (vd_flush_directory_of).
+/* Give it its rights and its name.  The file must have been flushed; the
+ * directory is not (vd_new_file_flush_directory).
  */
 extern int vd_new_file_publish (struct vd_new_file *n, bool replace,
                                 struct vd_err *err);
@@ -60,6 +66,16 @@ extern void vd_new_file_clean (const char *path);
  */
 extern void vd_like_the_old (const struct vd_file *file,
                              const struct stat *old);
+
+/* Remove one that was published after all. */
+extern void vd_new_file_remove (const struct vd_new_file *n);
+
+/* fsync the directory of one, which was opened or published. */
+extern int vd_new_file_flush_directory (const struct vd_new_file *n,
+                                        struct vd_err *err);
+
+/* rename, which does not replace, with what this file system can do. */
+extern int vd_rename_new (const char *from, const char *to);
 
 extern int vd_flush_directory_of (const char *path, struct vd_err *err);
 

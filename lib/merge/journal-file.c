@@ -5,12 +5,13 @@
 
 /* A journal on disk, as records (base/records.h):
  *
- *   vmdkdelta-merge 1
- *   write NAME OFFSET OLD NEW
- *   replace NAME OLD NEW PREV
- *   rename NAME FROM
- *   remove NAME SIZE INODE MTIME
- *   unmark NAME
+ *   vmdkdelta-merge 2
+ *   self INODE TIME            of the journal: when its inode was made
+ *   write NAME INODE OFFSET OLD NEW
+ *   replace NAME INODE OLD NEW PREV
+ *   rename NAME INODE FROM
+ *   remove NAME INODE SIZE MTIME
+ *   unmark NAME INODE SIZE MTIME
  *   end CRC32
  */
 
@@ -31,7 +32,8 @@
 #include "file/newfile.h"
 #include "merge/journal.h"
 
-#define FIRST_LINE "vmdkdelta-merge 1\n"
+#define FIRST_LINE "vmdkdelta-merge 2\n"
+#define ANY_VERSION "vmdkdelta-merge "
 #define MAX_JOURNAL (UINT64_C (1) << 30)
 
 /* ---- Writing ------------------------------------------------------------ */
@@ -44,6 +46,7 @@ put_step (FILE *fp, const struct vd_step *s, const char *dir, size_t n)
 
   fprintf (fp, "%s", names[s->kind]);
   vd_put_name (fp, s->path, dir, n);
+  fprintf (fp, " %" PRIu64, (uint64_t) s->ino);
   switch (s->kind) {
   case VD_STEP_WRITE:
     fprintf (fp, " %" PRIu64, s->offset);
@@ -59,10 +62,8 @@ put_step (FILE *fp, const struct vd_step *s, const char *dir, size_t n)
     vd_put_name (fp, s->from, dir, n);
     break;
   case VD_STEP_UNMARK:
-    break;
   case VD_STEP_REMOVE:
-    fprintf (fp, " %" PRIu64 " %" PRIu64 " %" PRIu64, s->size,
-             (uint64_t) s->ino, s->mtime);
+    fprintf (fp, " %" PRIu64 " %" PRIu64, s->size, s->mtime);
     break;
   }
   putc ('\n', fp);
@@ -70,51 +71,101 @@ put_step (FILE *fp, const struct vd_step *s, const char *dir, size_t n)
 
 /* A time that only the cache knows is another one after a crash. */
 static int
-flush_time (const struct vd_step *s, struct vd_err *err)
+flush_time (struct vd_journal *j, const struct vd_step *s, struct vd_err *err)
 {
+  CLEANUP_FREE char *pinned = NULL;
   struct vd_file *f;
   int r;
 
-  if (s->kind != VD_STEP_REMOVE || access (s->path, F_OK) == -1)
+  if (s->kind != VD_STEP_REMOVE && s->kind != VD_STEP_UNMARK)
     return 0;
-  f = vd_file_open (s->path, err);
+  pinned = vd_pin (&j->pins, s->path, err);
+  if (!pinned)
+    return -1;
+  if (access (pinned, F_OK) == -1)
+    return 0;
+  f = vd_file_open_pinned (pinned, s->path, false, err);
   r = f ? vd_file_flush (f, err) : -1;
   vd_file_close (f);
   return r;
 }
 
-int
-vd_journal_save (const struct vd_journal *j, struct vd_err *err)
+/* What an archive cannot bring along.  0 where the file system does not tell
+ * when a file was made.
+ */
+static int
+self_of (int fd, uint64_t *ino, uint64_t *made)
+{
+  struct statx st;
+
+  if (statx (fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) == -1)
+    return -1;
+  *ino = st.stx_ino;
+  *made = !(st.stx_mask & STATX_BTIME) ? 0
+    : (uint64_t) st.stx_btime.tv_sec * 1000000000u + st.stx_btime.tv_nsec;
+  return 0;
+}
+
+static int
+make_text (const struct vd_journal *j, int fd, char **text,
+           struct vd_err *err)
 {
   const size_t dir = (size_t) (strrchr (j->path, '/') - j->path);
-  struct vd_new_file n = { .path = NULL };
-  CLEANUP_FREE char *text = NULL;
+  CLEANUP_FREE char *body = NULL;
   char end[VD_RECORDS_END + 1];
+  uint64_t ino, made;
   size_t len, i;
-  FILE *fp = open_memstream (&text, &len);
-  int r = -1;
+  FILE *fp;
 
+  if (self_of (fd, &ino, &made) == -1)
+    return vd_fail_errno (err, errno, "%s", j->path);
+  fp = open_memstream (&body, &len);
   if (!fp)
     return vd_fail_nomem (err);
-  for (i = 0; i < j->n; ++i)
-    if (flush_time (&j->step[i], err) == -1) {
-      fclose (fp);
-      return -1;
-    }
-  fputs (FIRST_LINE, fp);
+  fprintf (fp, FIRST_LINE "self %" PRIu64 " %" PRIu64 "\n", ino, made);
   for (i = 0; i < j->n; ++i)
     put_step (fp, &j->step[i], j->path, dir);
   if (ferror (fp) | fclose (fp))
     return vd_fail_nomem (err);
-  vd_records_end (end, text, len);
-  if (vd_new_file_open (&n, j->path, false, NULL, err) == 0 &&
-      (fchmod (vd_file_fd (n.file), 0600) == 0 ||
-       vd_fail_errno (err, errno, "%s: cannot set its mode", n.temp) == 0) &&
-      vd_file_pwrite (n.file, text, len, 0, err) == 0 &&
-      vd_file_pwrite (n.file, end, strlen (end), len, err) == 0 &&
-      vd_file_flush (n.file, err) == 0 &&
-      vd_new_file_publish (&n, false, err) == 0)
-    r = vd_flush_directory_of (j->path, err);
+  vd_records_end (end, body, len);
+  return asprintf (text, "%s%s", body, end) == -1 ? vd_fail_nomem (err) : 0;
+}
+
+static int
+write_journal (const struct vd_journal *j, struct vd_new_file *n,
+               struct vd_err *err)
+{
+  const int fd = vd_file_fd (n->file);
+  char *text;
+  int r;
+
+  if (make_text (j, fd, &text, err) == -1)
+    return -1;
+  r = vd_file_pwrite (n->file, text, strlen (text), 0, err);
+  free (text);
+  if (r == 0)
+    r = vd_file_flush (n->file, err);
+  if (r == 0)
+    r = vd_new_file_publish (n, false, err);
+  return r == -1 ? -1 : vd_new_file_flush_directory (n, err);
+}
+
+int
+vd_journal_save (struct vd_journal *j, struct vd_err *err)
+{
+  CLEANUP_FREE char *pinned = vd_pin (&j->pins, j->path, err);
+  struct vd_new_file n = { .path = NULL };
+  size_t i;
+  int r;
+
+  if (!pinned)
+    return -1;
+  for (i = 0; i < j->n; ++i)
+    if (flush_time (j, &j->step[i], err) == -1)
+      return -1;
+  r = vd_new_file_open (&n, pinned, false, vd_file_create_private, err);
+  if (r == 0)
+    r = write_journal (j, &n, err);
   vd_new_file_close (&n);
   /* Whoever asks for a name would say that it can be removed. */
   if (r == -1 && err->code == VD_USAGE)
@@ -146,11 +197,13 @@ static int
 parse_step (const struct vd_journal *j, char *line, struct vd_step *s)
 {
   const char *kind = vd_next_word (&line);
-  uint64_t n = 0;
+  uint64_t n = 0, ino = 0;
   size_t len = 0;
 
-  if (from_name (j, &line, &s->path) == -1)
+  if (from_name (j, &line, &s->path) == -1 ||
+      vd_from_number (vd_next_word (&line), &ino) == -1)
     return -1;
+  s->ino = (ino_t) ino;
   if (strcmp (kind, "write") == 0) {
     s->kind = VD_STEP_WRITE;
     if (vd_from_number (vd_next_word (&line), &s->offset) == -1 ||
@@ -172,17 +225,12 @@ parse_step (const struct vd_journal *j, char *line, struct vd_step *s)
     s->kind = VD_STEP_RENAME;
     return from_name (j, &line, &s->from);
   }
-  if (strcmp (kind, "unmark") == 0) {
-    s->kind = VD_STEP_UNMARK;
-    return vd_merging_is_mark (s->path) ? 0 : -1;
-  }
-  s->kind = VD_STEP_REMOVE;
-  if (strcmp (kind, "remove") != 0 ||
+  s->kind = strcmp (kind, "unmark") == 0 ? VD_STEP_UNMARK : VD_STEP_REMOVE;
+  if ((s->kind == VD_STEP_UNMARK ? !vd_merging_is_mark (s->path)
+       : strcmp (kind, "remove") != 0) ||
       vd_from_number (vd_next_word (&line), &s->size) == -1 ||
-      vd_from_number (vd_next_word (&line), &n) == -1 ||
       vd_from_number (vd_next_word (&line), &s->mtime) == -1)
     return -1;
-  s->ino = (ino_t) n;
   return 0;
 }
 
@@ -229,21 +277,28 @@ check_place (const struct vd_journal *j, const char *path,
                   vd_opts_prefix (opts));
 }
 
+/* The journal that was found. */
+struct found { uint64_t ino, made; };
+
 /* What is ours only. */
 static int
-read_text (const struct vd_journal *j, char **text, size_t *len,
-           struct vd_err *err)
+read_text (struct vd_journal *j, char **text, size_t *len,
+           struct found *self, struct vd_err *err)
 {
-  CLEANUP_FD int fd = open (j->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC |
-                            O_NONBLOCK | O_NOCTTY);
+  CLEANUP_FREE char *pinned = vd_pin (&j->pins, j->path, err);
+  CLEANUP_FD int fd = -1;
   struct vd_file *f;
   struct stat st;
   int r;
 
+  if (!pinned)
+    return -1;
+  fd = open (pinned, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK |
+             O_NOCTTY);
   if (fd == -1)
     return errno == ENOENT ? 0
       : vd_fail_errno (err, errno, "%s: cannot open", j->path);
-  if (fstat (fd, &st) == -1)
+  if (fstat (fd, &st) == -1 || self_of (fd, &self->ino, &self->made) == -1)
     return vd_fail_errno (err, errno, "%s", j->path);
   if (!S_ISREG (st.st_mode) || st.st_uid != geteuid () ||
       (st.st_mode & 022) != 0)
@@ -265,21 +320,60 @@ read_text (const struct vd_journal *j, char **text, size_t *len,
   return r == -1 ? -1 : 1;
 }
 
+static int
+check_self (const struct vd_journal *j, char *line, const struct found *self,
+            struct vd_err *err)
+{
+  uint64_t ino, made;
+
+  if (!line || strcmp (vd_next_word (&line), "self") != 0 ||
+      vd_from_number (vd_next_word (&line), &ino) == -1 ||
+      vd_from_number (vd_next_word (&line), &made) == -1)
+    return bad (j, err);
+  if (ino == self->ino && made == self->made)
+    return 0;
+  return vd_fail (err, VD_DENIED, "%s, the journal of a merge, was not made "
+                  "here: it came with an archive or a copy, and is not "
+                  "carried out.  If this is a copy of your own files, complete "
+                  "the merge where they were, and copy them again; if not, "
+                  "remove it", j->path);
+}
+
+/* Whole, and of this version. */
+static char *
+find_body (const struct vd_journal *j, char *text, size_t len,
+           struct vd_err *err)
+{
+  char *p = vd_records_body (text, len, FIRST_LINE);
+
+  if (p)
+    return p;
+  if (strncmp (text, ANY_VERSION, strlen (ANY_VERSION)) == 0 &&
+      strncmp (text, FIRST_LINE, strlen (FIRST_LINE)) != 0)
+    vd_fail (err, VD_UNSUPPORTED, "%s is the journal of a merge that another "
+             "version of vmdkdelta began: complete it with that version; if no "
+             "merge is to be completed here, remove it", j->path);
+  else
+    bad (j, err);
+  return NULL;
+}
+
 int
 vd_journal_load (struct vd_journal *j, const struct vd_opts *opts,
                  struct vd_err *err)
 {
   CLEANUP_FREE char *text = NULL;
+  struct found self = { 0, 0 };
   char *p, *line;
   size_t len = 0;
-  int r = read_text (j, &text, &len, err);
+  int r = read_text (j, &text, &len, &self, err);
 
   if (r != 1)
     return r;
-  p = vd_records_body (text, len, FIRST_LINE);
-  if (!p)
-    return bad (j, err);
-  while ((line = strsep (&p, "\n")) != NULL && *line) {
+  p = find_body (j, text, len, err);
+  if (!p || check_self (j, strsep (&p, "\n"), &self, err) == -1)
+    return -1;
+  while (p && (line = strsep (&p, "\n")) != NULL && *line) {
     struct vd_step s = { .kind = VD_STEP_REMOVE };
     const bool good = parse_step (j, line, &s) == 0;
 

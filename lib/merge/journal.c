@@ -30,6 +30,7 @@ vd_journal_free (struct vd_journal *j)
     free (j->step[i].new_data);
   }
   free (j->step);
+  vd_pins_free (&j->pins);
   free (j->path);
   free (j->beside);
   *j = (struct vd_journal) { .path = NULL };
@@ -65,9 +66,10 @@ vd_journal_copy_removal (struct vd_journal *j, const struct vd_step *step,
 }
 
 int
-vd_journal_add_removal (struct vd_journal *j, char *path, struct vd_err *err)
+vd_journal_add_removal (struct vd_journal *j, enum vd_step_kind kind,
+                        char *path, struct vd_err *err)
 {
-  struct vd_step s = { .kind = VD_STEP_REMOVE, .path = path };
+  struct vd_step s = { .kind = kind, .path = path };
   struct stat st;
 
   if (lstat (path, &st) == -1 || !S_ISREG (st.st_mode)) {
@@ -130,19 +132,26 @@ vd_journal_top (const char *given, struct vd_err *err)
 }
 
 int
-vd_journal_init (struct vd_journal *j, const char *given, struct vd_err *err)
+vd_journal_init_top (struct vd_journal *j, const char *top,
+                     const char *given, struct vd_err *err)
 {
-  CLEANUP_FREE char *top = vd_journal_top (given, err);
-  const char *name = top ? strrchr (top, '/') + 1 : NULL;
+  const char *name = strrchr (top, '/') + 1;
 
   *j = (struct vd_journal) { .beside = vd_directory_of (given) };
-  if (top && j->beside &&
+  if (j->beside &&
       asprintf (&j->path, "%.*s.%s.vmdkdelta-merge", (int) (name - top), top,
                 name) != -1)
     return 0;
-  if (top)
-    vd_fail_nomem (err);
   j->path = NULL;
   vd_journal_free (j);
-  return -1;
+  return vd_fail_nomem (err);
+}
+
+int
+vd_journal_init (struct vd_journal *j, const char *given, struct vd_err *err)
+{
+  CLEANUP_FREE char *top = vd_journal_top (given, err);
+
+  *j = (struct vd_journal) { .path = NULL };
+  return top ? vd_journal_init_top (j, top, given, err) : -1;
 }

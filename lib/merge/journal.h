@@ -15,12 +15,24 @@
  *   REPLACE   a whole, small file; `prev` keeps the old one as NAME-prev
  *   RENAME    a new file from its temporary name
  *   REMOVE    a file
- *   UNMARK    the mark of the merge (chain/merging.h)
+ *   UNMARK    the mark of the merge (chain/merging.h), as this merge left it:
+ *             who changed it, perhaps another version, means something by it
  *
- * Who can plant a file beside images must not get ours removed: a journal is
- * only read if it belongs to the user and nobody else can write it, and leads
- * only below its directory, below the one above if that is a Snapshots
- * folder, and below opts->dirs (unless opts->unconfined).
+ * Who can plant a file beside images must not get ours removed:
+ *
+ *   - a journal is only read if it belongs to the user and nobody else can
+ *     write it;
+ *   - it holds its own inode number and the time when that was made: one that
+ *     came in an archive, or was copied, has others, and is refused;
+ *   - it leads only below its directory, below the one above if that is a
+ *     Snapshots folder, and below opts->dirs (unless opts->unconfined);
+ *   - each step has the inode number of its file, and is done to images,
+ *     descriptors and machine files only.  (Device numbers would not do: they
+ *     may be others after a reboot.)
+ *
+ * Who can write to the directory, while a journal of root's is carried out,
+ * must not lead it elsewhere: directories are opened once, without following
+ * links (file/pin.h), and a file is looked at and written by one descriptor.
  */
 
 #ifndef VD_JOURNAL_H
@@ -33,6 +45,7 @@
 
 #include "base/err.h"
 #include "base/opts.h"
+#include "file/pin.h"
 
 enum vd_step_kind { VD_STEP_WRITE, VD_STEP_REPLACE, VD_STEP_RENAME,
                     VD_STEP_REMOVE, VD_STEP_UNMARK };
@@ -45,8 +58,8 @@ struct vd_step {
   uint8_t *old_data, *new_data; /* WRITE (both of new_len), REPLACE */
   size_t old_len, new_len;
   bool prev;                    /* REPLACE */
-  uint64_t size, mtime;         /* REMOVE: what it must be; nanoseconds */
-  ino_t ino;
+  ino_t ino;                    /* of the file; of the old one, if REPLACE */
+  uint64_t size, mtime;         /* REMOVE, UNMARK: what they must be; nanoseconds */
 };
 
 struct vd_journal {
@@ -54,6 +67,7 @@ struct vd_journal {
   char *beside;                 /* directory of the name that was given */
   struct vd_step *step;
   size_t n;
+  struct vd_pins pins;          /* directories of the steps, opened once */
 };
 
 /* The full name of what a merge was asked for: what it leads to, if it is a
@@ -61,6 +75,8 @@ struct vd_journal {
  * suffix in its directory.
  */
 extern char *vd_journal_top (const char *given, struct vd_err *err);
+extern int vd_journal_init_top (struct vd_journal *j, const char *top,
+                                const char *given, struct vd_err *err);
 extern int vd_journal_init (struct vd_journal *j, const char *top,
                             struct vd_err *err);
 extern void vd_journal_free (struct vd_journal *j);
@@ -88,23 +104,24 @@ extern int vd_journal_copy_removal (struct vd_journal *j,
                                     const struct vd_step *step,
                                     struct vd_err *err);
 
-/* A step that removes the regular file `path` (new, taken over) as it is
- * now.
+/* A step that removes the regular file `path` (new, taken over) as it is now:
+ * REMOVE or UNMARK.
  */
-extern int vd_journal_add_removal (struct vd_journal *j, char *path,
+extern int vd_journal_add_removal (struct vd_journal *j,
+                                   enum vd_step_kind kind, char *path,
                                    struct vd_err *err);
 
 /* Is every file as before or behind its step? */
-extern int vd_journal_check (const struct vd_journal *j, struct vd_err *err);
+extern int vd_journal_check (struct vd_journal *j, struct vd_err *err);
 
 /* Does nobody use what is written or removed (inuse.h)? */
-extern int vd_journal_check_unused (const struct vd_journal *j,
+extern int vd_journal_check_unused (struct vd_journal *j,
                                     struct vd_err *err);
 
 /* Put it on disk. */
-extern int vd_journal_save (const struct vd_journal *j, struct vd_err *err);
+extern int vd_journal_save (struct vd_journal *j, struct vd_err *err);
 
 /* vd_journal_check, then do all steps in order, then remove the journal. */
-extern int vd_journal_run (const struct vd_journal *j, struct vd_err *err);
+extern int vd_journal_run (struct vd_journal *j, struct vd_err *err);
 
 #endif /* VD_JOURNAL_H */

@@ -25,21 +25,32 @@
 #include "base/cleanup.h"
 #include "merge/merge-private.h"
 
+/* Takes the full name over. */
 static int
-remove_step (const char *path, struct vd_journal *j, struct vd_err *err)
+remove_step (char *real, ino_t ino, struct vd_journal *j, struct vd_err *err)
 {
-  char *real = realpath (path, NULL);
   size_t i;
 
-  if (!real)
-    return errno == ENOENT ? 0
-      : vd_fail_errno (err, errno, "%s", path);
   for (i = 0; i < j->n; ++i)
     if (strcmp (j->step[i].path, real) == 0) {
       free (real);
       return 0;
     }
-  return vd_journal_add_removal (j, real, err);
+  if (vd_journal_add_removal (j, VD_STEP_REMOVE, real, err) == -1)
+    return -1;
+  if (ino == 0 || j->step[j->n - 1].ino == ino)
+    return 0;
+  return vd_fail (err, VD_MISMATCH, "%s was replaced by another file "
+                  "meanwhile", j->step[j->n - 1].path);
+}
+
+static int
+remove_file (const char *path, dev_t dev, ino_t ino, struct vd_journal *j,
+             struct vd_err *err)
+{
+  char *real = vd_merge_real_path (path, dev, ino, err);
+
+  return real ? remove_step (real, ino, j, err) : -1;
 }
 
 /* The file of change tracking that a descriptor names, in its directory, if
@@ -54,17 +65,16 @@ remove_cbt (const struct vd_link *link, struct vd_journal *j,
   const size_t n = name ? strlen (name) : 0;
   struct stat st;
   char *path;
-  int r;
 
   if (n < 10 || strchr (name, '/') ||
       strcasecmp (name + n - 9, "-ctk.vmdk") != 0)
     return 0;
   if (asprintf (&path, "%s/%s", vd_confine_dir (link->places), name) == -1)
     return vd_fail_nomem (err);
-  r = lstat (path, &st) == 0 && S_ISREG (st.st_mode)
-    ? remove_step (path, j, err) : 0;
+  if (lstat (path, &st) == 0 && S_ISREG (st.st_mode))
+    return remove_step (path, st.st_ino, j, err);
   free (path);
-  return r;
+  return 0;
 }
 
 static int
@@ -73,12 +83,14 @@ remove_link (const struct vd_link *link, struct vd_journal *j,
 {
   size_t i;
 
-  if (remove_step (link->path, j, err) == -1)
+  if (remove_file (link->path, link->dev, link->ino, j, err) == -1)
     return -1;
-  for (i = 0; i < link->nr_pieces; ++i)
-    if (link->pieces[i].image->file &&
-        remove_step (link->pieces[i].image->file->name, j, err) == -1)
+  for (i = 0; i < link->nr_pieces; ++i) {
+    const struct vd_file *f = link->pieces[i].image->file;
+
+    if (f && remove_file (f->name, f->dev, f->ino, j, err) == -1)
       return -1;
+  }
   return remove_cbt (link, j, err);
 }
 
@@ -203,7 +215,7 @@ vd_merge_rehearse (struct vd_merge *m, struct vd_err *err)
   struct vd_journal j;
   int r;
 
-  if (vd_journal_init (&j, m->given, err) == -1)
+  if (vd_journal_init_top (&j, m->top, m->given, err) == -1)
     return -1;
   r = all_steps (m, true, &j, err);
   if (r == 0)
@@ -214,7 +226,7 @@ vd_merge_rehearse (struct vd_merge *m, struct vd_err *err)
 
 /* For the last time: has somebody changed, or opened, one of them? */
 static int
-check_all (const struct vd_journal *j, struct vd_err *err)
+check_all (struct vd_journal *j, struct vd_err *err)
 {
   if (vd_journal_check (j, err) == 0 && vd_journal_check_unused (j, err) == 0)
     return 0;
@@ -231,7 +243,7 @@ vd_merge_commit (struct vd_merge *m, bool dry,
   struct vd_journal j;
   int r;
 
-  if (vd_journal_init (&j, m->given, err) == -1)
+  if (vd_journal_init_top (&j, m->top, m->given, err) == -1)
     return -1;
   r = all_steps (m, dry, &j, err);
   if (r == 0)
@@ -249,12 +261,25 @@ vd_merge_commit (struct vd_merge *m, bool dry,
   return r;
 }
 
+/* The directory of new children, which have their names now. */
+static void
+remove_made (struct vd_journal *j)
+{
+  CLEANUP_FREE char *made = NULL, *pinned = NULL;
+  struct vd_err ignored;
+
+  if (asprintf (&made, "%s-new", j->path) == -1)
+    made = NULL;
+  pinned = made ? vd_pin (&j->pins, made, &ignored) : NULL;
+  if (pinned)
+    rmdir (pinned);
+}
+
 int
-vd_merge_resume (const char *name, const struct vd_opts *opts,
+vd_merge_resume (const char *name, const struct vd_opts *opts, bool dry,
                  void (*done) (void *, const char *), void *opaque,
                  struct vd_err *err)
 {
-  CLEANUP_FREE char *made = NULL;
   struct vd_journal j;
   int r;
 
@@ -263,11 +288,12 @@ vd_merge_resume (const char *name, const struct vd_opts *opts,
   r = vd_journal_load (&j, opts, err);
   if (r == 1) {
     tell (&j, done, opaque);
-    if (vd_journal_check_unused (&j, err) == -1 ||
-        vd_journal_run (&j, err) == -1)
+    if ((dry ? vd_journal_check (&j, err)
+         : vd_journal_check_unused (&j, err)) == -1 ||
+        (!dry && vd_journal_run (&j, err) == -1))
       r = -1;
-    else if (asprintf (&made, "%s-new", j.path) != -1)
-      rmdir (made);             /* its files have their names now */
+    else if (!dry)
+      remove_made (&j);
   }
   vd_journal_free (&j);
   return r;

@@ -11,10 +11,12 @@
  * all of its disks goes; one that others still need stays, without this disk.
  */
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/cleanup.h"
@@ -358,10 +360,14 @@ vd_merge_machine_steps (struct vd_merge *m, struct vd_journal *j,
   struct vd_step s = {
     .kind = VD_STEP_REPLACE, .prev = true, .old_len = m->box->len,
   };
+  struct stat st;
   char *text;
 
+  if (lstat (m->box_path, &st) == -1)
+    return vd_fail_errno (err, errno, "%s", m->box_path);
   if (new_text (m, &text, &s.new_len, err) == -1)
     return -1;
+  s.ino = st.st_ino;
   s.new_data = (uint8_t *) text;
   s.path = strdup (m->box_path);
   s.old_data = malloc (m->box->len + 1);
@@ -385,10 +391,9 @@ vd_merge_open_machine (struct vd_merge *m, struct vd_err *err)
   if (!box || vd_vbox_check_off (box, &m->opts.log, err) == -1 ||
       vd_vbox_check_registry (box, err) == -1)
     return -1;
-  m->box_path = realpath (m->given, NULL);
+  m->box_path = strdup (m->top);
   if (!m->box_path)
-    return vd_fail (err, VD_IO, "%s: its full name cannot be found",
-                    m->given);
+    return vd_fail_nomem (err);
   if (m->how.disk) {
     only = vd_vbox_find_disk (box, m->how.disk, err);
     if (!only)

@@ -147,19 +147,17 @@ static int
 make_text (const struct vd_merge *m, const struct vd_merge_disk *d,
            const char *dir, char **text, struct vd_err *err)
 {
-  CLEANUP_FREE char *given = vd_journal_top (m->given, err), *body = NULL;
+  CLEANUP_FREE char *body = NULL;
   char end[VD_RECORDS_END + 1];
   size_t len;
   FILE *fp;
   int r;
 
-  if (!given)
-    return -1;
   fp = open_memstream (&body, &len);
   if (!fp)
     return vd_fail_nomem (err);
   fputs (VD_MERGING_FIRST "given", fp);
-  vd_put_name (fp, given, dir, strlen (dir));
+  vd_put_name (fp, m->top, dir, strlen (dir));
   putc ('\n', fp);
   r = put_options (fp, m, dir, err);
   if (r == 0)
@@ -237,13 +235,12 @@ marked_link (const struct vd_merge_disk *d, unsigned k)
 static char *
 mark_of (const struct vd_link *link, struct vd_err *err)
 {
-  CLEANUP_FREE char *real = realpath (link->path, NULL);
+  CLEANUP_FREE char *real = vd_merge_real_path (link->path, link->dev,
+                                                link->ino, err);
   char *name;
 
-  if (!real) {
-    vd_fail_errno (err, errno, "%s", link->path);
+  if (!real)
     return NULL;
-  }
   name = vd_merging_name (real);
   if (!name)
     vd_fail_nomem (err);
@@ -253,7 +250,8 @@ mark_of (const struct vd_link *link, struct vd_err *err)
 /* Who can read the link can read the mark. */
 static int
 write_mark (const struct vd_merge *m, const struct vd_merge_disk *d,
-            const struct vd_link *link, const char *path, struct vd_err *err)
+            const struct vd_link *link, const char *path, const char *pinned,
+            struct vd_err *err)
 {
   CLEANUP_FREE char *dir = vd_directory_of (path), *text = NULL;
   struct vd_new_file n = { .path = NULL };
@@ -266,8 +264,9 @@ write_mark (const struct vd_merge *m, const struct vd_merge_disk *d,
     return -1;
   if (stat (link->path, &st) == -1)
     return vd_fail_errno (err, errno, "%s", link->path);
-  vd_new_file_clean (path);
-  if (vd_new_file_open (&n, path, false, NULL, err) == 0) {
+  vd_new_file_clean (pinned);
+  if (vd_new_file_open (&n, pinned, false, vd_file_create_private,
+                        err) == 0) {
     vd_like_the_old (n.file, &st);
     r = vd_file_pwrite (n.file, text, strlen (text), 0, err);
   }
@@ -276,26 +275,29 @@ write_mark (const struct vd_merge *m, const struct vd_merge_disk *d,
   if (r == 0)
     r = vd_new_file_publish (&n, false, err);
   if (r == 0)
-    r = vd_flush_directory_of (path, err);
+    r = vd_new_file_flush_directory (&n, err);
   vd_new_file_close (&n);
+  if (r == -1)
+    vd_err_prefix (err, "%s: ", path);
   return r;
 }
 
 static int
 mark_link (struct vd_merge *m, struct vd_merge_disk *d, unsigned k,
-           struct vd_err *err)
+           struct vd_pins *pins, struct vd_err *err)
 {
   const struct vd_link *link = marked_link (d, k);
   CLEANUP_FREE char *path = mark_of (link, err);
+  CLEANUP_FREE char *pinned = path ? vd_pin (pins, path, err) : NULL;
 
-  if (!path)
+  if (!pinned)
     return -1;
-  if (access (path, F_OK) == 0)
+  if (access (pinned, F_OK) == 0)
     return 0;                   /* of the run that was interrupted */
   /* Where merged links stay, their directory need not be writable; the mark of
    * the target is what counts.
    */
-  if (write_mark (m, d, link, path, err) == -1)
+  if (write_mark (m, d, link, path, pinned, err) == -1)
     return k > 0 && m->how.keep &&
       (err->errnum == EACCES || err->errnum == EROFS) ? 0 : -1;
   d->new_marks |= 1u << k;
@@ -305,22 +307,24 @@ mark_link (struct vd_merge *m, struct vd_merge_disk *d, unsigned k,
 int
 vd_merge_mark (struct vd_merge *m, struct vd_err *err)
 {
+  struct vd_pins pins = { NULL, 0 };
   size_t i;
   unsigned k;
+  int r = 0;
 
-  for (i = 0; i < m->nr_disks; ++i)
-    for (k = 0; marked_link (&m->disk[i], k); ++k)
-      if (mark_link (m, &m->disk[i], k, err) == -1) {
-        vd_merge_unmark (m);
-        return -1;
-      }
-  m->marked = true;
-  return 0;
+  for (i = 0; r == 0 && i < m->nr_disks; ++i)
+    for (k = 0; r == 0 && marked_link (&m->disk[i], k); ++k)
+      r = mark_link (m, &m->disk[i], k, &pins, err);
+  vd_pins_free (&pins);
+  if (r == -1)
+    vd_merge_unmark (m);
+  return r;
 }
 
 void
 vd_merge_unmark (struct vd_merge *m)
 {
+  struct vd_pins pins = { NULL, 0 };
   struct vd_err ignored;
   size_t i;
   unsigned k;
@@ -331,13 +335,14 @@ vd_merge_unmark (struct vd_merge *m)
     for (k = 0; marked_link (d, k); ++k) {
       CLEANUP_FREE char *path = d->new_marks >> k & 1
         ? mark_of (marked_link (d, k), &ignored) : NULL;
+      CLEANUP_FREE char *pinned = path ? vd_pin (&pins, path, &ignored) : NULL;
 
-      if (path)
-        unlink (path);
+      if (pinned)
+        unlink (pinned);
     }
     d->new_marks = 0;
   }
-  m->marked = false;
+  vd_pins_free (&pins);
 }
 
 int
@@ -349,16 +354,13 @@ vd_merge_mark_steps (const struct vd_merge *m, struct vd_journal *j,
 
   for (i = 0; i < m->nr_disks; ++i)
     for (k = 0; marked_link (&m->disk[i], k); ++k) {
-      const struct vd_step s = {
-        .kind = VD_STEP_UNMARK,
-        .path = mark_of (marked_link (&m->disk[i], k), err),
-      };
+      char *path = mark_of (marked_link (&m->disk[i], k), err);
 
-      if (!s.path)
+      if (!path)
         return -1;
-      if (access (s.path, F_OK) == -1)
-        free (s.path);
-      else if (vd_journal_add (j, &s, err) == -1)
+      if (access (path, F_OK) == -1)
+        free (path);
+      else if (vd_journal_add_removal (j, VD_STEP_UNMARK, path, err) == -1)
         return -1;
     }
   return 0;

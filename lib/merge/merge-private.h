@@ -12,6 +12,13 @@
 #include "merge/journal.h"
 #include "merge/merge.h"
 
+/* merge.c: the full name of a file that was opened, as long as it is still that
+ * file: who can write to the directory can have put a link in its place.  To be
+ * freed.
+ */
+extern char *vd_merge_real_path (const char *path, dev_t dev, ino_t ino,
+                                 struct vd_err *err);
+
 /* merge-plan.c: fill in a disk whose name and top are set. */
 extern int vd_merge_plan_disk (struct vd_merge *m, struct vd_merge_disk *d,
                                struct vd_err *err);

@@ -45,10 +45,12 @@ vdi_step (const struct vd_link *link, const struct vdi_field *f, size_t n,
           struct vd_journal *j, struct vd_err *err)
 {
   const struct vd_image *image = vd_link_own_image (link);
-  struct vd_step s = { .kind = VD_STEP_WRITE, .new_len = VD_SECTOR };
+  struct vd_step s = {
+    .kind = VD_STEP_WRITE, .ino = image->file->ino, .new_len = VD_SECTOR,
+  };
   size_t i;
 
-  s.path = real_path (link->path, err);
+  s.path = vd_merge_real_path (link->path, link->dev, link->ino, err);
   s.old_data = calloc (1, VD_SECTOR);
   s.new_data = malloc (VD_SECTOR);
   if (!s.path || !s.old_data || !s.new_data ||
@@ -83,8 +85,9 @@ descriptor_step (const struct vd_link *link,
 
   if (!file)
     return -1;
+  s.ino = file->ino;
   s.old_len = (size_t) (own ? own->descriptor_length : file->size);
-  s.path = real_path (link->path, err);
+  s.path = vd_merge_real_path (link->path, link->dev, link->ino, err);
   s.old_data = malloc (s.old_len + 1);
   if (!s.old_data)
     vd_fail_nomem (err);

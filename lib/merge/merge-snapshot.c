@@ -23,6 +23,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/path.h"
 #include "base/uuid.h"
 #include "create/create-child.h"
 #include "create/create-vdi.h"
@@ -89,13 +90,13 @@ name_child (const struct vd_merge *m, struct vd_merge_disk *d,
             struct vd_err *err)
 {
   const struct vd_link *top = d->chain->links[0];
-  CLEANUP_FREE char *real = realpath (top->path, NULL);
+  CLEANUP_FREE char *real = vd_merge_real_path (top->path, top->dev, top->ino,
+                                                err);
   char *slash, text[VD_UUID_TEXT];
   const char *sub = "";
 
   if (!real)
-    return vd_fail (err, VD_IO, "%s: its full name cannot be found",
-                    top->path);
+    return -1;
   if (vd_uuid_new (d->new_uuid, err) == -1)
     return -1;
   if (d->found_child)
@@ -149,7 +150,7 @@ vd_merge_name_snapshot (struct vd_merge *m, struct vd_err *err)
   if (!m->how.snapshot)
     return 0;
   if (vd_uuid_new (m->new_snapshot, err) == -1 ||
-      vd_journal_init (&j, m->given, err) == -1)
+      vd_journal_init_top (&j, m->top, m->given, err) == -1)
     return -1;
   if (asprintf (&m->new_dir, "%s-new", j.path) == -1)
     m->new_dir = NULL;
@@ -163,33 +164,46 @@ vd_merge_name_snapshot (struct vd_merge *m, struct vd_err *err)
   return 0;
 }
 
-void
-vd_merge_clean_snapshot (const struct vd_merge *m)
+/* Emptied, and removed: only what is ours, never what a link leads to. */
+static void
+remove_directory (const char *path)
 {
+  const int fd = open (path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   const struct dirent *e;
-  DIR *dir = NULL;
-  int fd;
+  struct stat st;
+  DIR *dir;
 
-  if (!m->new_dir)
+  if (fd == -1)
     return;
-  /* Never what a link leads to: it is emptied. */
-  fd = open (m->new_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd == -1 || !(dir = fdopendir (fd))) {
-    if (fd != -1)
-      close (fd);
+  if (fstat (fd, &st) == -1 || st.st_uid != geteuid () ||
+      !(dir = fdopendir (fd))) {
+    close (fd);
     return;
   }
   while ((e = readdir (dir)) != NULL)
     if (strcmp (e->d_name, ".") != 0 && strcmp (e->d_name, "..") != 0)
       unlinkat (dirfd (dir), e->d_name, 0);
   closedir (dir);
-  rmdir (m->new_dir);
+  rmdir (path);
+}
+
+void
+vd_merge_clean_snapshot (const struct vd_merge *m)
+{
+  struct vd_pins pins = { NULL, 0 };
+  struct vd_err ignored;
+  char *pinned = m->new_dir ? vd_pin (&pins, m->new_dir, &ignored) : NULL;
+
+  if (pinned)
+    remove_directory (pinned);
+  free (pinned);
+  vd_pins_free (&pins);
 }
 
 static int
-make_vmdk (struct vd_merge_disk *d, const struct vd_link *parent,
-           const struct vd_new_identity *id, uint64_t capacity,
-           struct vd_err *err)
+make_vmdk (struct vd_merge_disk *d, const char *path,
+           const struct vd_link *parent, const struct vd_new_identity *id,
+           uint64_t capacity, struct vd_err *err)
 {
   CLEANUP_FREE char *hint = NULL;
   struct vd_create_opts opts = {
@@ -206,18 +220,27 @@ make_vmdk (struct vd_merge_disk *d, const struct vd_link *parent,
     opts.parent_cid = id->cid;
     opts.parent_hint = hint;
   }
-  w = vd_create_open (d->new_temp, &opts, err);
+  w = vd_create_open (path, &opts, err);
   return w ? vd_create_finish (w, NULL, err) : -1;
 }
 
 static int
-rename_step (const char *from, const char *to, struct vd_journal *j,
-             struct vd_err *err)
+rename_step (const char *from, const char *to, bool dry,
+             struct vd_journal *j, struct vd_err *err)
 {
-  const struct vd_step s = {
-    .kind = VD_STEP_RENAME, .path = strdup (to), .from = strdup (from),
-  };
+  CLEANUP_FREE char *pinned = dry ? NULL : vd_pin (&j->pins, from, err);
+  struct vd_step s = { .kind = VD_STEP_RENAME };
+  struct stat st;
 
+  if (!dry) {
+    if (!pinned)
+      return -1;
+    if (lstat (pinned, &st) == -1)
+      return vd_fail_errno (err, errno, "%s", from);
+    s.ino = st.st_ino;
+  }
+  s.path = strdup (to);
+  s.from = strdup (from);
   return vd_journal_add (j, &s, err);
 }
 
@@ -232,29 +255,84 @@ temp_name (const struct vd_merge *m, const char *path)
 }
 
 static int
+make_directory (struct vd_journal *j, const char *path, mode_t mode,
+                bool may_exist, struct vd_err *err)
+{
+  CLEANUP_FREE char *pinned = vd_pin (&j->pins, path, err);
+
+  if (!pinned)
+    return -1;
+  if (mkdir (pinned, mode) == -1 && !(errno == EEXIST && may_exist))
+    return vd_fail_errno (err, errno, "cannot create %s", path);
+  /* The journal may not be there before what it names. */
+  return vd_pin_flush (pinned, path, err);
+}
+
+/* What has the name of the directory that we made, and is it ours?  Who can
+ * write beside it can have put another there.
+ */
+static int
+check_new_dir (struct vd_journal *j, const char *temp, struct vd_err *err)
+{
+  CLEANUP_FREE char *pinned = vd_pin (&j->pins, temp, err);
+  CLEANUP_FREE char *dir = pinned ? vd_directory_of (pinned) : NULL;
+  struct stat st;
+
+  if (!pinned)
+    return -1;
+  if (!dir)
+    return vd_fail_nomem (err);
+  if (stat (dir, &st) == -1 || st.st_uid != geteuid () ||
+      (st.st_mode & 022) != 0)
+    return vd_fail (err, VD_DENIED, "the directory of %s was replaced by one "
+                    "of somebody else", temp);
+  return vd_flush_directory_of (pinned, err);
+}
+
+static int
 make_dirs (const struct vd_merge *m, const struct vd_merge_disk *d,
-           struct vd_err *err)
+           struct vd_journal *j, struct vd_err *err)
 {
   CLEANUP_FREE char *dir
     = strndup (d->new_child, (size_t) (strrchr (d->new_child, '/') -
                                        d->new_child));
+  const bool first = d == &m->disk[0];
 
   if (!dir)
     return vd_fail_nomem (err);
-  if (mkdir (dir, 0777) == -1 && errno != EEXIST)
-    return vd_fail_errno (err, errno, "cannot create %s", dir);
-  if (vd_flush_directory_of (dir, err) == -1)
+  if (make_directory (j, dir, 0777, true, err) == -1)
     return -1;
-  if (d == &m->disk[0])
+  if (first)
     vd_merge_clean_snapshot (m);
-  /* For the second disk it is there. */
-  if (mkdir (m->new_dir, 0700) == -1 &&
-      (errno != EEXIST || d == &m->disk[0]))
-    return vd_fail_errno (err, errno, "cannot create %s", m->new_dir);
-  /* The journal may not be there before what it names. */
-  if (vd_flush_directory_of (dir, err) == -1)
+  if (make_directory (j, m->new_dir, 0700, !first, err) == -1)
     return -1;
-  return vd_flush_directory_of (m->new_dir, err);
+  return check_new_dir (j, d->new_temp, err);
+}
+
+/* The files themselves, in new_dir. */
+static int
+make_child (struct vd_merge_disk *d, const struct vd_link *parent,
+            const struct vd_new_identity *id, const struct vd_identity *ids,
+            uint64_t capacity, struct vd_journal *j, struct vd_err *err)
+{
+  CLEANUP_FREE char *pinned = vd_pin (&j->pins, d->new_temp, err);
+  int r;
+
+  if (!pinned)
+    return -1;
+  if (!d->chain->links[0]->descriptor)
+    r = vd_create_vdi_child (pinned, capacity, ids,
+                             vd_chain_strictest (d->chain), err);
+  else {
+    r = make_vmdk (d, pinned, parent, id, capacity, err);
+    if (r == 0 && by_uuid (d))
+      r = vd_create_add_uuids (pinned, ids, err);
+  }
+  if (r == 0)                   /* as make_directory */
+    r = vd_pin_flush (pinned, d->new_temp, err);
+  if (r == -1)
+    vd_err_prefix (err, "%s: ", d->new_temp);
+  return r;
 }
 
 int
@@ -266,8 +344,7 @@ vd_merge_snapshot_steps (struct vd_merge *m, struct vd_merge_disk *d,
   const uint64_t capacity
     = d->nr > 0 && parent == d->target ? d->capacity : parent->capacity;
   struct vd_identity ids;
-  size_t n = strlen (d->new_child);
-  int r = 0;
+  const size_t n = strlen (d->new_child);
 
   free (d->new_temp);
   d->new_temp = temp_name (m, d->new_child);
@@ -285,23 +362,11 @@ vd_merge_snapshot_steps (struct vd_merge *m, struct vd_merge_disk *d,
   memcpy (ids.parent_modified, id->modified, 16);
   if (vd_uuid_new (ids.modified, err) == -1)
     return -1;
-  if (!dry) {
-    if (make_dirs (m, d, err) == -1)
-      return -1;
-    if (!d->chain->links[0]->descriptor)
-      r = vd_create_vdi_child (d->new_temp, capacity, &ids,
-                               vd_chain_strictest (d->chain), err);
-    else {
-      r = make_vmdk (d, parent, id, capacity, err);
-      if (r == 0 && by_uuid (d))
-        r = vd_create_add_uuids (d->new_temp, &ids, err);
-    }
-    if (r == 0)                 /* as make_dirs */
-      r = vd_flush_directory_of (d->new_temp, err);
-  }
-  if (r == -1 ||
-      (is_cowd (d) &&
-       rename_step (d->new_extent_temp, d->new_extent, j, err) == -1))
+  if (!dry && (make_dirs (m, d, j, err) == -1 ||
+               make_child (d, parent, id, &ids, capacity, j, err) == -1))
     return -1;
-  return rename_step (d->new_temp, d->new_child, j, err);
+  if (is_cowd (d) &&
+      rename_step (d->new_extent_temp, d->new_extent, dry, j, err) == -1)
+    return -1;
+  return rename_step (d->new_temp, d->new_child, dry, j, err);
 }

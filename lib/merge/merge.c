@@ -5,15 +5,36 @@
 
 /* Opening a merge, and moving its data; see merge.h. */
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "compact/compact.h"
 #include "merge/merge-private.h"
 #include "write/write.h"
+
+char *
+vd_merge_real_path (const char *path, dev_t dev, ino_t ino,
+                    struct vd_err *err)
+{
+  CLEANUP_FREE char *real = realpath (path, NULL);
+  struct stat st;
+
+  if (!real || lstat (real, &st) == -1) {
+    vd_fail_errno (err, errno, "%s: its full name cannot be found", path);
+    return NULL;
+  }
+  if (st.st_ino != ino || st.st_dev != dev) {
+    vd_fail (err, VD_MISMATCH, "%s was replaced by another file meanwhile",
+             path);
+    return NULL;
+  }
+  return VD_TAKE (real);
+}
 
 static void
 free_disk (struct vd_merge_disk *d)
@@ -51,6 +72,7 @@ vd_merge_free (struct vd_merge *m)
   free (m->removals);
   free (m->new_dir);
   free (m->given);
+  free (m->top);
   free (m);
 }
 
@@ -106,6 +128,11 @@ vd_merge_open (const char *name, const struct vd_merge_opts *how,
       !(m->family = vd_family_new (&m->opts, err))) {
     vd_merge_free (m);
     vd_fail_nomem (err);
+    return NULL;
+  }
+  m->top = vd_journal_top (name, err);
+  if (!m->top) {
+    vd_merge_free (m);
     return NULL;
   }
   if ((vd_vbox_probe (name) ? vd_merge_open_machine (m, err)
@@ -242,7 +269,7 @@ compact (const struct vd_merge *m, const struct vd_merge_disk *d,
          struct phase *phase, struct vd_err *err)
 {
   const struct vd_compact_opts how = {
-    .progress = report_compact, .opaque = phase,
+    .same = d->target, .progress = report_compact, .opaque = phase,
   };
   struct vd_compact_result result;
   struct vd_opts quiet = m->opts;

@@ -97,6 +97,7 @@ struct vd_merge {
   struct vd_merge_opts how;
   struct vd_opts opts;          /* for_writing is set */
   char *given;                  /* the name that the user gave */
+  char *top;                    /* what it led to when it was opened */
   struct vd_family *family;
   struct vd_vbox *box;          /* NULL: a file was given */
   char *box_path;               /* its full name */
@@ -106,16 +107,16 @@ struct vd_merge {
   bool *removed;                /* snapshots that go, by number */
   struct vd_journal *removals;  /* all that goes, as it was when opened */
   bool begun;                   /* something may have been written */
-  bool marked;                  /* marks are on disk */
   char *new_dir;                /* where new children are made */
   uint8_t new_snapshot[16];
 };
 
-/* Is there a journal of a merge of that name?  Complete it: 1, and `done`
- * (may be NULL) is called with a line for each step.  0: there is none.
+/* Is there a journal of a merge of that name?  Complete it (or, dry, look only
+ * whether that can be done): 1, and `done` (may be NULL) is called with a line
+ * for each step.  0: there is none.
  */
 extern int vd_merge_resume (const char *name, const struct vd_opts *opts,
-                            void (*done) (void *opaque, const char *step),
+                            bool dry, void (*done) (void *opaque, const char *step),
                             void *opaque, struct vd_err *err);
 
 /* Look at everything: the chain is sound, its links belong together, nothing

@@ -438,7 +438,7 @@ static int
 merge_run (struct vd_err *err)
 {
   struct vd_merge *m;
-  int r = vd_merge_resume (given, &plain, NULL, NULL, err);
+  int r = vd_merge_resume (given, &plain, false, NULL, NULL, err);
 
   if (r != 0)
     return r == 1 ? 0 : -1;

@@ -35,6 +35,7 @@ REAL (int, fsync, (int))
 REAL (int, rename, (const char *, const char *))
 REAL (int, renameat2, (int, const char *, int, const char *, unsigned))
 REAL (int, link, (const char *, const char *))
+REAL (int, linkat, (int, const char *, int, const char *, int))
 REAL (int, unlink, (const char *))
 REAL (int, unlinkat, (int, const char *, int))
 REAL (int, mkdir, (const char *, mode_t))
@@ -73,6 +74,16 @@ inode_of (int fd)
 
   return fstat (fd, &st) == 0 && S_ISREG (st.st_mode)
     ? find_inode (st.st_ino) : -1;
+}
+
+/* When it was written last, which a flush makes last. */
+static void
+note_time (int fd, int i)
+{
+  struct stat st;
+
+  if (fstat (fd, &st) == 0)
+    mtime[i] = st.st_mtim;
 }
 
 static int
@@ -174,6 +185,25 @@ static char *
 copy (const char *s)
 {
   return s ? strcpy (mk_alloc (strlen (s) + 1, 1), s) : NULL;
+}
+
+/* "/proc/self/fd/N/NAME" by the name that its directory has. */
+static const char *
+whole_name (const char *path, char buf[2 * CR_PATH + 2])
+{
+  static const char proc[] = "/proc/self/fd/";
+  const char *slash = strncmp (path, proc, sizeof proc - 1) == 0
+    ? strchr (path + sizeof proc - 1, '/') : NULL;
+  char link[64];
+  ssize_t n;
+
+  if (!slash ||
+      snprintf (link, sizeof link, "%.*s", (int) (slash - path), path)
+      >= (int) sizeof link ||
+      (n = readlink (link, buf, CR_PATH - 1)) == -1)
+    return path;
+  snprintf (buf + n, CR_PATH, "%s", slash);
+  return buf;
 }
 
 static bool
@@ -289,8 +319,10 @@ __wrap_fsync (int fd)
             const int i = inode_of (fd);
             char path[CR_PATH];
 
-            if (i >= 0)
+            if (i >= 0) {
+              note_time (fd, i);
               add ((struct cr_op) { .kind = CR_FLUSH, .inode = i });
+            }
             else if (directory_of (fd, path))
               add_name (CR_FLUSH_DIR, path, NULL, CR_DIR);
           });
@@ -299,7 +331,9 @@ __wrap_fsync (int fd)
 int
 __wrap_open64 (const char *path, int flags, ...)
 {
-  const bool makes = watched (path) && (flags & O_CREAT);
+  char buf[2 * CR_PATH + 2];
+  const char *name = whole_name (path, buf);
+  const bool makes = watched (name) && (flags & O_CREAT);
   mode_t mode;
   va_list args;
 
@@ -310,24 +344,30 @@ __wrap_open64 (const char *path, int flags, ...)
     die ("O_CREAT without O_EXCL");
   RECORD (__real_open64 (path, flags, mode), int,
           if (makes && r >= 0)
-            add_name (CR_BIND, path, NULL, new_inode (path)));
+            add_name (CR_BIND, name, NULL, new_inode (name)));
 }
 
 int
 __wrap_rename (const char *from, const char *path)
 {
+  char a[2 * CR_PATH + 2], b[2 * CR_PATH + 2];
+  const char *old = whole_name (from, a), *new = whole_name (path, b);
+
   RECORD (__real_rename (from, path), int,
-          if (r == 0 && watched (path))
-            add_name (CR_MOVE, path, from, inode_at (path)));
+          if (r == 0 && watched (new))
+            add_name (CR_MOVE, new, old, inode_at (new)));
 }
 
 int
 __wrap_renameat2 (int a, const char *from, int b, const char *path,
                   unsigned flags)
 {
+  char p[2 * CR_PATH + 2], q[2 * CR_PATH + 2];
+  const char *old = whole_name (from, p), *new = whole_name (path, q);
+
   RECORD (__real_renameat2 (a, from, b, path, flags), int,
-          if (r == 0 && watched (path))
-            add_name (CR_MOVE, path, from, inode_at (path)));
+          if (r == 0 && watched (new))
+            add_name (CR_MOVE, new, old, inode_at (new)));
 }
 
 int
@@ -338,11 +378,26 @@ __wrap_link (const char *from, const char *path)
             add_name (CR_BIND, path, NULL, inode_at (path)));
 }
 
+/* Of an open file. */
+int
+__wrap_linkat (int a, const char *from, int b, const char *path, int flags)
+{
+  char buf[2 * CR_PATH + 2];
+  const char *name = whole_name (path, buf);
+
+  RECORD (__real_linkat (a, from, b, path, flags), int,
+          if (r == 0 && watched (name))
+            add_name (CR_BIND, name, NULL, inode_at (name)));
+}
+
 int
 __wrap_unlink (const char *path)
 {
+  char buf[2 * CR_PATH + 2];
+  const char *name = whole_name (path, buf);
+
   RECORD (__real_unlink (path), int,
-          if (r == 0 && watched (path)) add_name (CR_UNBIND, path, NULL, 0));
+          if (r == 0 && watched (name)) add_name (CR_UNBIND, name, NULL, 0));
 }
 
 int
@@ -361,16 +416,22 @@ __wrap_unlinkat (int dir, const char *name, int flags)
 int
 __wrap_mkdir (const char *path, mode_t mode)
 {
+  char buf[2 * CR_PATH + 2];
+  const char *name = whole_name (path, buf);
+
   RECORD (__real_mkdir (path, mode), int,
-          if (r == 0 && watched (path))
-            add_name (CR_BIND, path, NULL, CR_DIR));
+          if (r == 0 && watched (name))
+            add_name (CR_BIND, name, NULL, CR_DIR));
 }
 
 int
 __wrap_rmdir (const char *path)
 {
+  char buf[2 * CR_PATH + 2];
+  const char *name = whole_name (path, buf);
+
   RECORD (__real_rmdir (path), int,
-          if (r == 0 && watched (path)) add_name (CR_UNBIND, path, NULL, 0));
+          if (r == 0 && watched (name)) add_name (CR_UNBIND, name, NULL, 0));
 }
 
 /* They look at every process and device, which is not what is tested here. */

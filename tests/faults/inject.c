@@ -195,6 +195,8 @@ WRAP (int, rename, (const char *a, const char *b), (a, b), bad_file (), -1)
 WRAP (int, renameat2, (int a, const char *p, int b, const char *q,
                        unsigned f), (a, p, b, q, f), bad_file (), -1)
 WRAP (int, link, (const char *a, const char *b), (a, b), bad_file (), -1)
+WRAP (int, linkat, (int a, const char *p, int b, const char *q, int f),
+      (a, p, b, q, f), bad_file (), -1)
 WRAP (int, unlink, (const char *p), (p), bad_file (), -1)
 WRAP (DIR *, opendir, (const char *p), (p), bad_file (), NULL)
 WRAP (char *, realpath, (const char *p, char *q), (p, q), bad_file (), NULL)

@@ -42,6 +42,7 @@ chain/candidates.h        vbox
 base/records.h            chain merge
 chain/link-files.h        create write apply compact merge
 file/newfile.h            create compact merge format
+file/pin.h                merge
 format/cowd.h             check create write
 format/descriptor-edit.h  create write merge
 format/descriptor-text.h  create write merge

@@ -64,6 +64,13 @@ link (const char *from, const char *to)
 }
 
 int
+linkat (int fd, const char *from, int to_fd, const char *to, int flags)
+{
+  return fails.link ? failed (fails.link)
+    : (int) syscall (SYS_linkat, fd, from, to_fd, to, flags);
+}
+
+int
 fallocate (int fd, int mode, off_t offset, off_t length)
 {
   return fails.fallocate ? failed (fails.fallocate)
@@ -160,6 +167,16 @@ stat (const char *path, struct stat *st)
   if (r == 0 && fails.mounted && n >= 9 &&
       strcmp (path + n - 9, "Snapshots") == 0)
     st->st_dev++;
+  return r;
+}
+
+int
+lstat (const char *path, struct stat *st)
+{
+  const int r = fstatat (AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW);
+
+  if (r == 0 && fails.mounted && S_ISREG (st->st_mode))
+    st->st_dev += st->st_ino % 2;
   return r;
 }
 
@@ -510,7 +527,10 @@ add_replacement (struct vd_journal *j, const char *old, const char *fresh)
 {
   struct vd_step s = { .kind = VD_STEP_REPLACE, .prev = true };
   struct vd_err err;
+  struct stat st;
 
+  assert_int_equal (stat ("m.vbox", &st), 0);
+  s.ino = st.st_ino;
   s.path = realpath ("m.vbox", NULL);
   s.old_data = (uint8_t *) strdup (old);
   s.old_len = strlen (old);
