@@ -101,6 +101,22 @@ open_export (struct exports *e, struct export *x, bool fatal,
 
 /* ---- Writing ---------------------------------------------------------------- */
 
+static int
+make_child (struct exports *e, struct vd_member *top, struct vd_err *err)
+{
+  struct vd_chain *chain;
+  int r;
+
+  if (vd_family_resolve (e->family, top, err) == -1)
+    return -1;
+  chain = vd_family_chain (e->family, top, err);
+  if (!chain)
+    return -1;
+  r = vd_create_child (config.write_to, chain, err);
+  vd_chain_free (chain);
+  return r;
+}
+
 /* write-to=: the member that is written, which stands on `top`. */
 static struct vd_member *
 open_child (struct exports *e, struct vd_member *top, struct vd_err *err)
@@ -110,8 +126,7 @@ open_child (struct exports *e, struct vd_member *top, struct vd_err *err)
   struct stat st;
 
   if (stat (path, &st) == -1 && errno == ENOENT) {
-    if (vd_link_load (top->link, &e->opts, err) == -1 ||
-        vd_create_child (path, top->link, err) == -1)
+    if (make_child (e, top, err) == -1)
       return NULL;
     nbdkit_debug ("%s was made on %s", path, top->link->path);
   }

@@ -1,13 +1,15 @@
 #!/bin/bash
-# Who may read what the command writes, over all of its verbs: a new file that holds data
-# of a disk has the mode, the owner and the access list of that disk, and is for nobody
-# else while it grows; a file that is replaced keeps its own.
+# Who may read what is written, over all verbs of the command, and in filter and plugin: a
+# new file that holds data of a disk has the mode, the owner and the access list of that
+# disk, and is for nobody else while it grows; a file that is replaced keeps its own.
 . "$top_srcdir/tests/lib.sh"
-need tool mkimage qemu-img qemu-io nbdkit:plugin:file nbdkit:filter:delay
+need tool plugin filter mkimage qemu-img qemu-io nbdkit:plugin:file nbdkit:filter:delay
+. "$top_srcdir/tests/merge.sh"
 
 [ "$("$TOOL" --verbs | sort | tr '\n' ' ')" = 'apply check compact create info map merge snapshot ' ] ||
     fail 'there is a verb that this test does not know'
 umask 022
+# own and is: root in a directory of somebody else
 root=
 if [ "$(id -u)" -eq 0 ]; then root=yes; fi
 
@@ -37,8 +39,21 @@ head -c $size /dev/urandom > old.img
 cp old.img new.img
 head -c 1000000 /dev/urandom | dd of=new.img bs=64K seek=3 conv=notrunc status=none
 
+# A machine, whose file is replaced by merge.
+if command -v xz > /dev/null; then
+    unpack vb-vdi-tiny-2
+    mkdir "$T/machine"
+    cp "${chain[@]}" "$T/machine"
+    make_machine "$T/machine/m.vbox" ${#chain[@]} "${chain[@]}"
+    cd "$T"
+fi
+
+# Nothing here depends on it.
+masks=([600]=000 [640]=022 [660]=077 [644]=022 [604]=000)
 for mode in 600 640 660 644 604; do
-    rm -rf w; mkdir w
+    umask ${masks[mode]}
+    rm -rf w; mkdir -m 755 w
+    if [ "$root" ]; then chown 4711:4712 w; fi
     # -- apply: the undo file; the target is as it was
     cp old.img w/flat.img
     own $mode w/flat.img
@@ -91,6 +106,20 @@ for mode in 600 640 660 644 604; do
     "$TOOL" snapshot w/dense.vmdk w/dense-1.vmdk > /dev/null
     "$TOOL" snapshot w/v/v.vdi w/v/v-1.vdi > /dev/null
     is $mode w/dense.vmdk w/dense-1.vmdk w/v/v.vdi w/v/v-1.vdi
+    # of a chain, whatever link is on top
+    own 666 w/dense-1.vmdk
+    "$TOOL" snapshot w/dense-1.vmdk w/dense-2.vmdk > /dev/null
+    is $mode w/dense-2.vmdk
+
+    # -- a machine: its file is replaced, and the old one kept
+    if [ -d machine ] && [ $mode -ne 640 ]; then
+        cp -r machine w/m
+        own $mode w/m/*
+        "$TOOL" merge --quiet --snapshot=s w/m/m.vbox
+        [ $(find w/m -type f | wc -l) -ge 4 ] || { ls -R w/m; fail 'a machine has disk, child, file, old file'; }
+        find w/m -type f > files
+        while read -r file; do is $mode "$file"; done < files
+    fi
 
     # -- map: a picture; one that is replaced
     "$TOOL" map --picture=w/p.svg w/b.vmdk
@@ -112,7 +141,26 @@ for mode in 600 640 660 644 604; do
         "$TOOL" create --quiet --force --from old.img --to w/new.img --format=$format w/$format.vmdk
         is $mode "${files[@]}"
     done
+
+    if [ $mode -eq 640 ] || [ $mode -eq 660 ]; then continue; fi    # they take time
+    # -- plugin and filter: what clients write goes into a new child
+    own 666 w/dense-2.vmdk
+    nbdkit -U - "$PLUGIN" w/dense-2.vmdk write-to=w/dense-3.vmdk \
+        --run 'qemu-io -f raw -c "write -P 9 1M 64k" "$uri"' > /dev/null
+    is $mode w/dense-3.vmdk
+    cp a.vmdk a-delta.vmdk w/
+    own $mode w/a.vmdk w/a-delta.vmdk
+    nbdkit -U - --filter="$FILTER" file old.img delta=w/a.vmdk delta-write-to=w/b-1.vmdk \
+        --run 'qemu-io -f raw -c "write -P 9 1M 64k" "$uri"' > /dev/null
+    [ "$(stat -c %a w/b-1.vmdk)" = $mode ]
+    for file in w/b-1*.vmdk; do is $mode $file; done
+    # over bytes whose owner is not known it is private
+    nbdkit -U - --filter="$FILTER" file old.img delta-write-to=w/first.vmdk \
+        --run 'qemu-io -f raw -c "write -P 9 1M 64k" "$uri"' > /dev/null
+    [ "$(stat -c %a w/first.vmdk)" = 600 ] || fail "$(stat -c %a w/first.vmdk)"
 done
+
+umask 022
 
 # What has no file to be like is as any new file.
 start file old.img; from=$uri
@@ -149,6 +197,11 @@ if [ "$root" ] && command -v setpriv > /dev/null; then
         (cd theirs; setpriv --reuid 4711 --regid 4713 --clear-groups ./vmdkdelta create --quiet \
             --from old.img --to new.img d.vmdk)
         [ "$(stat -c '%a %u:%g' theirs/d.vmdk)" = '604 4711:4713' ] || fail "$(stat -c '%a %u:%g' theirs/d.vmdk)"
+        # Who was in its group is among all others now.
+        chmod 604 theirs/new.img
+        (cd theirs; rm d.vmdk; setpriv --reuid 4711 --regid 4713 --clear-groups ./vmdkdelta create --quiet \
+            --from old.img --to new.img d.vmdk)
+        [ "$(stat -c '%a %u:%g' theirs/d.vmdk)" = '600 4711:4713' ] || fail "$(stat -c '%a %u:%g' theirs/d.vmdk)"
     fi
 fi
 
@@ -170,6 +223,27 @@ if command -v python3 > /dev/null && attribute new.img user.note 616263 2> /dev/
     "$TOOL" create --quiet --force --from old.img --to secret.img like.vmdk
     [ "$(attribute like.vmdk system.posix_acl_access)" = $acl ] || fail '--force lost the access list'
     [ "$(attribute like.vmdk user.note)" = 646566 ] || fail '--force lost an attribute'
+
+    # A machine's file is replaced, and so is a descriptor.
+    if [ -d machine ]; then
+        cp -r machine kept
+        own 640 kept/*
+        attribute kept/m.vbox system.posix_acl_access $acl
+        attribute kept/m.vbox user.note 676869
+        "$TOOL" merge --quiet kept/m.vbox
+        for file in kept/m.vbox kept/m.vbox-prev; do
+            [ "$(attribute $file system.posix_acl_access)" = $acl ] || fail "$file: the access list"
+            [ "$(attribute $file user.note)" = 676869 ] || fail "$file: an attribute"
+        done
+    fi
+    mkdir text
+    qemu-img create -q -f vmdk -o subformat=monolithicFlat text/t.vmdk $size
+    (cd text; qemu-img create -q -f vmdk -b t.vmdk -F vmdk t-1.vmdk)
+    attribute text/t.vmdk system.posix_acl_access $acl
+    attribute text/t.vmdk user.note 676869
+    "$TOOL" merge --quiet text/t-1.vmdk
+    [ "$(attribute text/t.vmdk system.posix_acl_access)" = $acl ] || fail 'a descriptor lost its access list'
+    [ "$(attribute text/t.vmdk user.note)" = 676869 ] || fail 'a descriptor lost an attribute'
 
     # A directory gives its list to new files; the disk has none.
     mkdir given

@@ -6,7 +6,6 @@
 /* Empty children; see create-child.h. */
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +15,9 @@
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "base/uuid.h"
-#include "chain/link-files.h"
 #include "create/create-child.h"
 #include "create/create-vdi.h"
 #include "create/create.h"
-#include "file/newfile.h"
-#include "format/descriptor-edit.h"
 
 /* ---- Names ------------------------------------------------------------------ */
 
@@ -125,68 +121,6 @@ vd_child_name (const struct vd_link *parent, struct vd_err *err)
 /* ---- Making ------------------------------------------------------------------ */
 
 static int
-make_vdi (const char *path, const struct vd_link *parent,
-          const struct vd_identity *id, struct vd_err *err)
-{
-  char *temp = NULL;
-  uint32_t r;
-  int result;
-
-  if (vd_random (&r, sizeof r, err) == -1)
-    return -1;
-  if (asprintf (&temp, "%s.%08" PRIx32 ".part", path, r) == -1)
-    return vd_fail_nomem (err);
-  result = vd_create_vdi_child (temp, parent->capacity, id,
-                                parent->pieces[0].image->file, err);
-  /* A link, not a rename: what is there by now stays. */
-  if (result == 0 && link (temp, path) == -1)
-    result = vd_fail_errno (err, errno, "%s: cannot create", path);
-  if (result == 0)
-    result = vd_flush_directory_of (path, err);
-  unlink (temp);
-  free (temp);
-  return result;
-}
-
-int
-vd_create_add_uuids (const char *path, const struct vd_identity *id,
-                     struct vd_err *err)
-{
-  static const struct vd_opts quiet = { .allow_dirty = true };
-  char text[4][VD_UUID_TEXT];
-  const struct vd_descriptor_change c[] = {
-    { "ddb.uuid.image", vd_uuid_text (text[0], id->image), false },
-    { "ddb.uuid.parent", vd_uuid_text (text[1], id->parent), false },
-    { "ddb.uuid.modification", vd_uuid_text (text[2], id->modified), false },
-    { "ddb.uuid.parentmodification",
-      vd_uuid_text (text[3], id->parent_modified), false },
-  };
-  struct vd_link *link = vd_link_open (path, &quiet, err);
-  const struct vd_image *own = link ? vd_link_own_image (link) : NULL;
-  CLEANUP_FREE char *area = NULL, *changed = NULL;
-  struct vd_file *f = NULL;
-  int r = -1;
-
-  if (!link)
-    return -1;
-  area = calloc (1, (size_t) own->descriptor_length + 1);
-  if (!area)
-    vd_fail_nomem (err);
-  else if (vd_file_pread (own->file, area, (size_t) own->descriptor_length,
-                          own->descriptor_offset, err) == 0)
-    changed = vd_descriptor_edit (area, strlen (area), c, 4, 0, err);
-  if (changed && strlen (changed) > own->descriptor_length)
-    vd_fail (err, VD_UNSUPPORTED, "%s: its descriptor is too long", path);
-  else if (changed && (f = vd_file_reopen_rw (own->file, err)) != NULL &&
-           vd_file_pwrite (f, changed, strlen (changed),
-                           own->descriptor_offset, err) == 0)
-    r = vd_file_flush (f, err);
-  vd_file_close (f);
-  vd_link_close (link);
-  return r;
-}
-
-static int
 make_vmdk (const char *path, const struct vd_create_opts *opts,
            struct vd_err *err)
 {
@@ -201,22 +135,24 @@ vd_create_child_of_raw (const char *path, uint64_t capacity,
 {
   const struct vd_create_opts opts = {
     .format = VD_WRITER_SPARSE, .capacity = capacity, .store_zeros = true,
-    .parent_cid = VD_CID_FRESH,
+    .parent_cid = VD_CID_FRESH, .create = vd_file_create_private,
   };
 
   return make_vmdk (path, &opts, err);
 }
 
 int
-vd_create_child (const char *path, const struct vd_link *parent,
+vd_create_child (const char *path, const struct vd_chain *chain,
                  struct vd_err *err)
 {
+  const struct vd_link *parent = chain->links[0];
+  const struct vd_file *like = vd_chain_strictest (chain);
   const bool cowd = strcmp (vd_link_format (parent), "COWD") == 0;
   const bool by_uuid = !vd_uuid_is_null (parent->id.image);
   struct vd_create_opts opts = {
     .format = cowd ? VD_WRITER_COWD : VD_WRITER_SPARSE,
     .capacity = parent->capacity, .store_zeros = !cowd,
-    .like = parent->pieces[0].image->file,
+    .like = like,
   };
   CLEANUP_FREE char *hint = NULL;
   struct vd_identity id;
@@ -226,7 +162,7 @@ vd_create_child (const char *path, const struct vd_link *parent,
   memcpy (id.parent, parent->id.image, 16);
   memcpy (id.parent_modified, parent->id.modified, 16);
   if (!parent->descriptor && by_uuid)
-    return make_vdi (path, parent, &id, err);
+    return vd_create_vdi_child (path, parent->capacity, &id, like, err);
   if (!parent->descriptor || !parent->descriptor->has_cid)
     return vd_fail (err, VD_UNSUPPORTED, "%s has no %s, so that no child can "
                     "say on which content it stands", parent->path,
@@ -236,7 +172,6 @@ vd_create_child (const char *path, const struct vd_link *parent,
     return -1;
   opts.parent_cid = parent->descriptor->cid;
   opts.parent_hint = hint;
-  if (make_vmdk (path, &opts, err) == -1)
-    return -1;
-  return by_uuid && !cowd ? vd_create_add_uuids (path, &id, err) : 0;
+  opts.uuids = by_uuid && !cowd ? &id : NULL;
+  return make_vmdk (path, &opts, err);
 }

@@ -10,18 +10,20 @@
 #ifndef VD_CREATE_CHILD_H
 #define VD_CREATE_CHILD_H
 
-#include "chain/link.h"
+#include "chain/chain.h"
 
-/* Make it at `path`, which may not exist.  It is what stands on such a parent:
- * a VDI on a VDI, else a VMDK: COWD on COWD, KDMV on all others (version 1,
- * which all products read), by CID and name, and by UUID too if the parent has
- * one.  It gets its name when it is complete and flushed, and the rights of the
- * parent, which is loaded.
+/* Make it at `path`, which may not exist, on the newest link of the chain.  It
+ * is what stands on such a parent: a VDI on a VDI, else a VMDK: COWD on COWD,
+ * KDMV on all others (version 1, which all products read), by CID and name, and
+ * by UUID too if the parent has one.  It gets its name when it is complete and
+ * flushed, and the rights of vd_chain_strictest, because what is written to it
+ * brings data of all links along.
  */
-extern int vd_create_child (const char *path, const struct vd_link *parent,
+extern int vd_create_child (const char *path, const struct vd_chain *chain,
                             struct vd_err *err);
 
 /* The same on raw bytes: a KDMV that says that it has a parent, but not which.
+ * Who may read those bytes is not known, so it is for its owner only.
  */
 extern int vd_create_child_of_raw (const char *path, uint64_t capacity,
                                    struct vd_err *err);
@@ -30,12 +32,5 @@ extern int vd_create_child_of_raw (const char *path, uint64_t capacity,
  * free, as the products choose it.  To be freed.
  */
 extern char *vd_child_name (const struct vd_link *parent, struct vd_err *err);
-
-/* Put VirtualBox's keys into the descriptor inside the new file `path`: they go
- * with those of VMware and QEMU.
- */
-extern int vd_create_add_uuids (const char *path,
-                                const struct vd_identity *id,
-                                struct vd_err *err);
 
 #endif /* VD_CREATE_CHILD_H */

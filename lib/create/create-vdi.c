@@ -14,7 +14,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "create/create-vdi.h"
-#include "file/rights.h"
+#include "file/newfile.h"
 #include "format/vdi.h"
 
 #define MIB (UINT64_C (1) << 20)
@@ -44,6 +44,30 @@ put_header (uint8_t *h, uint64_t capacity, uint64_t blocks, uint64_t data,
   vd_put32 (h + VD_VDI_OFF_SECTOR_SIZE_2, VD_SECTOR);
 }
 
+static int
+write_child (struct vd_file *f, uint64_t capacity, uint64_t data,
+             const struct vd_identity *id, struct vd_err *err)
+{
+  const uint64_t blocks = vd_div_up (capacity, MIB);
+  CLEANUP_FREE uint8_t *map = malloc (MIB);
+  uint8_t header[VD_SECTOR] = { 0 };
+  uint64_t at, n;
+
+  if (!map)
+    return vd_fail_nomem (err);
+  put_header (header, capacity, blocks, data, id);
+  memset (map, 0xff, MIB);
+  for (at = 0; at < blocks * 4; at += n) {
+    n = vd_min (blocks * 4 - at, MIB);
+    if (vd_file_pwrite (f, map, (size_t) n, MIB + at, err) == -1)
+      return -1;
+  }
+  if (vd_file_truncate (f, data, err) == -1 ||
+      vd_file_pwrite (f, header, sizeof header, 0, err) == -1)
+    return -1;
+  return vd_file_flush (f, err);
+}
+
 int
 vd_create_vdi_child (const char *path, uint64_t capacity,
                     const struct vd_identity *id,
@@ -51,35 +75,20 @@ vd_create_vdi_child (const char *path, uint64_t capacity,
 {
   const uint64_t blocks = vd_div_up (capacity, MIB);
   const uint64_t data = vd_div_up (MIB + blocks * 4, MIB) * MIB;
-  CLEANUP_FREE uint8_t *map = malloc (MIB);
-  uint8_t header[VD_SECTOR] = { 0 };
-  struct vd_file *f;
-  uint64_t at, n;
-  int r = 0;
+  struct vd_new_file n = { .path = NULL };
+  int r;
 
-  if (!map)
-    return vd_fail_nomem (err);
   if (data > UINT32_MAX)
     return vd_fail (err, VD_UNSUPPORTED, "%s: a disk of %" PRIu64 " bytes is "
                     "too large for a VDI with blocks of 1 MiB", path,
                     capacity);
-  f = vd_file_create_private (path, err);
-  if (!f)
-    return -1;
-  put_header (header, capacity, blocks, data, id);
-  memset (map, 0xff, MIB);
-  for (at = 0; r == 0 && at < blocks * 4; at += n) {
-    n = vd_min (blocks * 4 - at, MIB);
-    r = vd_file_pwrite (f, map, (size_t) n, MIB + at, err);
-  }
+  r = vd_new_file_open_like (&n, path, false, like, NULL, err);
   if (r == 0)
-    r = vd_file_truncate (f, data, err);
+    r = write_child (n.file, capacity, data, id, err);
   if (r == 0)
-    r = vd_file_pwrite (f, header, sizeof header, 0, err);
-  if (r == 0 && like && vd_file_fd (like) >= 0)
-    vd_rights_copy (vd_file_fd (f), vd_file_fd (like), false);
+    r = vd_new_file_publish (&n, false, err);
   if (r == 0)
-    r = vd_file_flush (f, err);
-  vd_file_close (f);
+    r = vd_new_file_flush_directory (&n, err);
+  vd_new_file_close (&n);
   return r;
 }

@@ -10,8 +10,8 @@
 
 #include "format/image.h"
 
-/* Create and flush the file, which may not exist.  It gets the rights of
- * `like`, unless that is NULL.
+/* Create the file, which may not exist.  It gets its name when it is complete
+ * and flushed, and the rights of `like`, unless that is NULL.
  */
 extern int vd_create_vdi_child (const char *path, uint64_t capacity,
                                const struct vd_identity *id,

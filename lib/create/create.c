@@ -134,6 +134,7 @@ describe (const struct vd_create *w, struct vd_err *err)
     .capacity = w->opts.capacity,
     .extent_type = w->fmt->extent_type,
     .extent_name = last_component (w->extent.path),
+    .uuids = w->opts.uuids,
   };
 
   return vd_describe (&d, err);

@@ -74,13 +74,17 @@ struct vd_create_opts {
   const char *parent_hint;      /* the parent's descriptor, as the file shall
                                    name it.  NULL and no parent_cid: the file
                                    has no parent (parentCID=ffffffff). */
+  const struct vd_identity *uuids;      /* the file by UUID too, as VirtualBox
+                                   knows it, or NULL; borrowed like `like` */
   bool replace;                 /* existing files are replaced at the end */
   const struct vd_file *like;   /* whose rights new files get (newfile.h), or
                                    NULL; borrowed until vd_create_finish */
   bool store_zeros;             /* SPARSE: no zero grains, version 1 */
   unsigned threads;             /* STREAM: compress in that many; 0 = 1 */
 
-  /* Creates the files; NULL = vd_file_create.  For tests. */
+  /* Creates the files; NULL = vd_file_create, or private ones if they are to
+   * be like another.
+   */
   struct vd_file *(*create) (const char *path, struct vd_err *err);
 };
 

@@ -76,6 +76,21 @@ copy_attributes (int fd, const struct source *from)
   }
 }
 
+/* What the bits of mode allow to a class of users (6: owner, 3: group) that is
+ * another one now is only what they allow to all: those who were in that class
+ * are among the others.
+ */
+static mode_t
+lost_class (mode_t mode, unsigned shift)
+{
+  const mode_t allowed = mode >> shift & 7;
+  unsigned i;
+
+  for (i = 0; i < shift; i += 3)
+    mode &= ~((mode_t) 07 << i) | (allowed & mode >> i & 7) << i;
+  return shift == 3 ? mode & ~(mode_t) 070 : mode;
+}
+
 void
 vd_rights_copy (int fd, int from, bool all)
 {
@@ -93,13 +108,20 @@ vd_rights_copy (int fd, int from, bool all)
         fchown (fd, (uid_t) -1, st.st_gid) == -1) {
       /* It stays ours: what the other group may is not for our group. */
     }
-    if (fstat (fd, &own) == -1 || own.st_gid != st.st_gid)
-      mode &= ~(mode_t) 070;
-    /* With a list the bits of the group are the most that anybody in it gets;
-     * without it they would be those of the group.
+    if (fstat (fd, &own) == -1)
+      mode &= 0700;
+    else {
+      if (own.st_uid != st.st_uid)
+        mode = lost_class (mode, 6);
+      if (own.st_gid != st.st_gid)
+        mode = lost_class (mode, 3);
+    }
+    /* With a list the bits of the group are the most that anybody in it gets,
+     * and without it they would be those of the group.  It can also deny to
+     * some what all others may.
      */
     if (copy_acl (fd, &s) == -1)
-      mode &= ~(mode_t) 070;
+      mode &= 0700;
   }
   /* Last: what is not complete is for nobody else.  There are file systems
    * without modes.

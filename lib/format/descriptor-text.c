@@ -22,6 +22,7 @@
 #include "file/newfile.h"
 #include "format/descriptor-text.h"
 #include "format/descriptor.h"
+#include "format/image.h"
 
 /* A name stands between quotes on one line, and there is no escape. */
 static int
@@ -67,6 +68,19 @@ write_geometry (FILE *fp, uint64_t capacity)
            vd_max (1, vd_min (cylinders, 65535)));
 }
 
+static void
+write_uuids (FILE *fp, const struct vd_identity *id)
+{
+  char text[VD_UUID_TEXT];
+
+  fprintf (fp, "ddb.uuid.image=\"%s\"\n", vd_uuid_text (text, id->image));
+  fprintf (fp, "ddb.uuid.parent=\"%s\"\n", vd_uuid_text (text, id->parent));
+  fprintf (fp, "ddb.uuid.modification=\"%s\"\n",
+           vd_uuid_text (text, id->modified));
+  fprintf (fp, "ddb.uuid.parentmodification=\"%s\"\n",
+           vd_uuid_text (text, id->parent_modified));
+}
+
 char *
 vd_describe (const struct vd_description *d, struct vd_err *err)
 {
@@ -109,6 +123,8 @@ vd_describe (const struct vd_description *d, struct vd_err *err)
   fprintf (fp, "%08" PRIx32 "\"\n", d->cid);
   if (!d->parent_hint)
     fprintf (fp, "ddb.virtualHWVersion = \"8\"\n");
+  if (d->uuids)
+    write_uuids (fp, d->uuids);
 
   if (ferror (fp) | fclose (fp)) {
     free (text);

@@ -20,6 +20,8 @@ struct vd_description {
   uint64_t capacity;            /* bytes */
   const char *extent_type;      /* "VMFSSPARSE"; FLAT is given offset 0 */
   const char *extent_name;
+  const struct vd_identity *uuids;      /* VirtualBox's keys, beside those of
+                                           VMware and QEMU; or NULL */
 };
 
 /* The text, to be freed, in VMware's spelling and order; VD_USAGE when a name

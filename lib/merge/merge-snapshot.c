@@ -29,7 +29,6 @@
 #include "create/create-vdi.h"
 #include "create/create.h"
 #include "file/newfile.h"
-#include "format/descriptor-edit.h"
 #include "merge/merge-private.h"
 
 static bool
@@ -203,7 +202,8 @@ vd_merge_clean_snapshot (const struct vd_merge *m)
 static int
 make_vmdk (struct vd_merge_disk *d, const char *path,
            const struct vd_link *parent, const struct vd_new_identity *id,
-           uint64_t capacity, struct vd_err *err)
+           const struct vd_identity *ids, uint64_t capacity,
+           struct vd_err *err)
 {
   CLEANUP_FREE char *hint = NULL;
   struct vd_create_opts opts = {
@@ -213,7 +213,9 @@ make_vmdk (struct vd_merge_disk *d, const char *path,
   };
   struct vd_create *w;
 
-  if (!by_uuid (d)) {
+  if (by_uuid (d))
+    opts.uuids = ids;
+  else {
     hint = vd_merge_hint (d->new_child, parent->path, err);
     if (!hint)
       return -1;
@@ -323,11 +325,8 @@ make_child (struct vd_merge_disk *d, const struct vd_link *parent,
   if (!d->chain->links[0]->descriptor)
     r = vd_create_vdi_child (pinned, capacity, ids,
                              vd_chain_strictest (d->chain), err);
-  else {
-    r = make_vmdk (d, pinned, parent, id, capacity, err);
-    if (r == 0 && by_uuid (d))
-      r = vd_create_add_uuids (pinned, ids, err);
-  }
+  else
+    r = make_vmdk (d, pinned, parent, id, ids, capacity, err);
   if (r == 0)                   /* as make_directory */
     r = vd_pin_flush (pinned, d->new_temp, err);
   if (r == -1)

@@ -44,7 +44,7 @@ chain/link-files.h        create write apply compact merge
 file/newfile.h            create compact merge format
 file/pin.h                merge
 format/cowd.h             check create write
-format/descriptor-edit.h  create write merge
+format/descriptor-edit.h  write merge
 format/descriptor-text.h  create write merge
 format/grain-tables.h     check write
 format/kdmv-header.h      create write
