@@ -18,81 +18,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "merge/merge-private.h"
-
-/* Takes the full name over. */
-static int
-remove_step (char *real, ino_t ino, struct vd_journal *j, struct vd_err *err)
-{
-  size_t i;
-
-  for (i = 0; i < j->n; ++i)
-    if (strcmp (j->step[i].path, real) == 0) {
-      free (real);
-      return 0;
-    }
-  if (vd_journal_add_removal (j, VD_STEP_REMOVE, real, err) == -1)
-    return -1;
-  if (ino == 0 || j->step[j->n - 1].ino == ino)
-    return 0;
-  return vd_fail (err, VD_MISMATCH, "%s was replaced by another file "
-                  "meanwhile", j->step[j->n - 1].path);
-}
-
-static int
-remove_file (const char *path, dev_t dev, ino_t ino, struct vd_journal *j,
-             struct vd_err *err)
-{
-  char *real = vd_merge_real_path (path, dev, ino, err);
-
-  return real ? remove_step (real, ino, j, err) : -1;
-}
-
-/* The file of change tracking that a descriptor names, in its directory, if
- * it is called like one: a descriptor can name any file.
- */
-static int
-remove_cbt (const struct vd_link *link, struct vd_journal *j,
-            struct vd_err *err)
-{
-  const char *name = link->descriptor
-    ? vd_descriptor_get (link->descriptor, "changetrackpath") : NULL;
-  const size_t n = name ? strlen (name) : 0;
-  struct stat st;
-  char *path;
-
-  if (n < 10 || strchr (name, '/') ||
-      strcasecmp (name + n - 9, "-ctk.vmdk") != 0)
-    return 0;
-  if (asprintf (&path, "%s/%s", vd_confine_dir (link->places), name) == -1)
-    return vd_fail_nomem (err);
-  if (lstat (path, &st) == 0 && S_ISREG (st.st_mode))
-    return remove_step (path, st.st_ino, j, err);
-  free (path);
-  return 0;
-}
-
-static int
-remove_link (const struct vd_link *link, struct vd_journal *j,
-             struct vd_err *err)
-{
-  size_t i;
-
-  if (remove_file (link->path, link->dev, link->ino, j, err) == -1)
-    return -1;
-  for (i = 0; i < link->nr_pieces; ++i) {
-    const struct vd_file *f = link->pieces[i].image->file;
-
-    if (f && remove_file (f->name, f->dev, f->ino, j, err) == -1)
-      return -1;
-  }
-  return remove_cbt (link, j, err);
-}
 
 /* One disk, up to the machine. */
 static int
@@ -118,22 +48,6 @@ identity_steps (struct vd_merge *m, struct vd_merge_disk *d, bool dry,
     memcpy (id.modified, top->id.modified, 16);
   }
   return vd_merge_snapshot_steps (m, d, top, &id, dry, j, err);
-}
-
-static int
-removal_steps (const struct vd_merge *m, const struct vd_merge_disk *d,
-               struct vd_journal *j, struct vd_err *err)
-{
-  size_t i;
-
-  if (m->how.keep)
-    return 0;
-  if (d->nr > 0 && remove_cbt (d->target, j, err) == -1)
-    return -1;
-  for (i = d->first + d->nr; d->nr > 0 && i > d->first; --i)
-    if (remove_link (d->chain->links[i - 1], j, err) == -1)
-      return -1;
-  return d->discard ? remove_link (d->chain->links[0], j, err) : 0;
 }
 
 static void
@@ -175,18 +89,14 @@ tell (const struct vd_journal *j, void (*step) (void *, const char *),
   }
 }
 
-int
-vd_merge_note_removals (struct vd_merge *m, struct vd_err *err)
+static void
+tell_kept (const struct vd_merge *m, void (*step) (void *, const char *),
+           void *opaque)
 {
   size_t i;
 
-  m->removals = calloc (1, sizeof *m->removals);
-  if (!m->removals)
-    return vd_fail_nomem (err);
-  for (i = 0; i < m->nr_disks; ++i)
-    if (removal_steps (m, &m->disk[i], m->removals, err) == -1)
-      return -1;
-  return 0;
+  for (i = 0; step && i < m->nr_kept; ++i)
+    step (opaque, m->kept[i]);
 }
 
 static int
@@ -246,8 +156,10 @@ vd_merge_commit (struct vd_merge *m, bool dry,
   if (vd_journal_init_top (&j, m->top, m->given, err) == -1)
     return -1;
   r = all_steps (m, dry, &j, err);
-  if (r == 0)
+  if (r == 0) {
     tell (&j, step, opaque);
+    tell_kept (m, step, opaque);
+  }
   if (r == 0 && !dry)
     r = check_all (&j, err);
   if (r == 0 && !dry && (vd_journal_save (&j, err) == -1 ||

@@ -238,35 +238,6 @@ check_capacity (struct vd_merge_disk *d, struct vd_err *err)
   return 0;
 }
 
-static uint64_t
-taken (const char *path)
-{
-  struct stat st;
-
-  return lstat (path, &st) == 0 ? (uint64_t) st.st_blocks * 512 : 0;
-}
-
-static void
-count_freed (const struct vd_merge *m, struct vd_merge_disk *d)
-{
-  const size_t end = d->first + d->nr;
-  size_t i, k;
-
-  if (m->how.keep)
-    return;
-  for (i = 0; i < end; ++i) {
-    const struct vd_link *link = d->chain->links[i];
-
-    if (i < d->first && !(d->discard && i == 0))
-      continue;
-    if (!vd_link_own_image (link))
-      d->numbers.freed += taken (link->path);
-    for (k = 0; k < link->nr_pieces; ++k)
-      if (link->pieces[k].image->file)
-        d->numbers.freed += taken (link->pieces[k].image->file->name);
-  }
-}
-
 static int
 plan_target (struct vd_merge *m, struct vd_merge_disk *d, struct vd_err *err)
 {
@@ -323,6 +294,5 @@ vd_merge_plan_disk (struct vd_merge *m, struct vd_merge_disk *d,
   }
   if (d->nr > 0 && plan_target (m, d, err) == -1)
     return -1;
-  count_freed (m, d);
   return 0;
 }

@@ -58,10 +58,12 @@ extern int vd_merge_check_files (const struct vd_merge *m,
 extern int vd_merge_check_access (const struct vd_journal *j,
                                   struct vd_err *err);
 
-/* merge-commit.c: all that goes, into m->removals.  And: all steps, made but
- * not done.
+/* merge-removals.c: all that goes, into m->removals, and what could go but
+ * stays, into m->kept.
  */
 extern int vd_merge_note_removals (struct vd_merge *m, struct vd_err *err);
+
+/* merge-commit.c: all steps, made but not done. */
 extern int vd_merge_rehearse (struct vd_merge *m, struct vd_err *err);
 
 /* merge-machine.c */

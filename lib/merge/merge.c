@@ -67,6 +67,9 @@ vd_merge_free (struct vd_merge *m)
   vd_vbox_free (m->box);
   free (m->box_path);
   free (m->removed);
+  while (m->nr_kept > 0)
+    free (m->kept[--m->nr_kept]);
+  free (m->kept);
   if (m->removals)
     vd_journal_free (m->removals);
   free (m->removals);

@@ -106,6 +106,9 @@ struct vd_merge {
   struct vd_merge_numbers numbers; /* sums */
   bool *removed;                /* snapshots that go, by number */
   struct vd_journal *removals;  /* all that goes, as it was when opened */
+  char **kept;                  /* lines about what would go, but stays,
+                                   because it may be another disk's */
+  size_t nr_kept;
   bool begun;                   /* something may have been written */
   char *new_dir;                /* where new children are made */
   uint8_t new_snapshot[16];
