@@ -196,6 +196,11 @@ extern int disk_tables_load (struct disk_part *p, struct disk_table *table,
 extern int disk_tables_place (struct disk_part *p, struct disk_table *table,
                               struct vd_err *err);
 
+/* Behind the mark: what a cut left between tables and their copies, everywhere,
+ * since a clean end takes the mark away.
+ */
+extern int disk_tables_settle (struct disk_part *p, struct vd_err *err);
+
 /* Where is nothing in use any more? */
 extern int disk_tables_find_end (const struct disk_part *p, uint64_t *end,
                                  struct vd_err *err);

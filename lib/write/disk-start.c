@@ -272,7 +272,8 @@ start (struct vd_disk *disk, struct vd_err *err)
       disk_sync (disk, true, err) == -1)
     return -1;
   for (i = 0; i < disk->nr_parts; ++i)
-    if (cut_off (&disk->part[i], err) == -1)
+    if (disk_tables_settle (&disk->part[i], err) == -1 ||
+        cut_off (&disk->part[i], err) == -1)
       return -1;
   return 0;
 }

@@ -149,6 +149,23 @@ pass_table (const struct disk_part *p, uint64_t t, uint64_t *end,
 }
 
 int
+disk_tables_settle (struct disk_part *p, struct vd_err *err)
+{
+  bool changed;
+  uint64_t t;
+
+  if (p->flat || !p->inner->unclean || !p->entries.has_copies)
+    return 0;
+  for (t = 0; t < p->entries.nr_tables; ++t) {
+    if (vd_entries_settle (&p->entries, t, &changed, err) == -1)
+      return -1;
+    if (changed)
+      atomic_store (&p->written, true);
+  }
+  return 0;
+}
+
+int
 disk_tables_find_end (const struct disk_part *p, uint64_t *end,
                       struct vd_err *err)
 {

@@ -141,6 +141,12 @@ kdmv_link_copy (const struct vd_entries *e, uint64_t t,
 }
 
 static int
+kdmv_unlink_copy (const struct vd_entries *e, uint64_t t, struct vd_err *err)
+{
+  return write_directory (e, rgd_of (e), t, 0, err);
+}
+
+static int
 kdmv_link (const struct vd_entries *e, uint64_t t,
            const struct vd_table_place *place, struct vd_err *err)
 {
@@ -168,6 +174,7 @@ const struct vd_entries_ops vd_entries_kdmv = {
   .doubt = kdmv_doubt,
   .link = kdmv_link,
   .link_copy = kdmv_link_copy,
+  .unlink_copy = kdmv_unlink_copy,
   .mark_offset = VD_KDMV_OFF_UNCLEAN,
   .mark_size = 1,
 };

@@ -167,6 +167,23 @@ vd_entries_link_copy (const struct vd_entries *e, uint64_t t,
   return e->ops->link_copy ? e->ops->link_copy (e, t, place, err) : 0;
 }
 
+int
+vd_entries_settle (const struct vd_entries *e, uint64_t t, bool *changed,
+                   struct vd_err *err)
+{
+  uint32_t raw[VD_ENTRIES_MAX];
+  struct vd_table_place place;
+  size_t n;
+
+  if (vd_entries_load (e, t, raw, &n, &place, err) == -1)
+    return -1;
+  *changed = place.differs;
+  if (!place.differs)
+    return 0;
+  return place.orphan ? e->ops->unlink_copy (e, t, err)
+    : vd_entries_store (e, &place, raw, 0, n, err);
+}
+
 struct vd_entry
 vd_entries_state (const struct vd_entries *e, uint32_t raw)
 {

@@ -128,6 +128,15 @@ extern int vd_entries_link_copy (const struct vd_entries *e, uint64_t t,
                                  const struct vd_table_place *place,
                                  struct vd_err *err);
 
+/* After a writer of ours was cut off: let the copy of table t say what the table
+ * says, since it was written first, and what it may lead to was never flushed;
+ * or let it be none where there is no table yet.  A mark that is taken away
+ * while they differ would leave a disk of which nobody knows which is right.
+ * *changed: something was written.
+ */
+extern int vd_entries_settle (const struct vd_entries *e, uint64_t t,
+                              bool *changed, struct vd_err *err);
+
 /* What an entry says: VD_BASE, VD_ZERO, VD_DATA and where the first byte of
  * disk is in the file, or VD_DAMAGED, into which nothing must be written
  * (where: what it says, for messages).
@@ -174,6 +183,8 @@ struct vd_entries_ops {
   /* These may be NULL. */
   int (*link_copy) (const struct vd_entries *e, uint64_t t,
                     const struct vd_table_place *place, struct vd_err *err);
+  int (*unlink_copy) (const struct vd_entries *e, uint64_t t,
+                      struct vd_err *err);
   int (*count) (const struct vd_entries *e, uint64_t end,
                 struct vd_err *err);
   int mark_offset;              /* in the header; 0: there is none */
