@@ -94,7 +94,7 @@ parse_tables (const char *key, const char *value,
 {
   if (vd_tables_choice (value, choice))
     return 0;
-  nbdkit_error ("%s=%s is not understood; allowed are first and copy", key,
+  nbdkit_error ("%s=%s is not understood; allowed are first, copy and markers", key,
                 value);
   return -1;
 }

@@ -37,8 +37,9 @@ struct config config = {
      "delta-allow-dirty=true   read an SEsparse file without replaying\n"   \
      "               its journal")                                          \
   X ("delta-tables", OPTION_TABLES, &config.tables,                         \
-     "delta-tables=first|copy   which to read of a KDMV file whose two\n"   \
-     "               sets of tables differ")                                \
+     "delta-tables=first|copy|markers   which to read of a KDMV file whose\n" \
+     "               two sets of tables differ; markers: of a stream that\n" \
+     "               was cut")                                              \
   X ("delta-ignore-cid", OPTION_BOOL, &config.ignore_cid,                   \
      "delta-ignore-cid=true   accept links whose CIDs do not match")        \
   X ("delta-base-format", OPTION_RAW, &config.raw_base,                     \

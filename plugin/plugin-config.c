@@ -32,8 +32,8 @@ struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };
      "allow-dirty=true   read an SEsparse file without replaying its\n"     \
      "               journal")                                              \
   X ("tables", OPTION_TABLES, &config.tables,                               \
-     "tables=first|copy   which to read of a KDMV file whose two sets of\n"  \
-     "               tables differ")                                        \
+     "tables=first|copy|markers   which to read of a KDMV file whose two\n" \
+     "               sets of tables differ; markers: of a stream that was cut") \
   X ("unconfined", OPTION_BOOL, &config.unconfined,                         \
      "unconfined=true   follow names found in images anywhere")             \
   X ("write", OPTION_BOOL, &config.write,                                   \

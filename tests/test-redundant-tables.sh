@@ -100,6 +100,6 @@ same out.img want
 filter_read delta-tables=first
 same out.img disk.img
 
-expect_fail 'tables=both is not understood; allowed are first and copy' plugin_read good.vmdk tables=both
-expect_fail 'delta-tables=x is not understood; allowed are first and copy' filter_read delta-tables=x
-expect_fail '--tables=x: allowed are first and copy' "$TOOL" check --tables=x good.vmdk
+expect_fail 'tables=both is not understood; allowed are first, copy and markers' plugin_read good.vmdk tables=both
+expect_fail 'delta-tables=x is not understood; allowed are first, copy and markers' filter_read delta-tables=x
+expect_fail '--tables=x: allowed are first, copy and markers' "$TOOL" check --tables=x good.vmdk

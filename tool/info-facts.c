@@ -147,6 +147,12 @@ facts_complete (const struct facts *f)
   return f->loaded && f->walked;
 }
 
+bool
+facts_whole (const struct facts *f)
+{
+  return facts_complete (f) && f->bytes[VD_WALK_DAMAGED] == 0;
+}
+
 const char *
 facts_state (const struct facts *f)
 {

@@ -97,7 +97,7 @@ machine_complete (const struct machine *m)
     return false;
   for (i = 0; i < m->box->nr_media; ++i)
     if (!m->media[i].member ||
-        (m->media[i].has_facts && !facts_complete (&m->media[i].facts)))
+        (m->media[i].has_facts && !facts_whole (&m->media[i].facts)))
       return false;
   return true;
 }

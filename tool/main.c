@@ -164,7 +164,7 @@ next_option (const struct verb *verb, int argc, char **argv,
       break;
     case OPT_TABLES:
       if (!vd_tables_choice (optarg, &opts->tables))
-        exit (tool_usage (verb, "--tables=%s: allowed are first and copy",
+        exit (tool_usage (verb, "--tables=%s: allowed are first, copy and markers",
                           optarg));
       break;
     case OPT_UNCONFINED:

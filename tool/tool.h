@@ -102,7 +102,8 @@ enum {
   "  --allow-dirty      read an SEsparse file without replaying its\n"     \
   "                     journal\n"                                         \
   "  --tables=WHICH     of a KDMV file whose two sets of tables differ,\n"  \
-  "                     read 'first' or 'copy'\n"                          \
+  "                     read 'first' or 'copy'; 'markers': read a stream\n" \
+  "                     that was cut\n"                                    \
   "  --unconfined       follow names found in images anywhere\n"           \
   "  --base-format=raw  accept a raw or flat disk that begins like an\n"   \
   "                     image of another format\n"

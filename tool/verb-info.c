@@ -82,7 +82,7 @@ is_complete (const struct report *r, bool chain)
   size_t i;
 
   for (i = 0; i < r->n; ++i)
-    if (!facts_complete (&r->facts[i]))
+    if (!facts_whole (&r->facts[i]))
       return false;
   return r->opened &&
     (!chain || r->facts[r->n - 1].parent_state == PARENT_NONE);
@@ -157,7 +157,7 @@ answer_machine (struct answer *a, const char *path, struct vd_err *err)
 static int
 run (int argc, char **argv)
 {
-  struct vd_opts opts = { .log = { .fn = NULL } };
+  struct vd_opts opts = { .log = { .fn = NULL }, .headers = true };
   struct answer a = { .opts = &opts, .complete = true };
   bool as_json = false;
   struct vd_err err;

@@ -59,6 +59,9 @@ extern int facts_of (struct facts *f, struct vd_family *family,
 /* True when everything the link consists of could be read. */
 extern bool facts_complete (const struct facts *f);
 
+/* The same, and no part of the data is damaged. */
+extern bool facts_whole (const struct facts *f);
+
 /* One word: "ok", "unclean", "damaged", "incomplete". */
 extern const char *facts_state (const struct facts *f);
 

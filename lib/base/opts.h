@@ -22,6 +22,8 @@ enum vd_tables_choice {
                                    else that can be, nothing is read */
   VD_TABLES_FIRST,              /* the first, whatever the copy says */
   VD_TABLES_COPY,               /* the copy, whatever the first says */
+  VD_TABLES_MARKERS,            /* of a stream, none: by the markers of its
+                                   grains; of other files, as usual */
 };
 
 struct vd_opts {
@@ -37,8 +39,8 @@ struct vd_opts {
    */
   bool allow_dirty;
 
-  /* Recovery: read files whose two sets of tables differ by one of them.
-   * Files that have one set only are read as usual.
+  /* Recovery: read files whose two sets of tables differ by one of them, or
+   * streams without an end.  Other files are read as usual.
    */
   enum vd_tables_choice tables;
 
@@ -60,6 +62,11 @@ struct vd_opts {
    * (chain/merging.h) itself.
    */
   bool own_marks;
+
+  /* Only what a file is was asked: one whose tables cannot be found opens, and
+   * all of its data is damaged.
+   */
+  bool headers;
 
   /* Follow names found in images anywhere, not only below the directory of
    * the file that contains them and below dirs.
@@ -86,6 +93,8 @@ vd_tables_choice (const char *value, enum vd_tables_choice *choice)
     *choice = VD_TABLES_FIRST;
   else if (strcmp (value, "copy") == 0)
     *choice = VD_TABLES_COPY;
+  else if (strcmp (value, "markers") == 0)
+    *choice = VD_TABLES_MARKERS;
   else
     return false;
   return true;

@@ -19,10 +19,10 @@
 #include "check/check-walk.h"
 #include "format/kdmv.h"
 
-enum { END_OF_STREAM = 0, GRAIN_TABLE, GRAIN_DIRECTORY, FOOTER, PROGRESS };
-
 /* Zeros behind the last marker are normal; after so many it is the end. */
 #define MAX_ZEROS (UINT64_C (1) << 20)
+
+#define MAX_RUNS 4096u
 
 static int
 inflate (struct vd_checker *c, uint64_t grain, uint64_t where,
@@ -101,6 +101,56 @@ vd_check_stream_end (struct vd_checker *c)
   c->opaque = NULL;
 }
 
+/* A stream that is read by its markers: no tables say what should be there. */
+static int
+check_runs (struct vd_checker *c, const struct vd_runs *runs,
+            struct vd_err *err)
+{
+  const struct vd_image *image = c->image;
+  struct vd_err why;
+  uint64_t bytes;
+  size_t i;
+  int r = 0;
+
+  for (i = 0; i < runs->n && r == 0; ++i) {
+    const struct vd_run *run = &runs->run[i];
+
+    if (run->kind == VD_COMPRESSED) {
+      c->report->compressed_grains++;
+      r = stream_stored (c, run->offset / image->grain_size, run->where,
+                         run->where, &bytes, err);
+    }
+    else if (run->kind == VD_DAMAGED) {
+      image->fmt->explain (image, run->offset, &why);
+      r = vd_check_add_err (c, VD_CHECK_GRAIN_TRUNCATED, VD_CHECK_NO_PLACE,
+                            run->offset, run->length, &why, err);
+    }
+  }
+  return r;
+}
+
+int
+vd_check_markers (struct vd_checker *c, const struct vd_image *image,
+                  struct vd_err *err)
+{
+  struct vd_runs runs = VD_RUNS_INIT (MAX_RUNS);
+  const struct vd_out out = { .runs = &runs };
+  uint64_t offset = 0;
+  int r = vd_check_stream_begin (c, err);
+
+  while (r == 0 && offset < image->capacity) {
+    runs.n = 0;
+    r = image->fmt->map (image, offset, image->capacity - offset, &out, err);
+    if (r == 0)
+      r = check_runs (c, &runs, err);
+    if (runs.n > 0)
+      offset = vd_run_end (&runs.run[runs.n - 1]);
+  }
+  vd_runs_free (&runs);
+  vd_check_stream_end (c);
+  return r;
+}
+
 static int
 unknown_marker (struct vd_checker *c, uint64_t pos, const uint8_t *m,
                 struct vd_err *err)
@@ -166,7 +216,7 @@ vd_check_stream_markers (struct vd_checker *c, struct vd_err *err)
       zeros = 0;
       r = grain_marker (c, pos, m, &sectors, &lost, err);
     }
-    else if (k.type > PROGRESS ||
+    else if (k.type > VD_MARKER_PROGRESS ||
              k.value > (size - pos) / VD_SECTOR - 1) {
       lost = true;
       r = unknown_marker (c, pos, m, err);

@@ -162,6 +162,9 @@ extern int vd_check_sesparse (struct vd_checker *c,
                               struct vd_err *err);
 extern int vd_check_vdi (struct vd_checker *c, const struct vd_image *image,
                          struct vd_err *err);
+extern int vd_check_markers (struct vd_checker *c,
+                             const struct vd_image *image,
+                             struct vd_err *err);
 /* Streams: sets the hook `stored`.  Afterwards, with the bits of one window
  * that was enough: walk over the markers.
  */

@@ -48,6 +48,7 @@ static const struct {
   { &vd_format_vdi, vd_check_vdi },
   { &vd_format_flat, check_plain },
   { &vd_format_lost, check_plain },
+  { &vd_format_markers, vd_check_markers },
 };
 
 /* Does the header have more than the line of the descriptor?  Hosted products
@@ -60,7 +61,8 @@ check_capacity (struct vd_checker *c, struct vd_err *err)
   const uint64_t more = image->capacity - image->used;
 
   if (more == 0 ||
-      (image->fmt == &vd_format_kdmv && more < image->grain_size))
+      (strcmp (image->fmt->name, vd_format_kdmv.name) == 0 &&
+       more < image->grain_size))
     return 0;
   return vd_check_add (c, VD_CHECK_CAPACITY, VD_CHECK_NO_PLACE, 0, 0, err,
                        "the header has %" PRIu64 " sectors, the descriptor "

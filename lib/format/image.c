@@ -115,7 +115,8 @@ vd_image_open (struct vd_file *file, const struct vd_opts *opts,
 
   if (fmt->open (file, opts, &image, err) == -1)
     return NULL;
-  image->fmt = fmt;
+  if (!image->fmt)
+    image->fmt = fmt;
   image->file = file;
   image->used = image->capacity;
   return image;

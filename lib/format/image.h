@@ -89,7 +89,8 @@ struct vd_format {
   bool (*probe) (const uint8_t *head, size_t n);
 
   /* Decode and check the header.  Does I/O.  On success *image is new, with
-   * everything but fmt, file and used filled; the caller sets those.
+   * everything but fmt, file and used filled; the caller sets those.  (fmt
+   * only if it is NULL: one format may have two ways to be read.)
    */
   int (*open) (struct vd_file *file, const struct vd_opts *opts,
                struct vd_image **image, struct vd_err *err);
@@ -129,6 +130,7 @@ extern const struct vd_format vd_format_vdi;
 extern const struct vd_format vd_format_flat;
 extern const struct vd_format vd_format_zero;
 extern const struct vd_format vd_format_lost;
+extern const struct vd_format vd_format_markers; /* KDMV; kdmv.h */
 
 /* What the first bytes of a file say. */
 enum vd_magic {

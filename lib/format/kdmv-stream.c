@@ -16,7 +16,9 @@
  * so metadata markers between grains (tables, progress) are never met.
  *
  * The end of a file with a footer is: footer marker, footer (a copy of the
- * header that has the real gdOffset), end-of-stream marker (all zeros).
+ * header that has the real gdOffset), end-of-stream marker (all zeros).  What
+ * transfers and tools put behind it is passed over: zeros up to the size of
+ * their blocks or of a device, or another descriptor.
  *
  * Facts from VMware's "Virtual Disk Format 5.0"; that the payload is zlib
  * (RFC 1950) and not raw deflate, as that note says, from every file seen.
@@ -29,50 +31,97 @@
 
 #include "format/kdmv.h"
 
-#define MARKER_FOOTER 3u
-
-/* How far before the end of a file a footer is looked for, if the file has
- * a tail of zeros: transfers pad to their block size.
- */
-#define MAX_TAIL (UINT64_C (1) << 20)
-
 /* Most compressed grains fit into this first read. */
 #define FIRST_READ 16384u
 
-static bool
-all_zeros (const uint8_t *p, size_t n)
+/* A footer is looked for from the end, in pieces that grow. */
+#define FIRST_PIECE 4096u
+#define MAX_PIECE (1u << 20)
+
+/* The directory that a footer names, with its marker in front: it is none of
+ * another stream that was put behind this one.
+ */
+static int
+has_directory (struct vd_file *file, const struct vd_kdmv_header *k,
+               uint64_t footer, bool at_end, struct vd_err *err)
 {
-  return n == 0 || (p[0] == 0 && memcmp (p, p + 1, n - 1) == 0);
+  uint8_t s[VD_SECTOR];
+  struct vd_marker m;
+  uint64_t gd;
+
+  /* One that cannot be is no other stream's: it is damaged, which is said. */
+  if (k->gd_offset < 2 || !vd_sectors (k->gd_offset, &gd) || gd >= footer)
+    return at_end;
+  if (vd_file_pread (file, s, sizeof s, gd - VD_SECTOR, err) == -1)
+    return -1;
+  m = vd_marker_decode (s);
+  return m.size == 0 && m.type == VD_MARKER_DIRECTORY &&
+    m.value <= (footer - gd) / VD_SECTOR;
+}
+
+static bool
+is_same_disk (const struct vd_kdmv_header *a, const struct vd_kdmv_header *b)
+{
+  return a->version == b->version && a->flags == b->flags &&
+    a->capacity == b->capacity && a->grain_size == b->grain_size &&
+    a->gtes_per_gt == b->gtes_per_gt &&
+    a->descriptor_offset == b->descriptor_offset &&
+    a->descriptor_size == b->descriptor_size;
+}
+
+/* Is this sector, at pos, the footer?  at_end: only zeros are behind it. */
+static int
+try_footer (struct vd_file *file, const struct vd_kdmv_header *head,
+            const uint8_t *sector, uint64_t pos, bool at_end,
+            struct vd_kdmv_header *k, struct vd_err *err)
+{
+  uint8_t s[VD_SECTOR];
+  struct vd_marker m;
+
+  if (memcmp (sector, "KDMV", 4) != 0 || pos < 3 * VD_SECTOR)
+    return 0;
+  if (vd_file_pread (file, s, sizeof s, pos - VD_SECTOR, err) == -1)
+    return -1;
+  m = vd_marker_decode (s);
+  vd_kdmv_decode (sector, k);
+  if (m.size != 0 || m.type != VD_MARKER_FOOTER ||
+      k->gd_offset == VD_KDMV_GD_AT_END)
+    return 0;
+  return at_end || is_same_disk (head, k) ? has_directory (file, k, pos, at_end, err)
+    : 0;
 }
 
 int
-vd_stream_footer (struct vd_file *file, struct vd_kdmv_header *k, struct vd_err *err)
+vd_stream_footer (struct vd_file *file, const struct vd_kdmv_header *head,
+                  struct vd_kdmv_header *k, struct vd_err *err)
 {
   const uint64_t end = vd_round_down (file->size, VD_SECTOR);
-  uint8_t s[VD_SECTOR];
+  const uint64_t lowest = end > VD_MAX_TAIL ? end - VD_MAX_TAIL : VD_SECTOR;
+  CLEANUP_FREE uint8_t *buf = malloc (MAX_PIECE);
+  size_t piece = FIRST_PIECE, i, n;
+  bool zeros = true;            /* all that is behind */
   uint64_t pos;
+  int r;
 
-  /* The end-of-stream marker is zeros, as is a tail: the footer is the last
-   * sector that is not.
-   */
-  for (pos = end; ; pos -= VD_SECTOR) {
-    if (pos < 4 * VD_SECTOR || end - pos >= MAX_TAIL)
-      return 0;
-    if (vd_file_pread (file, s, sizeof s, pos - VD_SECTOR, err) == -1)
+  if (!buf)
+    return vd_fail_nomem (err);
+  for (pos = end; pos > lowest; piece = (size_t) vd_min (piece * 4, MAX_PIECE)) {
+    n = (size_t) vd_min (pos - lowest, piece);
+    pos -= n;
+    if (vd_file_pread (file, buf, n, pos, err) == -1)
       return -1;
-    if (!all_zeros (s, sizeof s))
-      break;
-  }
-  if (pos == end)               /* no end-of-stream marker behind it */
-    return 0;
-  if (memcmp (s, "KDMV", 4) != 0)
-    return 0;
-  vd_kdmv_decode (s, k);
+    for (i = n; i > 0; i -= VD_SECTOR) {
+      const uint8_t *s = buf + i - VD_SECTOR;
 
-  if (vd_file_pread (file, s, sizeof s, pos - 2 * VD_SECTOR, err) == -1)
-    return -1;
-  return vd_le32 (s + 8) == 0 && vd_le32 (s + 12) == MARKER_FOOTER &&
-    k->gd_offset != VD_KDMV_GD_AT_END;
+      if (zeros && vd_is_zero (s, VD_SECTOR))
+        continue;
+      r = try_footer (file, head, s, pos + i - VD_SECTOR, zeros, k, err);
+      if (r != 0)
+        return r;
+      zeros = false;
+    }
+  }
+  return 0;
 }
 
 /* What compressing one grain can make of it at the most: zlib's own bound

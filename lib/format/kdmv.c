@@ -100,6 +100,8 @@ find_directories (const struct vd_kdmv_header *k, const struct vd_file *file,
                   struct vd_err *err)
 {
   const bool two = (k->flags & VD_KDMV_REDUNDANT) != 0;
+  const bool chosen = opts->tables == VD_TABLES_FIRST ||
+    opts->tables == VD_TABLES_COPY;
   const bool swap = two && opts->tables == VD_TABLES_COPY;
   const uint64_t first = swap ? k->rgd_offset : k->gd_offset;
   const uint64_t other = swap ? k->gd_offset : k->rgd_offset;
@@ -128,17 +130,17 @@ find_directories (const struct vd_kdmv_header *k, const struct vd_file *file,
                file->size / VD_SECTOR, swap ? "copy" : "first");
   }
   h->tables.copy_offset = h->rgd_offset;
-  h->image.chosen_tables = two && opts->tables != VD_TABLES_BOTH;
-  h->compare = has_other && opts->tables == VD_TABLES_BOTH &&
+  h->image.chosen_tables = two && chosen;
+  h->compare = has_other && !chosen &&
     k->unclean != VD_KDMV_UNCLEAN_COMPACT &&
     k->unclean != VD_KDMV_UNCLEAN_WRITE;
   return 0;
 }
 
+/* What the header says of the disk. */
 static int
-check_geometry (const struct vd_kdmv_header *k, const struct vd_file *file,
-                const struct vd_opts *opts, struct vd_kdmv_image *h,
-                struct vd_err *err)
+check_sizes (const struct vd_kdmv_header *k, const struct vd_file *file,
+             struct vd_kdmv_image *h, struct vd_err *err)
 {
   const bool compressed = (k->flags & VD_KDMV_COMPRESSED) != 0;
   const uint64_t max_grain
@@ -172,7 +174,28 @@ check_geometry (const struct vd_kdmv_header *k, const struct vd_file *file,
                     "%s: %" PRIu64 " sectors (header byte 12) need %" PRIu64
                     " grain tables; allowed are %" PRIu64, file->name,
                     k->capacity, h->nr_tables, VD_KDMV_MAX_TABLES);
+  h->image.grain_size = h->tables.grain_size;
+  h->image.tables_size = h->tables.coverage;
+  h->image.compressed = compressed;
+  return 0;
+}
 
+/* Where the rest is. */
+static int
+check_places (const struct vd_kdmv_header *k, const struct vd_file *file,
+              const struct vd_opts *opts, struct vd_kdmv_image *h,
+              struct vd_err *err)
+{
+  const bool markers
+    = h->image.compressed && opts->tables == VD_TABLES_MARKERS;
+
+  if (k->gd_offset == VD_KDMV_GD_AT_END && !markers)
+    return vd_fail (err, VD_TRUNCATED,
+                    "%s: no valid footer at its end (byte %" PRIu64 "), where "
+                    "the grain directory would be found: the stream is "
+                    "probably incomplete; %stables=markers reads the grains "
+                    "that are there", file->name, file->size,
+                    vd_opts_prefix (opts));
   if (!vd_sectors (k->overhead, &h->first_data) ||
       h->first_data > file->size)
     return vd_fail (err, VD_TRUNCATED,
@@ -182,14 +205,24 @@ check_geometry (const struct vd_kdmv_header *k, const struct vd_file *file,
                     file->size / VD_SECTOR);
   /* Sector 0 is the header, whatever overHead says. */
   h->first_data = vd_max (h->first_data, VD_SECTOR);
+  return markers ? 0 : find_directories (k, file, opts, h, err);
+}
 
-  if (find_directories (k, file, opts, h, err) == -1)
+static int
+check_geometry (const struct vd_kdmv_header *k, const struct vd_file *file,
+                const struct vd_opts *opts, struct vd_kdmv_image *h,
+                struct vd_err *err)
+{
+  struct vd_err why;
+
+  if (check_sizes (k, file, h, err) == -1)
     return -1;
-
-  h->image.grain_size = h->tables.grain_size;
-  h->image.tables_size = h->tables.coverage;
-  h->image.compressed = compressed;
-  return 0;
+  if (check_places (k, file, opts, h, &why) == 0)
+    return 0;
+  if (opts->headers && !(h->unread = strdup (why.msg)))
+    return vd_fail_nomem (err);
+  *err = why;
+  return h->unread ? 0 : -1;
 }
 
 static int
@@ -220,44 +253,56 @@ check_descriptor (const struct vd_kdmv_header *k, const struct vd_file *file,
   return 0;
 }
 
+/* The header, or the footer, which has precedence over it. */
+static int
+read_header (struct vd_file *file, struct vd_kdmv_image *h,
+             struct vd_kdmv_header *k, struct vd_err *err)
+{
+  uint8_t header[VD_SECTOR];
+  struct vd_kdmv_header footer;
+  int r;
+
+  if (vd_file_pread (file, header, sizeof header, 0, err) == -1)
+    return -1;
+  vd_kdmv_decode (header, k);
+  if (check_features (k, file->name, err) == -1 ||
+      check_descriptor (k, file, &h->image, err) == -1)
+    return -1;
+  if (!(k->flags & VD_KDMV_MARKERS))
+    return 0;
+  r = vd_stream_footer (file, k, &footer, err);
+  if (r != 1)
+    return r;
+  if (check_features (&footer, file->name, err) == -1) {
+    vd_err_prefix (err, "in the footer: ");
+    return -1;
+  }
+  if (footer.capacity == 0)
+    return vd_fail (err, VD_CORRUPT, "%s: disk has no sectors (byte 12 of the "
+                    "footer)", file->name);
+  *k = footer;
+  return 0;
+}
+
+static void
+free_kdmv (struct vd_kdmv_image **h)
+{
+  if (*h)
+    free ((*h)->unread);
+  free (*h);
+}
+
 static int
 kdmv_open (struct vd_file *file, const struct vd_opts *opts,
              struct vd_image **image, struct vd_err *err)
 {
-  CLEANUP_FREE struct vd_kdmv_image *h = calloc (1, sizeof *h);
-  uint8_t header[VD_SECTOR];
-  struct vd_kdmv_header k, footer;
-  int r;
+  VD_CLEANUP (free_kdmv) struct vd_kdmv_image *h = calloc (1, sizeof *h);
+  struct vd_kdmv_header k;
 
   if (!h)
     return vd_fail_nomem (err);
-  if (vd_file_pread (file, header, sizeof header, 0, err) == -1)
+  if (read_header (file, h, &k, err) == -1)
     return -1;
-  vd_kdmv_decode (header, &k);
-  if (check_features (&k, file->name, err) == -1 ||
-      check_descriptor (&k, file, &h->image, err) == -1)
-    return -1;
-
-  if (k.flags & VD_KDMV_MARKERS) {
-    r = vd_stream_footer (file, &footer, err);
-    if (r == -1)
-      return -1;
-    if (r == 1) {               /* it has precedence over the header */
-      if (check_features (&footer, file->name, err) == -1) {
-        vd_err_prefix (err, "in the footer: ");
-        return -1;
-      }
-      if (footer.capacity == 0)
-        return vd_fail (err, VD_CORRUPT, "%s: disk has no sectors (byte 12 of "
-                        "the footer)", file->name);
-      k = footer;
-    }
-  }
-  if (k.gd_offset == VD_KDMV_GD_AT_END)
-    return vd_fail (err, VD_TRUNCATED,
-                    "%s: no valid footer at its end (byte %" PRIu64 "), where "
-                    "the grain directory would be found: the stream is "
-                    "probably incomplete", file->name, file->size);
 
   /* With capacity 0 the embedded descriptor names other files. */
   if (k.capacity != 0 && check_geometry (&k, file, opts, h, err) == -1)
@@ -272,6 +317,9 @@ kdmv_open (struct vd_file *file, const struct vd_opts *opts,
     vd_warn (&opts->log, "%s was not closed cleanly by its writer; its tables "
              "are checked entry by entry as they are used", file->name);
   h->prefix = vd_opts_prefix (opts);
+  if (h->image.compressed && opts->tables == VD_TABLES_MARKERS && !h->unread)
+    return vd_stream_open_markers (file, &h->image, h->first_data, &opts->log,
+                                   image, err);
   *image = (struct vd_image *) VD_TAKE (h);
   return 0;
 }
@@ -375,6 +423,8 @@ kdmv_map (const struct vd_image *image, uint64_t offset, uint64_t length,
 {
   const struct vd_tables *t = &vd_kdmv (image)->tables;
 
+  if (vd_kdmv (image)->unread)
+    return vd_emit (out, VD_DAMAGED, offset, length, 0, err) == -1 ? -1 : 0;
   return vd_kdmv (image)->compare
     ? vd_tables_map (image, t, 4, offset, length, out, kdmv_gde, kdmv_gte,
                      vd_kdmv_doubt, err)
@@ -417,6 +467,8 @@ kdmv_explain (const struct vd_image *image, uint64_t offset,
   uint32_t first = 0, copy = 0;
   bool has_first = false, has_copy = false;
 
+  if (h->unread)
+    return vd_fail (err, VD_TRUNCATED, "%s", h->unread);
   if (h->compare) {
     has_first = read_entry (image, h->tables.gd_offset, grain, &first);
     has_copy = read_entry (image, h->rgd_offset, grain, &copy);
@@ -440,7 +492,9 @@ kdmv_explain (const struct vd_image *image, uint64_t offset,
 static void
 kdmv_close (struct vd_image *image)
 {
-  free (image);
+  struct vd_kdmv_image *h = (struct vd_kdmv_image *) image;
+
+  free_kdmv (&h);
 }
 
 const struct vd_format vd_format_kdmv = {

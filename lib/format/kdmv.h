@@ -18,6 +18,8 @@ struct vd_kdmv_image {
   struct vd_tables tables;
   uint64_t rgd_offset;          /* bytes; 0 = no redundant directory (or,
                                    read by the copy, the other one) */
+  char *unread;                 /* why its tables cannot be read: only the
+                                   header was asked for; or NULL */
   bool compare;                 /* the two sets of tables, when read */
   const char *prefix;           /* of options, for messages */
   uint64_t nr_tables;
@@ -30,16 +32,34 @@ vd_kdmv (const struct vd_image *image)
   return (const struct vd_kdmv_image *) image;
 }
 
-/* Look for a footer: the copy of the header that a stream has at its end.
+/* Look for a footer: the copy of the header that a stream has at its end.  What
+ * lies behind it (a tail) is not more than VD_MAX_TAIL.
  * Returns 1 with *k filled, 0 when there is none, -1 on an I/O error.
  */
-extern int vd_stream_footer (struct vd_file *file, struct vd_kdmv_header *k,
-                             struct vd_err *err);
+#define VD_MAX_TAIL (UINT64_C (64) << 20)
+extern int vd_stream_footer (struct vd_file *file,
+                             const struct vd_kdmv_header *head,
+                             struct vd_kdmv_header *k, struct vd_err *err);
+
+/* Open a stream by its markers, without its tables: see kdmv-markers.c.  What
+ * the header says is in *like.
+ */
+extern int vd_stream_open_markers (struct vd_file *file,
+                                   const struct vd_image *like,
+                                   uint64_t first_data,
+                                   const struct vd_log *log,
+                                   struct vd_image **image,
+                                   struct vd_err *err);
 
 /* A marker of a stream: the first bytes of its sector.  With a size it is a
  * grain (value: its disk sector); without one `value` sectors of what `type`
  * names follow.
  */
+enum {
+  VD_MARKER_END, VD_MARKER_TABLE, VD_MARKER_DIRECTORY, VD_MARKER_FOOTER,
+  VD_MARKER_PROGRESS,
+};
+
 struct vd_marker {
   uint64_t value;
   uint32_t size;

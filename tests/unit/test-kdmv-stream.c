@@ -146,7 +146,7 @@ TEST (a_stream_without_its_footer_is_incomplete)
     bad.mem.size = m.mem.size;
     memcpy (bad.mem.data, m.mem.data, m.mem.size);
     switch (i) {
-    case 0: bad.mem.size -= 512; break; /* no end-of-stream marker */
+    case 0: bad.mem.size -= 1536; break; /* no marker of it either */
     case 1: bad.mem.size -= 1024; break; /* no footer */
     case 2: bad.mem.size = 3 * 512; break;
     case 3: u_put (&bad, m.layout.footer, 1, 'k'); break;
