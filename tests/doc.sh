@@ -278,7 +278,7 @@ END
 
 # original: what an example changed is made as it was.
 original () {
-    rm -rf vm
+    rm -rf vm; rm -f -- *.vmdkdelta-state
     cp -Rp original/. .
 }
 

@@ -182,6 +182,9 @@ await () {
 # differ FILE1 FILE2: for "await".
 differ () { ! cmp -s "$1" "$2"; }
 
+# fresh FILE TARGET: copy it, and forget what "apply" has noted of the target.
+fresh () { cp --sparse=always "$1" "$2"; rm -f "$2.vmdkdelta-state"; }
+
 # settled FILE...: write them out.  Until then the file system may still change its mind on
 # how many blocks they take.
 settled () { sync -- "$@"; }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The power fails while files are made, applied, compacted and merged: a few of the states
+# The power fails while files are made, applied, noted, compacted and merged: a few of the states
 # that it can leave, the rest with "make crash" (tests/crash/crash.h).
 . "$top_srcdir/tests/lib.sh"
 
@@ -13,7 +13,7 @@ run () {
     grep -Eq '^[0-9]+ crash states, 0 wrong$' out || fail "$1: $(cat out)"
     head -n 1 out
 }
-for what in create apply compact merge machine; do
+for what in create apply noted compact merge machine; do
     run "$what" 100 10 $((RANDOM % 5000))
 done
 

@@ -19,7 +19,7 @@ describe () {
 works () {
     filter_sees A file lun.img delta=disk-000002.vmdk
     silent
-    cp lun.img target.img
+    fresh lun.img target.img
     "$TOOL" apply --quiet disk-000002.vmdk target.img
     same lun.img target.img
     refused disk.vmdk

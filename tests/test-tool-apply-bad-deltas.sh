@@ -29,7 +29,7 @@ my ($refused, $taken, @good) = (0, 0);
 
 sub slurp { my ($name) = @_; open my $f, "<:raw", $name or die "$name: $!"; local $/; return scalar <$f> }
 sub spew { my ($name, $data) = @_; open my $f, ">:raw", $name or die "$name: $!"; print $f $data; close $f or die }
-sub fresh { spew ($target, $old); utime 1577880000, 1577880000, $target }
+sub fresh { spew ($target, $old); unlink "$target.vmdkdelta-state"; utime 1577880000, 1577880000, $target }
 
 # Returns the exit status and what was said.
 sub apply {
@@ -145,9 +145,13 @@ if ($format eq "stream") {
         # The flag says: do not look first.  Then it is found when it is late.
         my ($status, $said) = apply ("--trust-data");
         $status == 1 or die "--trust-data: status $status: $said";
-        $said =~ /partly old and partly new/ or die "--trust-data: no state: $said";
-        $said =~ /undo\.vmdk/ or die "--trust-data: the undo file is not named: $said";
-        -e "undo.vmdk" or die "--trust-data: no undo file";
+        # Or when samples for the undo file are taken, which is early.
+        if (-e "undo.vmdk") {
+            $said =~ /partly old and partly new/ or die "--trust-data: no state: $said";
+            $said =~ /undo\.vmdk/ or die "--trust-data: the undo file is not named: $said";
+        } else {
+            slurp ($target) eq $old or die "--trust-data: something was written: $said";
+        }
         $grains++;
         spew ($delta, $whole);
         ($status, $said) = apply ();

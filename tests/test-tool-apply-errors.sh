@@ -10,7 +10,7 @@ make () {
 }
 make a 1
 head -c 32M /dev/urandom > original
-cp original target
+fresh original target
 "$TOOL" apply --quiet a.vmdk target 2> err
 mv target expected
 
@@ -18,7 +18,7 @@ mv target expected
 
 for what in 'error-pwrite=ENOSPC error-pwrite-rate=50%' 'error-pwrite=EIO error-pwrite-rate=100%' \
     'error-zero=EIO error-zero-rate=70%' 'error-pread=EIO error-pread-rate=100%'; do
-    cp original target
+    fresh original target
     # shellcheck disable=SC2086
     start --filter=error file target $what
     options=--undo=undo.vmdk
@@ -87,7 +87,7 @@ grep -q 'partly old and partly new' output || fail "a failed flush: no state"
 stop
 
 # A target that goes away.
-cp original target
+fresh original target
 start --filter=delay file target delay-write=400ms
 "$TOOL" apply --quiet a.vmdk "$uri" 2> err &
 pid=$!

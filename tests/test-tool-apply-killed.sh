@@ -43,7 +43,7 @@ my @undo = ("--undo=undo.vmdk");
 my %long;
 for my $with (0, 1) {
     for my $t (1, 4) {
-        copy ("original", $file); unlink "undo.vmdk";
+        copy ("original", $file); unlink "undo.vmdk", "$file.vmdkdelta-state";
         my $start = time;
         must (($with ? @undo : ()), "--threads=$t", $delta, $uri);
         $long{$with, $t} = (time - $start) * 1e6;
@@ -57,7 +57,7 @@ while ($n{partly} < $times) {
     my $with = $i % 2;
     my $t = $i % 4 < 2 ? 1 : 4;
     my @args = (($with ? @undo : ()), "--threads=$t", $delta, $uri);
-    copy ("original", $file); unlink "undo.vmdk";
+    copy ("original", $file); unlink "undo.vmdk", "$file.vmdkdelta-state";
     # Killed once, twice, ... before it is left to end.
     my $more = 1 + int rand 2;
     my $undo;

@@ -6,7 +6,7 @@ need tool mkimage perl nbdkit:filter:delay
 "$MKIMAGE" make cowd a-x.vmdk --capacity=16M --runs=16 --fill=40 --descriptor=a.vmdk \
     --parent=base.vmdk --parent-cid=12345678 --cid=9abcdef0
 head -c 16M /dev/urandom > original
-cp original target
+fresh original target
 
 # ---- Wrong usage: status 2, nothing done ------------------------------------------
 
@@ -56,14 +56,19 @@ valid () {
 }
 "$TOOL" apply --json --verify a.vmdk target > out 2> err
 valid out > keys
-grep -qx 'verified=true' keys && grep -qx 'written=true' keys && grep -qx 'size=16777216' keys &&
+grep -qx 'written=false' keys && grep -qx 'already-there=true' keys || { cat keys; fail 'applied again'; }
+fresh original target
+"$TOOL" apply --json --verify a.vmdk target > out 2> err
+valid out > keys
+grep -qx 'verified=true' keys && grep -qx 'written=true' keys && grep -qx 'already-there=false' keys && grep -qx 'size=16777216' keys &&
     grep -qx 'links=1' keys && grep -qx 'target=target' keys || { cat keys; fail "--json"; }
+fresh original target
 "$TOOL" apply --json --dry-run --verify a.vmdk target > out 2> err
 valid out > keys
 grep -qx 'verified=false' keys && grep -qx 'written=false' keys || { cat keys; fail "--json --dry-run"; }
 # A name that JSON has to quote.
 name=$'t "quoted"\\\n\x01'
-cp original "$name"
+fresh original "$name"
 "$TOOL" apply --json a.vmdk "$name" > out 2> err
 valid out > /dev/null
 "$TOOL" apply a.vmdk "$name" > out 2> err
@@ -71,7 +76,7 @@ valid out > /dev/null
 
 # ---- Progress ---------------------------------------------------------------------------
 
-cp original target
+fresh original target
 start --filter=delay file target delay-write=20ms
 "$TOOL" apply --quiet --progress=json --threads=1 a.vmdk "$uri" > out 2> progress
 stop
@@ -92,14 +97,14 @@ perl -MJSON::PP -e '
 
 # It is for all that takes long.
 rm -f undo.vmdk
-cp original target
+fresh original target
 "$TOOL" apply --quiet --progress=json --verify --undo=undo.vmdk a.vmdk target 2>&1 |
     grep -o '"progress":"[a-z]*"' | uniq > out
 diff out <(printf '"progress":"%s"\n' saving applying verifying)
 
 # On a terminal: a bar.
 if have_terminal; then
-    cp original target
+    fresh original target
     start --filter=delay file target delay-write=3ms
     script -qec "$(printf '%q ' "$TOOL" apply a.vmdk "$uri")" /dev/null < /dev/null > out
     stop

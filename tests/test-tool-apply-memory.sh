@@ -42,7 +42,7 @@ run --undo=b-undo.vmdk --verify b.vmdk target
 [ "$(du -k target | cut -f 1)" -gt 2000 ] || fail "nothing was written"
 run --verify b-undo.vmdk target
 [ "$(du -k target | cut -f 1)" -lt 100000 ] || fail "the sparse target became full"
-rm target b-undo.vmdk
+rm target target.vmdkdelta-state b-undo.vmdk
 
 # Grains of 512 bytes, every second one there: the longest lists of runs.
 truncate -s 64M target

@@ -34,10 +34,11 @@ cmp -n 16777216 roomy/target /dev/zero
 need=$(sed -n 's/.*the undo file needs up to \([0-9]*\) bytes.*/\1/p' output)
 mount -o remount,size=$((need / 1024 + 64))K full
 head -c 16M /dev/urandom > roomy/old
-cp roomy/old roomy/again
+fresh roomy/old roomy/again
 "$TOOL" apply --quiet --undo=full/undo.vmdk a.vmdk roomy/again 2> err || { cat err; fail "the first run"; }
 cp roomy/again roomy/new
 dd if=roomy/old of=roomy/again bs=1M count=8 conv=notrunc status=none
+rm roomy/again.vmdkdelta-state
 "$TOOL" apply --quiet --undo=full/undo.vmdk a.vmdk roomy/again 2> err || { cat err; fail "not run again for want of room"; }
 cmp roomy/again roomy/new
 "$TOOL" apply --quiet full/undo.vmdk roomy/again 2> err

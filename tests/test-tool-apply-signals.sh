@@ -8,13 +8,13 @@ need tool mkimage nbdkit:filter:delay
 "$MKIMAGE" make cowd d.vmdk --capacity=48M --fill=50 --runs=64 --descriptor=delta.vmdk \
     --parent=base.vmdk --parent-cid=12345678 --cid=9abcdef0
 head -c 48M /dev/urandom > original
-cp original target
+fresh original target
 "$TOOL" apply --quiet delta.vmdk target 2> err || { cat err; fail "apply"; }
 mv target expected
 
 for signal in INT TERM; do
     for options in --threads=1 "--threads=4 --quiet" "--threads=4 --undo=undo.vmdk" --json; do
-        cp original target
+        fresh original target
         rm -f undo.vmdk
         # So slow that it is not done before it is stopped, on however busy a machine.
         start --filter=delay file target delay-write=100ms
@@ -51,7 +51,7 @@ done
 
 # While the undo file is made nothing is written yet: the signal ends it, and no
 # half of an undo file has its name.
-cp original target
+fresh original target
 rm -f undo.vmdk
 start --filter=delay file target delay-read=500ms
 env --default-signal=TERM "$TOOL" apply --undo=undo.vmdk delta.vmdk "$uri" > out 2>&1 &
@@ -66,7 +66,7 @@ stop
 same original target
 
 # A second signal ends it at once, though a write takes minutes.
-cp original target
+fresh original target
 rm -f undo.vmdk
 start --filter=delay file target delay-write=600
 env --default-signal=TERM "$TOOL" apply --quiet --undo=undo.vmdk delta.vmdk "$uri" > out 2>&1 &

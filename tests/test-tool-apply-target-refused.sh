@@ -24,7 +24,7 @@ refuse () {
 }
 
 take () {
-    cp good taken
+    fresh good taken
     local target=${1:-taken}
     "$TOOL" apply --quiet a.vmdk "$target" 2> err || { cat err; fail "$target is not taken"; }
 }
@@ -69,12 +69,12 @@ refuse 'empty has 0 bytes' empty
 
 # The first bytes of a raw disk may be anything else.
 printf '# just a text in the first sector of a disk' | cat - good | head -c 1M > good2
-cp good2 taken
+fresh good2 taken
 "$TOOL" apply --quiet a.vmdk taken 2> err || { cat err; fail "a text is taken for a descriptor"; }
 
 # A fixed VHD is one, with a footer, which stays.
 qemu-img convert -f raw -O vpc -o subformat=fixed,force_size good fixed.vhd
-cp good taken
+fresh good taken
 tail -c 512 fixed.vhd >> taken
 "$TOOL" apply --quiet a.vmdk fixed.vhd 2> err || { cat err; fail 'a fixed VHD is refused'; }
 "$TOOL" apply --quiet a.vmdk taken 2> err || { cat err; fail 'a disk with a footer is refused'; }
@@ -84,6 +84,7 @@ same fixed.vhd taken
 for image in q.qcow2 d.ova monolithicSparse.vmdk; do
     head -c 1M $image > guest
     truncate -s 1M guest
+    rm -f guest.vmdkdelta-state
     head -c 1M guest > kept
     refuse 'base-format=raw' guest
     "$TOOL" apply --quiet --base-format=raw --undo=back.vmdk a.vmdk guest

@@ -7,7 +7,7 @@ need tool mkimage
 for s in 1 2; do "$MKIMAGE" make cowd b$s.vmdk --capacity=1M --grain=4K --count=50 --seed=$s; done
 [ "$(stat -c %s b1.vmdk)" = "$(stat -c %s b2.vmdk)" ]
 head -c 1M /dev/urandom > original
-cp original target
+fresh original target
 "$TOOL" apply --quiet --undo=u.vmdk b1.vmdk target
 "$TOOL" apply --quiet u.vmdk target
 same original target
@@ -17,9 +17,9 @@ same_or_refused () { cmp -s "$1" "$2" || { "$TOOL" apply --quiet u.vmdk "$2"; cm
 same_or_refused original target "other deltas"
 # Another target, of the same size.
 rm u.vmdk
-cp original target
+fresh original target
 "$TOOL" apply --quiet --undo=u.vmdk b1.vmdk target
 head -c 1M /dev/urandom > original2
-cp original2 target2
+fresh original2 target2
 "$TOOL" apply --quiet --undo=u.vmdk b1.vmdk target2 2> err || : refused
 same_or_refused original2 target2 "another target"

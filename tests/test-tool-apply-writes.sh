@@ -90,7 +90,7 @@ for format in cowd kdmv stream sesparse; do
     echo "$format: $(wc -l < have) ranges, $(tr -d '\n ' < wet)"
 
     # ---- A file: dry run ------------------------------------------------------------
-    cp original target
+    fresh original target
     touch -d '2020-01-01 00:00:00.5' target
     settled target
     stat -c '%y %z %b' target > before
@@ -108,7 +108,7 @@ for format in cowd kdmv stream sesparse; do
     # Blocks of 4 KiB that hold some of it, and what the file system itself takes.
     [ "$used" -le $(($(json data-bytes < wet) * 12 / 10 + (4096 - 512) * $(json data-runs < wet) + 65536)) ] ||
         fail "$format: a sparse target takes $used bytes: $(cat wet)"
-    cp original target
+    fresh original target
     "$TOOL" apply --json $format.vmdk target > wet 2> err
     case $format in
         sesparse)  # runs of 128 KiB: they become holes

@@ -12,7 +12,7 @@ sum=$(sha256 d.vmdk)
 for closed in '>&-' '2>&-' '<&- >&-' '<&- 2>&-' '>&- 2>&-' '<&- >&- 2>&-'; do
     for options in '' --verify --undo=undo.vmdk '--progress=json --quiet'; do
         rm -f undo.vmdk
-        cp base target
+        fresh base target
         # shellcheck disable=SC2086
         (eval "exec $closed"; exec "$TOOL" apply $options d.vmdk target) || :
         cmp target new || fail "apply $options $closed"

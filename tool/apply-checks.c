@@ -13,38 +13,6 @@
 #include "undo.h"
 #include "verb-apply.h"
 
-/* CIDs against a descriptor of the base: the one named, or the one beside a
- * flat file.  (The one that the deltas' own hint leads to was compared when
- * they were opened.)
- */
-static int
-check_base (struct apply *a, struct vd_err *err)
-{
-  const struct vd_chain *chain = a->deltas.chain;
-  const struct vd_link *oldest = chain->links[chain->nr_links - 1];
-  char *beside = a->base ? NULL : target_descriptor (a->target_name);
-  const char *path = a->base ? a->base : beside;
-  struct vd_member *m;
-  int r = 0;
-
-  /* Such a delta knows of no descriptor: undo files are made like that. */
-  if (path && oldest->descriptor && !vd_link_hint (oldest) &&
-      oldest->descriptor->parent_cid == VD_CID_FRESH)
-    path = NULL;
-  if (path) {
-    m = vd_family_add (a->deltas.family, path, err);
-    if (!m)
-      r = -1;
-    else if (!m->link->descriptor)
-      r = vd_fail (err, VD_USAGE, "%s is not the descriptor of the base",
-                   path);
-    else
-      r = vd_chain_check_pair (oldest, m->link, &a->opts, err);
-  }
-  free (beside);
-  return r;
-}
-
 static int
 check_sizes (const struct apply *a, struct vd_err *err)
 {
@@ -142,6 +110,6 @@ apply_check_space (struct apply *a, struct vd_err *err)
 int
 apply_check (struct apply *a, struct vd_err *err)
 {
-  return check_files (a, err) == -1 || check_base (a, err) == -1 ||
+  return check_files (a, err) == -1 || apply_check_base (a, err) == -1 ||
     check_sizes (a, err) == -1 || validate (a, err) == -1 ? -1 : 0;
 }

@@ -252,33 +252,90 @@ check_existing (struct vd_reader *deltas, struct vd_file *target,
   return r;
 }
 
+/* An undo file that is there belongs to this run, or to one that was cut off
+ * before it noted anything.
+ */
+static int
+adopt_marks (const char *path, const struct undo_opts *how,
+             struct vd_err *err)
+{
+  const struct vd_opts opts = { .prefix = "--" };
+  struct vd_link *link = how->now ? vd_link_open (path, &opts, err) : NULL;
+  struct vd_undo_marks m;
+  int r = 0;
+
+  if (!how->now)
+    return 0;
+  if (!link || vd_undo_marks_read (link, &m, err) == -1) {
+    vd_link_close (link);
+    return -1;
+  }
+  if (m.there && how->again &&
+      (m.on != how->now->to.id || m.gives != how->now->from.id))
+    r = vd_fail (err, VD_USAGE, "%s exists, and is the undo file of another "
+                 "run: give another name", path);
+  else if (m.there && !how->again) {
+    how->now->to.id = m.on;
+    how->now->from.id = m.gives;
+    how->now->to.cid = link->descriptor->parent_cid;
+    how->now->from.cid = link->descriptor->cid;
+  }
+  vd_undo_marks_free (&m);
+  vd_link_close (link);
+  return r;
+}
+
+static int
+save_new (struct vd_reader *reader, struct vd_file *target, const char *path,
+          const struct undo_opts *how, const struct vd_create_opts *opts,
+          struct vd_err *err)
+{
+  struct vd_create *w = vd_create_open (path, opts, err);
+
+  if (!w)
+    return -1;
+  if (save_ranges (vd_reader_get_chain (reader), target, w, how->progress,
+                   how->opaque, err) == -1) {
+    vd_create_abort (w);
+    return -1;
+  }
+  return vd_create_finish (w, NULL, err);
+}
+
 int
 undo_save (struct vd_reader *reader, struct vd_file *target,
-           const char *path, vd_progress_fn progress, void *opaque,
-           bool *kept, struct vd_err *err)
+           const char *path, const struct undo_opts *how, bool *kept,
+           struct vd_err *err)
 {
   const struct vd_chain *chain = vd_reader_get_chain (reader);
-  const struct vd_create_opts opts = {
+  struct vd_create_opts opts = {
     .format = VD_WRITER_SPARSE,
     .capacity = chain->size,
     .grain_size = grain_size (chain),
     .parent_cid = VD_CID_FRESH,
     .like = target,
   };
-  struct vd_create *w;
+  CLEANUP_FREE char *more = NULL;
+  struct vd_undo_marks m;
 
   *kept = access (path, F_OK) == 0;
   if (*kept)
-    return check_existing (reader, target, path, err);
+    return check_existing (reader, target, path, err) == -1 ? -1
+      : adopt_marks (path, how, err);
 
-  w = vd_create_open (path, &opts, err);
-  if (!w)
-    return -1;
-  if (save_ranges (chain, target, w, progress, opaque, err) == -1) {
-    vd_create_abort (w);
-    return -1;
+  if (how->now) {
+    if (vd_undo_marks_new (how->now, how->survey, reader, target, &m,
+                           err) == -1)
+      return -1;
+    more = vd_undo_marks_text (&m);
+    vd_undo_marks_free (&m);
+    if (!more)
+      return vd_fail_nomem (err);
+    opts.more = more;
+    opts.cid = how->now->from.cid;
+    opts.parent_cid = how->now->to.cid;
   }
-  return vd_create_finish (w, NULL, err);
+  return save_new (reader, target, path, how, &opts, err);
 }
 
 int

@@ -20,9 +20,22 @@
  * if it fits: it holds all that will be overwritten, and every sector of the
  * target is what it says, or what the deltas make of that.  Anything else
  * there is an error.
+ *
+ * The file says what it is to be applied to, and what that is then: now, and the
+ * samples of survey.  One that is kept says it already, and gives its names of
+ * the two contents to `now`, if nothing was noted under the others yet (again
+ * is false).  now may be NULL, in tests.
  */
+struct undo_opts {
+  struct vd_target_state *now;
+  const struct vd_survey *survey;
+  bool again;
+  vd_progress_fn progress;
+  void *opaque;
+};
+
 extern int undo_save (struct vd_reader *reader, struct vd_file *target,
-                      const char *path, vd_progress_fn progress, void *opaque,
+                      const char *path, const struct undo_opts *how,
                       bool *kept, struct vd_err *err);
 
 /* Bytes that it will hold at the most. */

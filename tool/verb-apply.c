@@ -15,6 +15,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "json.h"
 #include "undo.h"
@@ -31,6 +32,8 @@ enum {
   OPT_THREADS,
   OPT_TRUST_DATA,
   OPT_NO_FOLLOW,
+  OPT_STATE,
+  OPT_IGNORE_STATE,
 };
 
 static const struct option long_options[] = {
@@ -46,6 +49,8 @@ static const struct option long_options[] = {
   { "threads", required_argument, NULL, OPT_THREADS },
   { "trust-data", no_argument, NULL, OPT_TRUST_DATA },
   { "no-follow", no_argument, NULL, OPT_NO_FOLLOW },
+  { "state", required_argument, NULL, OPT_STATE },
+  { "ignore-state", no_argument, NULL, OPT_IGNORE_STATE },
   { NULL, 0, NULL, 0 },
 };
 
@@ -131,18 +136,39 @@ probe (struct apply *a, struct vd_err *err)
 static int
 make_undo (struct apply *a, struct vd_err *err)
 {
+  CLEANUP_FREE char *state
+    = a->state.name ? vd_shell_word (a->state.name) : NULL;
   struct progress p;
+  const struct undo_opts how = {
+    .now = a->state.now, .survey = &a->state.survey,
+    .again = a->state.verdict == VD_STEP_AGAIN,
+    .progress = progress_update, .opaque = &p,
+  };
 
   progress_begin (&p, a->progress, "saving",
                   a->plan.data_bytes + a->plan.zero_bytes);
-  if (undo_save (a->reader, a->target.file, a->undo, progress_update, &p,
-                 &a->undo_kept, err) == -1)
+  if (undo_save (a->reader, a->target.file, a->undo, &how, &a->undo_kept,
+                 err) == -1)
     return -1;
   progress_end (&p, p.total);
-  apply_say (a, "undo    %s%s; to undo everything: vmdkdelta apply %s %s",
+  apply_say (a, "undo    %s%s; to undo everything: vmdkdelta apply %s%s%s%s %s",
              a->undo, a->undo_kept ? " (kept from an earlier run)" : "",
+             state ? "--state=" : "", state ? state : "", state ? " " : "",
              a->undo, a->target_name);
   return 0;
+}
+
+/* Nothing is overwritten, so no file is made; but one of the run that wrote it
+ * is still good.
+ */
+static int
+keep_undo (struct apply *a, struct vd_err *err)
+{
+  if (a->undo && access (a->undo, F_OK) == -1) {
+    apply_say (a, "undo    %s is not made: nothing is overwritten", a->undo);
+    a->undo = NULL;
+  }
+  return a->undo ? make_undo (a, err) : 0;
 }
 
 static int
@@ -160,12 +186,12 @@ write_target (struct apply *a, struct vd_err *err)
   progress_begin (&p, a->progress, "applying",
                   a->plan.data_bytes + a->plan.zero_bytes);
   progress_catch_signals ();
+  if (apply_begin (a, err) == -1)
+    return -1;
   a->writing = true;
   if (vd_apply (a->reader, a->target.file, &opts, err) == -1)
     return -1;
-  a->writing = false;
   progress_end (&p, p.total);
-  a->seconds = seconds_since (&start);
 
   if (a->verify) {
     progress_begin (&p, a->progress, "verifying",
@@ -176,6 +202,10 @@ write_target (struct apply *a, struct vd_err *err)
     }
     progress_end (&p, p.total);
   }
+  if (apply_finish (a, err) == -1)
+    return -1;
+  a->writing = false;
+  a->seconds = seconds_since (&start);
   return 0;
 }
 
@@ -192,7 +222,7 @@ prepare (struct apply *a, char **paths, size_t n, struct vd_err *err)
     return -1;
   /* The map is walked once: a small cache will do. */
   a->reader = vd_reader_new (a->deltas.chain, UINT64_C (1) << 20, err);
-  return a->reader ? 0 : -1;
+  return a->reader ? apply_check_state (a, err) : -1;
 }
 
 /* What state the target is in, and what to do. */
@@ -215,7 +245,10 @@ result (const struct apply *a)
   FILE *fp;
 
   if (!a->json) {
-    if (a->dry_run)
+    if (a->state.there)
+      apply_say (a, "there   %s holds all that already; nothing was written",
+                 a->target_name);
+    else if (a->dry_run)
       apply_say (a, "dry run: nothing was written");
     else
       apply_say (a, "done    %s flushed%s, %.2f s",
@@ -238,8 +271,11 @@ result (const struct apply *a)
   json_u64 (&j, "zero-bytes", a->plan.zero_bytes);
   json_u64 (&j, "zero-runs", a->plan.zero_runs);
   json_u64 (&j, "new-space", a->new_space);
-  json_bool (&j, "written", !a->dry_run);
-  json_bool (&j, "verified", a->verify && !a->dry_run);
+  json_bool (&j, "written", !a->dry_run && !a->state.there);
+  json_bool (&j, "already-there", a->state.there);
+  json_bool (&j, "verified", a->state.there || (a->verify && !a->dry_run));
+  if (a->state.path)
+    json_string (&j, "state", a->state.path);
   if (a->undo)
     json_string (&j, "undo", a->undo);
   json_end (&j);
@@ -255,7 +291,8 @@ run_apply (struct apply *a, char **paths, size_t n)
 
   if (prepare (a, paths, n, &err) == 0) {
     say_plan (a);
-    if (a->dry_run ? probe (a, &err) == 0
+    if (a->state.there ? keep_undo (a, &err) == 0
+        : a->dry_run ? probe (a, &err) == 0
         : (!a->undo || make_undo (a, &err) == 0) &&
         write_target (a, &err) == 0)
       status = result (a);
@@ -268,6 +305,7 @@ run_apply (struct apply *a, char **paths, size_t n)
     tool_fail (&err);
 
   vd_reader_free (a->reader);
+  apply_state_free (&a->state);
   target_close (&a->target);
   vd_deltas_close (&a->deltas);
   return status;
@@ -291,6 +329,9 @@ const struct verb verb_apply = {
   "  --verify           read back and compare\n"
   "  --dry-run          do everything except writing; print what would be done\n"
   "  --trust-data       do not inflate compressed grains while validating\n"
+  "  --state=FILE       where to note what TARGET holds (default: beside a file\n"
+  "                     as TARGET.vmdkdelta-state; nowhere for others)\n"
+  "  --ignore-state     write whatever was noted of TARGET\n"
   "  --no-follow        apply only the deltas given, not their parents\n"
   "  --threads=N        read and write with N threads (default 4)\n"
   "  --progress[=json]  show a bar, or a line of JSON each second, on stderr\n"
@@ -313,7 +354,7 @@ run (int argc, char **argv)
 {
   struct apply a = {
     .opts = { .prefix = "--", .for_writing = true },
-    .how = { .follow_option = "--no-follow" },
+    .how = { .follow_option = "--no-follow", .base_later = true },
     .threads = VD_APPLY_THREADS,
   };
   int c, r = STATUS_OK;
@@ -332,6 +373,12 @@ run (int argc, char **argv)
     case OPT_QUIET: a.quiet = true; break;
     case OPT_JSON: a.json = true; break;
     case OPT_TRUST_DATA: a.trust_data = true; break;
+    case OPT_STATE:
+      if (*optarg == '\0')
+        return tool_usage (&verb_apply, "--state needs the name of a file");
+      a.state.name = optarg;
+      break;
+    case OPT_IGNORE_STATE: a.state.ignore = true; break;
     case OPT_NO_FOLLOW: a.how.no_follow = true; break;
     case OPT_PROGRESS:
       r = option_progress (&verb_apply, optarg, &a.progress);

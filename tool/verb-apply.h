@@ -8,6 +8,7 @@
 #ifndef APPLY_H
 #define APPLY_H
 
+#include "apply-state.h"
 #include "progress.h"
 #include "target.h"
 #include "tool.h"
@@ -21,6 +22,7 @@ struct apply {
   enum progress_mode progress;
   unsigned threads;
 
+  struct apply_state state;
   struct vd_deltas deltas;
   struct vd_reader *reader;
   struct target target;

@@ -100,7 +100,8 @@ warn_no_name (const struct vd_link *link, const struct vd_log *log)
              "give that, or what it was made on is not known, and not checked",
              link->path, name);
   if (link->role == VD_ROLE_CHILD &&
-      link->descriptor->parent_cid != VD_CID_FRESH)
+      link->descriptor->parent_cid != VD_CID_FRESH &&
+      !vd_descriptor_get (link->descriptor, "ddb.vmdkdelta.on"))
     vd_warn (log, "%s does not name its parent (it has no "
              "parentFileNameHint): the base that was given is taken for it, "
              "unchecked", link->path);
@@ -133,7 +134,8 @@ follow (struct vd_deltas *d, const struct vd_deltas_opts *how,
       vd_debug (&opts->log, "base %s: its place is taken by the base that was "
                 "given", parent->link->path);
       d->base = parent->link;
-      return vd_chain_check_pair ((*oldest)->link, parent->link, opts, err);
+      return how->base_later ? 0
+        : vd_chain_check_pair ((*oldest)->link, parent->link, opts, err);
     }
     *oldest = parent;
   }

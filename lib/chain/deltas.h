@@ -30,6 +30,8 @@ struct vd_deltas_opts {
   const char *follow_option;    /* what the user says for that, in messages */
   bool allow_no_parent;         /* also a disk that says it has no parent */
   const char *no_parent_option; /* what the user says for that, or NULL */
+  bool base_later;              /* the caller compares the oldest delta with the
+                                   base */
 };
 
 /* Fill *d.  opts is borrowed until vd_deltas_close, which must be called in

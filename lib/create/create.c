@@ -135,6 +135,7 @@ describe (const struct vd_create *w, struct vd_err *err)
     .extent_type = w->fmt->extent_type,
     .extent_name = last_component (w->extent.path),
     .uuids = w->opts.uuids,
+    .more = w->opts.more,
   };
 
   return vd_describe (&d, err);

@@ -76,6 +76,8 @@ struct vd_create_opts {
                                    has no parent (parentCID=ffffffff). */
   const struct vd_identity *uuids;      /* the file by UUID too, as VirtualBox
                                    knows it, or NULL; borrowed like `like` */
+  const char *more;             /* lines for the disk data base of its
+                                   descriptor, or NULL; borrowed */
   bool replace;                 /* existing files are replaced at the end */
   const struct vd_file *like;   /* whose rights new files get (newfile.h), or
                                    NULL; borrowed until vd_create_finish */

@@ -125,6 +125,8 @@ vd_describe (const struct vd_description *d, struct vd_err *err)
     fprintf (fp, "ddb.virtualHWVersion = \"8\"\n");
   if (d->uuids)
     write_uuids (fp, d->uuids);
+  if (d->more)
+    fputs (d->more, fp);
 
   if (ferror (fp) | fclose (fp)) {
     free (text);

@@ -22,6 +22,7 @@ struct vd_description {
   const char *extent_name;
   const struct vd_identity *uuids;      /* VirtualBox's keys, beside those of
                                            VMware and QEMU; or NULL */
+  const char *more;             /* lines of the disk data base, or NULL */
 };
 
 /* The text, to be freed, in VMware's spelling and order; VD_USAGE when a name

@@ -261,13 +261,14 @@ static int
 apply_run (struct vd_err *err)
 {
   static const struct vd_apply_opts opts = { .threads = 1 };
+  static const struct undo_opts how = { .now = NULL };
   struct vd_reader *reader = open_deltas (cr_newest, err);
   struct vd_file *file = reader ? vd_file_open_rw (target, err) : NULL;
   bool kept;
   int r = file ? 0 : -1;
 
   if (r == 0 && undo[0])
-    r = undo_save (reader, file, undo, NULL, NULL, &kept, err);
+    r = undo_save (reader, file, undo, &how, &kept, err);
   if (r == 0)
     r = vd_apply (reader, file, &opts, err);
   if (r == 0)
@@ -331,6 +332,102 @@ apply_right (void)
   vd_file_close (file);
   return ok && (cr_same_file (target, cr_case->want, cr_case->size) ||
                 say ("the target is wrong"));
+}
+
+/* ---- apply, and what is noted of it ---------------------------------------- */
+
+static char note[CR_PATH];
+
+static bool
+noted_prepare (uint64_t seed, const char *dir)
+{
+  if (!apply_prepare (seed, dir))
+    return false;
+  undo[0] = '\0';
+  cr_path (note, "target.raw.vmdkdelta-state");
+  return true;
+}
+
+static int
+noted_write (struct vd_reader *reader, struct vd_file *file,
+             const struct vd_target_state *old,
+             const struct vd_survey *survey, bool again, struct vd_err *err)
+{
+  static const struct vd_apply_opts opts = { .threads = 1 };
+  const struct vd_undo_marks none = { .there = false };
+  struct vd_target_state *now
+    = vd_target_state_new (old, note, target, file->size, deltas.chain, survey,
+                           &none, again, err);
+  int r = now ? vd_target_begin (now, old, survey, file, NULL, err) : -1;
+
+  if (r == 0)
+    r = vd_apply (reader, file, &opts, err);
+  if (r == 0)
+    r = vd_target_finish (now, survey, file, NULL, err);
+  vd_target_state_free (now);
+  return r;
+}
+
+static int
+noted_run (struct vd_err *err)
+{
+  static const struct vd_apply_opts opts = { .threads = 1 };
+  const struct vd_undo_marks none = { .there = false };
+  struct vd_reader *reader = open_deltas (cr_newest, err);
+  struct vd_file *file = reader ? vd_file_open_rw (target, err) : NULL;
+  struct vd_target_state *old = NULL;
+  struct vd_survey survey;
+  enum vd_verdict v = VD_STEP_NEXT;
+  int r = file ? vd_survey_chain (deltas.chain, &survey, err) : -1;
+
+  if (r == 0)
+    r = vd_target_state_read (note, &old, err);
+  if (r == 0 && old)
+    v = vd_target_next (old, deltas.chain, &survey, &none, err);
+  if (v == VD_STEP_REFUSED)
+    r = -1;
+  else if (r == 0 && (v == VD_STEP_THERE || v == VD_STEP_THERE_OR_WRONG))
+    r = vd_apply_verify (reader, file, &opts, err);
+  else if (r == 0)
+    r = noted_write (reader, file, old, &survey, v == VD_STEP_AGAIN, err);
+  vd_target_state_free (old);
+  vd_file_close (file);
+  close_deltas (reader);
+  return r;
+}
+
+/* What is not the old disk is noted, and "finished" is the new one. */
+static bool
+noted_state (void)
+{
+  const bool old = cr_same_file (target, old_bytes, cr_case->size);
+  const bool new = cr_same_file (target, cr_case->want, cr_case->size);
+  struct vd_target_state *s = NULL;
+  struct vd_err err;
+  bool ok = true;
+
+  if (!apply_state ())
+    return false;
+  if (vd_target_state_read (note, &s, &err) == -1)
+    return say_err ("the note", &err);
+  if (!s && !old)
+    ok = say ("something was written, and nothing is noted");
+  if (s && s->finished && !new)
+    ok = say ("it is noted as finished, and is not");
+  vd_target_state_free (s);
+  return ok;
+}
+
+static bool
+noted_right (void)
+{
+  struct vd_target_state *s = NULL;
+  struct vd_err err;
+  const bool ok = vd_target_state_read (note, &s, &err) == 0 && s &&
+    s->finished;
+
+  vd_target_state_free (s);
+  return apply_right () && (ok || say ("it is not noted as finished"));
 }
 
 /* ---- compact ------------------------------------------------------------- */
@@ -415,6 +512,7 @@ compact_right (void)
 const struct cr_scenario cr_scenarios[] = {
   { "create", create_prepare, create_run, create_state, create_right },
   { "apply", apply_prepare, apply_run, apply_state, apply_right },
+  { "noted", noted_prepare, noted_run, noted_state, noted_right },
   { "compact", compact_prepare, compact_run, compact_state, compact_right },
   { NULL, NULL, NULL, NULL, NULL },
 };

@@ -39,13 +39,13 @@ tool     base file format chain read check create write apply compact vbox merge
 private='
 base/charset.h            file format chain
 chain/candidates.h        vbox
-base/records.h            chain merge
+base/records.h            chain merge apply
 chain/link-files.h        create write apply compact merge
-file/newfile.h            create compact merge format
+file/newfile.h            create compact merge format apply
 file/pin.h                merge
 format/cowd.h             check create write
-format/descriptor-edit.h  write merge
-format/descriptor-text.h  create write merge
+format/descriptor-edit.h  write merge apply
+format/descriptor-text.h  create write merge apply
 format/grain-tables.h     check write
 format/kdmv-header.h      create write
 format/kdmv.h             check create write compact
