@@ -12,16 +12,23 @@
  *     first) and its byte count; never held over I/O or free of a region.
  * M4. One thread computes a region; others that want it wait for that one.
  *     If it fails, each of them tries for itself.
- * M5. What is dropped while it is computed is given to those who waited for
- *     it by then (they asked before the change was answered, so they may see
- *     either), and to nobody else: it is not published, and who asks later
- *     computes anew.  So writers cannot keep readers from going on.
+ * M5. A change (vd_map_change) replaces the region by a changed copy.  If it
+ *     is being computed, the change waits there and is made before it is
+ *     published, whether the tables that were read had it or not: it is the
+ *     same twice.
+ * M6. Where that fails, or is not worth it, the region is dropped.  If it is
+ *     being computed, it is given to those who waited for it by then (they
+ *     asked before the change was answered, so they may see either), and to
+ *     nobody else: it is not published, and who asks later computes anew.  So
+ *     writers cannot keep readers from going on.
  */
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/array.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "read/map-cache.h"
@@ -49,10 +56,19 @@
  */
 #define MAX_RUNS (MAX_REGION / 512)
 
+/* A region that nobody asked for since so many changes is dropped: who only
+ * writes is not to copy maps.
+ */
+#define MAX_UNUSED_CHANGES 16u
+
+/* So many changes may wait for a region that is being computed. */
+#define MAX_WAITING 1024u
+
 struct node {
   struct vd_region region;
   atomic_uint refs;
   size_t bytes;
+  unsigned changes;             /* since it was asked for */
   uint64_t index;
   struct node *hash_next;
   struct node *newer, *older;   /* list of the shard */
@@ -65,7 +81,9 @@ struct node {
 struct building {
   uint64_t index;
   struct building *next;
-  bool dropped;                 /* M5: no longer what the chain says */
+  struct vd_map_change *waiting;        /* M5 */
+  size_t nr_waiting, nr_changes;
+  bool dropped;                 /* M6: no longer what the chain says */
   bool done;
   unsigned users;               /* who computes it, and who waits */
   struct node *node;            /* when done; NULL: it failed */
@@ -204,7 +222,7 @@ build (const struct vd_map *map, uint64_t index, struct vd_err *err)
     .index = index,
   };
   node->region.run = node->runs;
-  atomic_init (&node->refs, 2); /* the shard's and the caller's */
+  atomic_init (&node->refs, 1);
   for (i = 0; i < runs.n; ++i)
     node->runs[i] = (struct vd_region_run) {
       .where = runs.run[i].where,
@@ -281,8 +299,10 @@ find_building (const struct shard *s, uint64_t index)
 static void
 leave_building (struct building *b)
 {
-  if (--b->users == 0)
+  if (--b->users == 0) {
+    free (b->waiting);
     free (b);
+  }
 }
 
 /* Wait for it.  The region, with a reference, or NULL if that failed. */
@@ -319,6 +339,7 @@ find_or_begin (struct shard *s, uint64_t index, struct building **mine)
   }
   if (node) {
     s->hits++;
+    node->changes = 0;
     atomic_fetch_add (&node->refs, 1);
     if (s->newest != node) {
       unlink_from_list (s, node);
@@ -337,10 +358,193 @@ find_or_begin (struct shard *s, uint64_t index, struct building **mine)
   return NULL;
 }
 
-/* node (NULL: it failed) has a reference for the caller, and one for the
- * shard, if it is published.
+/* ---- Changes ---------------------------------------------------------------- */
+
+/* Does b, which follows a, continue it? */
+static bool
+continues (const struct vd_region_run *a, const struct vd_region_run *b)
+{
+  if (a->kind != b->kind || a->kind == VD_COMPRESSED)
+    return false;
+  return a->kind == VD_BASE || a->kind == VD_ZERO ||
+    (a->slot == b->slot &&
+     (a->kind == VD_DAMAGED || a->where + (b->start - a->start) == b->where));
+}
+
+static void
+add_run (struct node *node, struct vd_region_run run)
+{
+  size_t *n = &node->region.n;
+
+  if (*n == 0 || !continues (&node->runs[*n - 1], &run))
+    node->runs[(*n)++] = run;
+}
+
+static void
+add_runs (struct node *node, const struct vd_region_run *run, size_t n)
+{
+  if (n == 0)
+    return;
+  add_run (node, run[0]);
+  memcpy (&node->runs[node->region.n], run + 1, (n - 1) * sizeof *run);
+  node->region.n += n - 1;
+}
+
+/* A copy of a region with this change of a part of it, for the caller; NULL:
+ * no memory.
+ */
+static struct node *
+change_copy (const struct node *old, const struct vd_map_change *c)
+{
+  const struct vd_region *r = &old->region;
+  const uint64_t from = vd_max (c->offset, r->offset);
+  const uint64_t to = vd_min (c->offset + c->length, r->offset + r->length);
+  const size_t first = vd_region_find (r, from);
+  const size_t last = vd_region_find (r, to - 1);
+  const size_t bytes = sizeof *old + (r->n + 2) * sizeof old->runs[0];
+  struct vd_region_run rest = r->run[last];
+  struct node *node = malloc (bytes);
+
+  if (!node)
+    return NULL;
+  *node = (struct node) {
+    .region = { .offset = r->offset, .length = r->length, .n = first },
+    .bytes = bytes, .index = old->index,
+  };
+  node->region.run = node->runs;
+  atomic_init (&node->refs, 1);
+  memcpy (node->runs, r->run, first * sizeof r->run[0]);
+  if (r->offset + r->run[first].start < from)
+    add_run (node, r->run[first]);
+  add_run (node, (struct vd_region_run) {
+      .where = c->kind == VD_DATA ? c->where + (from - c->offset) : 0,
+      .start = (uint32_t) (from - r->offset),
+      .kind = (unsigned) c->kind & 7, .slot = c->slot & 0x1fffffff,
+    });
+  if (to < vd_region_run_end (r, last)) {
+    if (rest.kind == VD_DATA)
+      rest.where += to - r->offset - rest.start;
+    rest.start = (uint32_t) (to - r->offset);
+    add_run (node, rest);
+  }
+  add_runs (node, &r->run[last + 1], r->n - last - 1);
+  return node;
+}
+
+/* Let a change wait for what is being computed.  When there are too many, who
+ * asks from now on has it computed anew; who waits already asked before this
+ * change was answered.  The shard is locked.
  */
 static void
+let_wait (struct building *b, const struct vd_map_change *c)
+{
+  struct vd_map_change *more;
+
+  more = b->nr_changes++ < MAX_WAITING
+    ? vd_grow (b->waiting, b->nr_waiting, sizeof *more, NULL) : NULL;
+  if (!more) {
+    b->dropped = true;
+    return;
+  }
+  b->waiting = more;
+  b->waiting[b->nr_waiting++] = *c;
+}
+
+/* Make the changes that wait for it.  The node afterwards, or NULL: no memory.
+ * The shard is locked, and unlocked meanwhile.
+ */
+static struct node *
+make_waiting (struct shard *s, struct building *b, struct node *node)
+{
+  CLEANUP_FREE struct vd_map_change *list = b->waiting;
+  const size_t n = b->nr_waiting;
+  struct node *old;
+  size_t i;
+
+  b->waiting = NULL;
+  b->nr_waiting = 0;
+  pthread_mutex_unlock (&s->lock);
+  for (i = 0; node && i < n; ++i) {
+    old = node;
+    node = change_copy (old, &list[i]);
+    unref (old);
+  }
+  pthread_mutex_lock (&s->lock);
+  return node;
+}
+
+/* Put a changed copy in the place of a region, or nothing; takes both.  False:
+ * another is there meanwhile, or none.
+ */
+static bool
+replace (const struct vd_map *map, struct shard *s, struct node *old,
+         struct node *now)
+{
+  struct node *over = NULL;
+  bool found;
+
+  pthread_mutex_lock (&s->lock);
+  found = *find (s, old->index) == old;
+  if (found) {
+    remove_node (s, old);
+    over = now ? insert (map, s, now) : NULL;
+  }
+  pthread_mutex_unlock (&s->lock);
+  unref_list (over);
+  if (found)
+    unref (old);                /* the reference of the shard */
+  else if (now)
+    unref (now);
+  unref (old);
+  return found;
+}
+
+/* M5 and M6.  Copies are made without the lock, and again if somebody else was
+ * faster.
+ */
+static void
+change_region (const struct vd_map *map, struct shard *s, uint64_t index,
+               const struct vd_map_change *c)
+{
+  struct node *old, *now;
+  struct building *b;
+  unsigned changes = 0;
+
+  do {
+    pthread_mutex_lock (&s->lock);
+    old = *find (s, index);
+    b = find_building (s, index);
+    if (old) {
+      changes = old->changes;
+      atomic_fetch_add (&old->refs, 1);
+    }
+    else if (b)
+      let_wait (b, c);
+    pthread_mutex_unlock (&s->lock);
+    if (!old)
+      return;
+    now = changes < MAX_UNUSED_CHANGES ? change_copy (old, c) : NULL;
+    if (now)
+      now->changes = changes + 1;
+  } while (!replace (map, s, old, now));
+}
+
+void
+vd_map_change (struct vd_map *map, const struct vd_map_change *c)
+{
+  const uint64_t end = vd_div_up (c->offset + c->length, map->region_size);
+  uint64_t index;
+
+  for (index = c->offset / map->region_size; index < end; ++index)
+    change_region (map, &map->shard[index % NR_SHARDS], index, c);
+}
+
+/* ---- Lookups ---------------------------------------------------------------- */
+
+/* node (NULL: it failed) has a reference for the caller; the shard gets one
+ * when it is published.  Returns it with all changes made, or NULL.
+ */
+static struct node *
 end_building (const struct vd_map *map, struct shard *s,
               struct building *mine, struct node *node)
 {
@@ -348,13 +552,15 @@ end_building (const struct vd_map *map, struct shard *s,
   struct building **p;
 
   pthread_mutex_lock (&s->lock);
+  while (node && mine->nr_waiting > 0)
+    node = make_waiting (s, mine, node);
   for (p = &s->building; *p != mine; p = &(*p)->next)
     ;
   *p = mine->next;
-  if (node && !mine->dropped)
+  if (node && !mine->dropped) {
+    atomic_fetch_add (&node->refs, 1);
     over = insert (map, s, node);
-  else if (node)
-    atomic_fetch_sub (&node->refs, 1);
+  }
   if (node)                     /* who waits may be slow to wake up */
     atomic_fetch_add (&node->refs, mine->users - 1);
   mine->node = node;
@@ -363,6 +569,7 @@ end_building (const struct vd_map *map, struct shard *s,
   leave_building (mine);
   pthread_mutex_unlock (&s->lock);
   unref_list (over);
+  return node;
 }
 
 const struct vd_region *
@@ -372,6 +579,7 @@ vd_map_get (struct vd_map *map, uint64_t offset, struct vd_err *err)
   struct shard *s = &map->shard[index % NR_SHARDS];
   struct building *mine = NULL;
   struct node *node = find_or_begin (s, index, &mine);
+  bool built;
 
   if (node)
     return &node->region;
@@ -380,37 +588,11 @@ vd_map_get (struct vd_map *map, uint64_t offset, struct vd_err *err)
     return NULL;
   }
   node = build (map, index, err);
-  end_building (map, s, mine, node);
+  built = node != NULL;
+  node = end_building (map, s, mine, node);
+  if (built && !node)
+    vd_fail_nomem (err);
   return node ? &node->region : NULL;
-}
-
-/* Drop one region, and see that one being computed is not kept (M5). */
-static void
-drop_region (struct shard *s, uint64_t index)
-{
-  struct building *b;
-  struct node *node;
-
-  pthread_mutex_lock (&s->lock);
-  node = *find (s, index);
-  if (node)
-    remove_node (s, node);
-  b = find_building (s, index);
-  if (b)
-    b->dropped = true;
-  pthread_mutex_unlock (&s->lock);
-  if (node)
-    unref (node);
-}
-
-void
-vd_map_drop (struct vd_map *map, uint64_t offset, uint64_t length)
-{
-  const uint64_t end = vd_div_up (offset + length, map->region_size);
-  uint64_t index;
-
-  for (index = offset / map->region_size; index < end; ++index)
-    drop_region (&map->shard[index % NR_SHARDS], index);
 }
 
 void

@@ -14,7 +14,7 @@
  * reading their part of the tables of every layer (at most 32 KiB a layer).
  *
  * A chain whose newest link is written (write/disk.h) changes its answers:
- * vd_map_drop, behind the change and before it is answered, keeps the map
+ * vd_map_change, behind the change and before it is answered, keeps the map
  * right.
  *
  * Threads: any.  A lookup takes one short lock of its shard; tables are read
@@ -61,13 +61,22 @@ extern const struct vd_region *vd_map_get (struct vd_map *map,
                                            struct vd_err *err);
 extern void vd_map_put (struct vd_map *map, const struct vd_region *region);
 
-/* What the chain says of [offset, offset+length) is no longer what it was:
- * forget it.  A region being computed meanwhile is given to those who wait for
- * it already, and not kept.  Whoever asks from now on gets what the chain says
- * now.
+/* What the chain says of [offset, offset+length) is now one run, VD_DATA or
+ * VD_ZERO.  Whoever asks from now on gets that.  Changes of the same bytes are
+ * made one after the other (that is the caller's to see to), those of others
+ * at any time.
+ *
+ * Regions that readers use are changed, and not computed again, which in a
+ * deep chain takes a thousand times as long.
  */
-extern void vd_map_drop (struct vd_map *map, uint64_t offset,
-                         uint64_t length);
+struct vd_map_change {
+  uint64_t offset, length;
+  uint64_t where;
+  uint32_t slot;
+  enum vd_kind kind;
+};
+extern void vd_map_change (struct vd_map *map,
+                           const struct vd_map_change *change);
 
 extern uint64_t vd_map_region_size (const struct vd_map *map);
 

@@ -200,19 +200,28 @@ end_making (struct disk_part *p, struct look *k)
   pthread_cond_broadcast (&s->changed);
 }
 
-/* The last step of making n grains; r == 0: they have these entries now.  D2:
- * until the map has forgotten what was there nobody else may write to them,
- * who would be answered and then read that.
+/* The last step of making n grains; r == 0: they have these entries now, the
+ * first of which says `where`, if they are stored.  D2: until the map says so
+ * too nobody else may write to them, who would be answered and then read what
+ * was there.
  */
 static int
 publish (struct disk_part *p, struct look *k, const uint32_t *raw, uint64_t n,
-         int r)
+         uint64_t where, int r)
 {
+  const uint64_t from = k->making.first * p->grain_size;
+
   if (r == 0) {
+    const struct vd_map_change change = {
+      .offset = p->start + from,
+      .length = vd_min (n * p->grain_size, p->length - from),
+      .kind = where == 0 ? VD_ZERO : VD_DATA,
+      .where = where,
+      .slot = (uint32_t) (p - p->disk->part),
+    };
+
     enter (p, k, raw, n);
-    vd_map_drop (vd_reader_get_map (p->disk->reader),
-                 p->start + k->making.first * p->grain_size,
-                 n * p->grain_size);
+    vd_map_change (vd_reader_get_map (p->disk->reader), &change);
   }
   end_making (p, k);
   return r;
@@ -360,7 +369,7 @@ store (const struct request *q, struct look *k, uint64_t n,
   atomic_store (&p->written, true);
   if (r == 0)
     atomic_fetch_add (&p->disk->new_grains, n);
-  return publish (p, k, raw, n, r);
+  return publish (p, k, raw, n, where, r);
 }
 
 /* Make n grains that are ours zeros by an entry. */
@@ -376,7 +385,7 @@ enter_zeros (const struct request *q, struct look *k, uint64_t n,
   r = raw ? find_places (p, k->table, 0, &none, err) : vd_fail_nomem (err);
   for (i = 0; r == 0 && i < n; ++i)
     raw[i] = p->entries.zero;
-  return publish (p, k, raw, n, r);
+  return publish (p, k, raw, n, 0, r);
 }
 
 /* Zeros for grains that are ours, as D5 of disk.h says: for as many of them

@@ -424,137 +424,305 @@ ask (void *opaque)
   return NULL;
 }
 
-TEST (what_is_dropped_while_it_is_computed_is_not_kept)
+static void
+change (struct vd_map *map, enum vd_kind kind, uint64_t offset,
+        uint64_t length, uint64_t where)
 {
-  const struct vd_opts opts = { .allow_dirty = false };
-  struct gate *g
-    = new_gate (u_memory ("m.vmdk", image.mem.data, image.mem.size));
-  struct vd_link *link = u_link_file (&g->file, &opts);
-  const uint64_t entry = image.layout.tables[0].gt;
-  const uint64_t old = u_get (&image, entry, 4), new = old + 1;
-  const struct vd_region *r;
-  struct vd_map_stats st;
-  struct asker a[3];
-  pthread_t thread[3];
-  struct vd_map *map;
-  struct u_disk d;
-  unsigned i;
+  const struct vd_map_change c = {
+    .offset = offset, .length = length, .kind = kind, .where = where,
+  };
 
-  u_disk_open (&d, &link, 1, NULL, 16 * MIB);
-  map = vd_reader_get_map (d.reader);
-  shut_gate (g, true);
-  for (i = 0; i < ARRAY_SIZE (a); ++i) {
-    a[i] = (struct asker) { .map = map };
-    assert_int_equal (pthread_create (&thread[i], NULL, ask, &a[i]), 0);
-  }
-  /* one computes; the others need a moment to begin to wait for it */
-  pthread_mutex_lock (&g->lock);
-  while (g->held == 0)
-    pthread_cond_wait (&g->cond, &g->lock);
-  pthread_mutex_unlock (&g->lock);
-  usleep (50000);
-  vd_map_get_stats (map, &st);
-  assert_int_equal (st.misses, 1);
-
-  shut_gate (g, false);
-  for (i = 0; i < ARRAY_SIZE (a); ++i) {
-    pthread_join (thread[i], NULL);
-    assert_non_null (a[i].region);
-    assert_int_equal (a[i].region->run[0].where, old * 512);
-    assert_ptr_equal (a[i].region, a[0].region);
-    vd_map_put (map, a[i].region);
-  }
-
-  /* Now with a drop in between. */
-  vd_map_drop (map, 0, 1);
-  g->held = 0;
-  shut_gate (g, true);
-  assert_int_equal (pthread_create (&thread[0], NULL, ask, &a[0]), 0);
-  pthread_mutex_lock (&g->lock);
-  while (g->held == 0)
-    pthread_cond_wait (&g->cond, &g->lock);
-  pthread_mutex_unlock (&g->lock);
-  shut_gate (g, false);
-  pthread_join (thread[0], NULL);
-  assert_int_equal (a[0].region->run[0].where, old * 512);
-  vd_map_put (map, a[0].region);
-
-  u_put (&image, entry, 4, new);
-  r = get (map, 0);             /* of the map, that is still the old one */
-  assert_int_equal (r->run[0].where, old * 512);
-  vd_map_drop (map, 2 * MIB, SIZE - 2 * MIB);
-  assert_ptr_equal (get (map, 0), r);   /* the others */
-  vd_map_put (map, r);
-  vd_map_drop (map, 2 * MIB - 1, 2);
-  assert_int_equal (r->run[0].where, old * 512); /* held: it stays */
-  vd_map_put (map, r);
-  r = get (map, 0);
-  assert_int_equal (r->run[0].where, new * 512);
-  vd_map_put (map, r);
-
-  u_put (&image, entry, 4, old);
-  u_disk_close (&d);
+  vd_map_change (map, &c);
 }
 
-/* Two are computing or waiting when the entry changes; who asks behind the
- * drop gets the new answer, though the old one is still under way.
- */
-TEST (who_asks_behind_a_drop_gets_the_new_answer)
+/* ---- Changes, beside a model: what each sector is ---- */
+
+#define SECTORS (SIZE / 512)
+
+struct model {
+  uint64_t where[SECTORS];      /* 0: zeros; 1: what the maker put there */
+};
+
+static void
+change_model (struct model *m, uint64_t first, uint64_t n, uint64_t where)
 {
-  const struct vd_opts opts = { .allow_dirty = false };
-  struct gate *g
-    = new_gate (u_memory ("m.vmdk", image.mem.data, image.mem.size));
-  struct vd_link *link = u_link_file (&g->file, &opts);
-  const uint64_t entry = image.layout.tables[0].gt;
-  const uint64_t old = u_get (&image, entry, 4), new = old + 1;
+  uint64_t i;
+
+  for (i = 0; i < n; ++i)
+    m->where[first + i] = where ? where + i * 512 : 0;
+}
+
+static bool
+sector_is_right (const struct model *m, const struct vd_region *r, size_t run,
+                 uint64_t sector)
+{
+  const struct vd_region_run *x = &r->run[run];
+  const struct mk_where *w = mk_layout_grain (&image.layout, sector);
+  const uint64_t at = x->where + (sector * 512 - r->offset - x->start);
+
+  if (m->where[sector] == 0)
+    return x->kind == VD_ZERO;
+  if (m->where[sector] != 1)
+    return x->kind == VD_DATA && at == m->where[sector];
+  return w ? x->kind == VD_DATA && at == w->data : x->kind == VD_BASE;
+}
+
+static void
+expect_model (struct vd_map *map, const struct model *m)
+{
+  uint64_t pos, s;
+  size_t i;
+
+  for (pos = 0; pos < SIZE; pos += 2 * MIB) {
+    const struct vd_region *r = get (map, pos);
+
+    assert_int_equal (r->run[0].start, 0);
+    for (i = 0; i < r->n; ++i) {
+      assert_true (vd_region_run_end (r, i) > r->offset + r->run[i].start);
+      for (s = (r->offset + r->run[i].start) / 512;
+           s < vd_region_run_end (r, i) / 512; ++s)
+        if (!sector_is_right (m, r, i, s))
+          fail_msg ("sector %llu", (unsigned long long) s);
+    }
+    vd_map_put (map, r);
+  }
+}
+
+TEST (changes_agree_with_a_model)
+{
+  struct model *m = malloc (sizeof *m);
+  struct vd_map *map = new_map (64 * MIB);
+  struct vd_map_stats a, b;
+  struct mk_rng rng;
+  uint64_t first, n, where, i;
+
+  mk_rng_seed (&rng, 3);
+  for (i = 0; i < SECTORS; ++i)
+    m->where[i] = 1;
+  expect_model (map, m);
+  vd_map_get_stats (map, &a);
+  for (i = 0; i < 3000; ++i) {
+    n = 1 + mk_rng_below (&rng, i % 10 == 0 ? 6000 : 40);
+    first = mk_rng_below (&rng, SECTORS - n + 1);
+    /* next to the one before it, in the file too, as writers do it */
+    where = mk_rng_below (&rng, 3) == 0 ? 0
+      : first > 0 && m->where[first - 1] > 1 && i % 2
+      ? m->where[first - 1] + 512 : GIB + mk_rng_below (&rng, 99999) * 512;
+    change_model (m, first, n, where);
+    change (map, where ? VD_DATA : VD_ZERO, first * 512, n * 512, where);
+    vd_map_put (map, get (map, first * 512));
+    if (n > 4096)
+      vd_map_put (map, get (map, (first + n - 1) * 512));
+    if (i % 1000 == 0)
+      expect_model (map, m);
+  }
+  expect_model (map, m);
+  vd_map_get_stats (map, &b);
+  assert_int_equal (a.misses, b.misses);        /* nothing was computed */
+  assert_int_equal (b.regions, a.regions);
+  vd_map_free (map);
+  free (m);
+}
+
+/* Runs that touch become one, whatever the order. */
+TEST (changes_in_a_row_are_one_run)
+{
+  struct vd_map *map = new_map (64 * MIB);
   const struct vd_region *r;
+  unsigned i, k;
+
+  for (i = 0; i < 4096; i += 2)
+    for (k = 0; k < 2; ++k) {
+      const unsigned g = i + (i / 2 + k) % 2;
+
+      vd_map_put (map, get (map, 0));
+      change (map, VD_DATA, g * 512, 512, GIB + g * 512);
+    }
+  r = get (map, 0);
+  assert_int_equal (r->n, 1);
+  assert_int_equal (r->run[0].where, GIB);
+  vd_map_put (map, r);
+  vd_map_free (map);
+}
+
+TEST (a_region_that_only_changes_is_dropped)
+{
+  struct vd_map *map = new_map (64 * MIB);
+  const struct vd_region *held = get (map, 0), *r;
   struct vd_map_stats st;
-  struct asker a[3];
-  pthread_t thread[3];
-  struct vd_map *map;
-  struct u_disk d;
   unsigned i;
 
-  u_disk_open (&d, &link, 1, NULL, 16 * MIB);
-  map = vd_reader_get_map (d.reader);
-  /* it has read the directory and the table when it is held the last time */
-  shut_gate (g, true);
-  for (i = 0; i < 2; ++i) {
-    a[i] = (struct asker) { .map = map };
-    assert_int_equal (pthread_create (&thread[i], NULL, ask, &a[i]), 0);
-  }
-  usleep (50000);
-  vd_map_drop (map, 0, SIZE);
-  u_put (&image, entry, 4, new);
-  a[2] = (struct asker) { .map = map };
-  assert_int_equal (pthread_create (&thread[2], NULL, ask, &a[2]), 0);
-  pthread_mutex_lock (&g->lock);
-  while (g->held < 2)           /* a second one computes */
-    pthread_cond_wait (&g->cond, &g->lock);
-  pthread_mutex_unlock (&g->lock);
-  shut_gate (g, false);
-  for (i = 0; i < 3; ++i)
-    pthread_join (thread[i], NULL);
-  assert_int_equal (a[2].region->run[0].where, new * 512);
-  assert_ptr_not_equal (a[2].region, a[0].region);
-  vd_map_get_stats (map, &st);
-  assert_int_equal (st.misses, 2);
-  assert_int_equal (st.hits, 1);        /* the one that waited */
-  assert_int_equal (st.regions, 1);     /* and one was not kept */
-  for (i = 0; i < 3; ++i)
-    vd_map_put (map, a[i].region);
-  r = get (map, 0);
-  assert_int_equal (r->run[0].where, new * 512);
-  vd_map_put (map, r);
-  vd_map_get_stats (map, &st);
-  assert_int_equal (st.misses, 2);
-  vd_map_drop (map, 0, SIZE);
+  for (i = 0; i < 100; ++i)
+    change (map, VD_ZERO, i * 512, 512, 0);
   vd_map_get_stats (map, &st);
   assert_int_equal (st.regions, 0);
   assert_int_equal (st.bytes, 0);
+  assert_true (region_is_right (held)); /* what somebody got stays as it is */
+  vd_map_put (map, held);
+  r = get (map, 0);             /* the chain was not changed by this test */
+  assert_true (region_is_right (r));
+  vd_map_put (map, r);
+  vd_map_free (map);
+}
 
-  u_put (&image, entry, 4, old);
-  u_disk_close (&d);
+struct changer {
+  struct vd_map *map;
+  struct model *m;
+  unsigned number;
+};
+
+#define CHANGERS 4u
+
+static void *
+run_changer (void *opaque)
+{
+  struct changer *c = opaque;
+  struct mk_rng rng;
+  unsigned i;
+
+  mk_rng_seed (&rng, c->number);
+  for (i = 0; i < 2000; ++i) {
+    /* sectors by turns, in few regions, so that all change the same */
+    const uint64_t s = mk_rng_below (&rng, 3 * 4096 / CHANGERS) * CHANGERS +
+      c->number;
+    const uint64_t where = i % 3 ? GIB + mk_rng_below (&rng, 9999) * 512 : 0;
+    const struct vd_region *r;
+    size_t run;
+
+    change_model (c->m, s, 1, where);
+    change (c->map, where ? VD_DATA : VD_ZERO, s * 512, 512, where);
+    r = get (c->map, s * 512);
+    run = vd_region_find (r, s * 512);
+    if (!sector_is_right (c->m, r, run, s))
+      return c;
+    vd_map_put (c->map, r);
+  }
+  return NULL;
+}
+
+TEST (many_threads_change_the_same_regions)
+{
+  struct model *m = malloc (sizeof *m);
+  struct vd_map *map = new_map (64 * MIB);
+  struct changer c[CHANGERS];
+  pthread_t thread[CHANGERS];
+  void *wrong;
+  uint64_t i;
+
+  for (i = 0; i < SECTORS; ++i)
+    m->where[i] = 1;
+  expect_model (map, m);
+  for (i = 0; i < CHANGERS; ++i) {
+    c[i] = (struct changer) { .map = map, .m = m, .number = (unsigned) i };
+    assert_int_equal (pthread_create (&thread[i], NULL, run_changer, &c[i]),
+                      0);
+  }
+  for (i = 0; i < CHANGERS; ++i) {
+    pthread_join (thread[i], &wrong);
+    assert_null (wrong);
+  }
+  expect_model (map, m);
+  vd_map_free (map);
+  free (m);
+}
+
+/* ---- Changes of what is being computed ---- */
+
+struct computing {
+  struct gate *g;
+  struct u_disk d;
+  struct vd_map *map;
+  struct asker a[3];
+  pthread_t thread[3];
+};
+
+/* So many ask for region 0; one of them computes it, and has read its tables
+ * when it is held up.
+ */
+static void
+begin_computing (struct computing *c, unsigned n)
+{
+  const struct vd_opts opts = { .allow_dirty = false };
+  struct vd_link *link;
+  unsigned i;
+
+  c->g = new_gate (u_memory ("m.vmdk", image.mem.data, image.mem.size));
+  link = u_link_file (&c->g->file, &opts);
+  u_disk_open (&c->d, &link, 1, NULL, 16 * MIB);
+  c->map = vd_reader_get_map (c->d.reader);
+  shut_gate (c->g, true);
+  for (i = 0; i < n; ++i) {
+    c->a[i] = (struct asker) { .map = c->map };
+    assert_int_equal (pthread_create (&c->thread[i], NULL, ask, &c->a[i]), 0);
+  }
+  pthread_mutex_lock (&c->g->lock);
+  while (c->g->held == 0)
+    pthread_cond_wait (&c->g->cond, &c->g->lock);
+  pthread_mutex_unlock (&c->g->lock);
+  usleep (50000);               /* the others begin to wait for it */
+}
+
+TEST (changes_wait_for_what_is_computed)
+{
+  struct computing c;
+  struct vd_map_stats st;
+  const struct vd_region *r;
+  unsigned i;
+
+  begin_computing (&c, 3);
+  vd_map_get_stats (c.map, &st);
+  assert_int_equal (st.misses, 1);
+  change (c.map, VD_DATA, 512, 1024, GIB);
+  change (c.map, VD_ZERO, 512, 512, 0);
+  change (c.map, VD_ZERO, 4 * MIB, 512, 0);     /* of another region */
+  shut_gate (c.g, false);
+  for (i = 0; i < 3; ++i) {
+    pthread_join (c.thread[i], NULL);
+    r = c.a[i].region;
+    assert_non_null (r);
+    assert_ptr_equal (r, c.a[0].region);
+    assert_int_equal (r->run[1].start, 512);
+    assert_int_equal (r->run[1].kind, VD_ZERO);
+    assert_int_equal (r->run[2].where, GIB + 512);
+    vd_map_put (c.map, r);
+  }
+  vd_map_put (c.map, get (c.map, 0));
+  vd_map_get_stats (c.map, &st);
+  assert_int_equal (st.misses, 1);      /* it was kept */
+  u_disk_close (&c.d);
+}
+
+/* Then it is for those only who asked before, with all that waited. */
+TEST (too_many_changes_have_it_computed_anew)
+{
+  struct computing c;
+  struct vd_map_stats st;
+  unsigned i;
+
+  begin_computing (&c, 1);
+  for (i = 0; i < 1024; ++i)
+    change (c.map, VD_ZERO, i * 512, 512, 0);
+  vd_map_get_stats (c.map, &st);
+  assert_int_equal (st.misses, 1);
+  change (c.map, VD_ZERO, 1024 * 512, 512, 0);
+  c.a[1] = (struct asker) { .map = c.map };
+  assert_int_equal (pthread_create (&c.thread[1], NULL, ask, &c.a[1]), 0);
+  pthread_mutex_lock (&c.g->lock);
+  while (c.g->held < 2)
+    pthread_cond_wait (&c.g->cond, &c.g->lock);
+  pthread_mutex_unlock (&c.g->lock);
+  shut_gate (c.g, false);
+  for (i = 0; i < 2; ++i)
+    pthread_join (c.thread[i], NULL);
+  assert_int_equal (c.a[0].region->run[0].kind, VD_ZERO);
+  assert_int_equal (vd_region_run_end (c.a[0].region, 0), 1024 * 512);
+  assert_true (region_is_right (c.a[1].region));
+  vd_map_put (c.map, c.a[0].region);
+  vd_map_put (c.map, c.a[1].region);
+  vd_map_get_stats (c.map, &st);
+  assert_int_equal (st.misses, 2);
+  assert_int_equal (st.regions, 1);
+  u_disk_close (&c.d);
 }
 
 int
@@ -569,8 +737,12 @@ main (void)
     cmocka_unit_test (what_was_used_last_stays),
     cmocka_unit_test (eight_threads_get_the_same_answers),
     cmocka_unit_test (a_table_that_cannot_be_read_is_an_error_each_time),
-    cmocka_unit_test (what_is_dropped_while_it_is_computed_is_not_kept),
-    cmocka_unit_test (who_asks_behind_a_drop_gets_the_new_answer),
+    cmocka_unit_test (changes_agree_with_a_model),
+    cmocka_unit_test (changes_in_a_row_are_one_run),
+    cmocka_unit_test (a_region_that_only_changes_is_dropped),
+    cmocka_unit_test (many_threads_change_the_same_regions),
+    cmocka_unit_test (changes_wait_for_what_is_computed),
+    cmocka_unit_test (too_many_changes_have_it_computed_anew),
   };
 
   return cmocka_run_group_tests (tests, setup, teardown);
