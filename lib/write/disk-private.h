@@ -96,6 +96,7 @@ struct disk_part {
    */
   atomic_uchar *changed;
 
+  bool sound;                   /* for certain: it ends where the file does */
   pthread_mutex_t place_lock;
   uint64_t next;                /* where space is free */
   uint64_t size;                /* of the file: a little more */
@@ -188,6 +189,11 @@ extern void disk_put_saved (struct disk_saved *list);
 /* Set what a part has to know of its format.  No I/O. */
 extern int disk_tables_open (struct disk_part *p, struct vd_err *err);
 
+/* The tables in the file as it was opened, with the size that it had then;
+ * p->entries are those that it can have.
+ */
+extern struct vd_entries disk_tables_as_opened (const struct disk_part *p);
+
 /* Read a table; dirty if its copy differs. */
 extern int disk_tables_load (struct disk_part *p, struct disk_table *table,
                              struct vd_err *err);
@@ -247,6 +253,13 @@ extern int disk_below_zero (struct vd_disk *disk, const struct vd_base *base,
 extern int disk_map_attach (struct disk_part *p, size_t piece,
                             struct vd_err *err);
 extern void disk_map_detach (struct disk_part *p, size_t piece);
+
+/* ---- disk-sound.c ---------------------------------------------------------- */
+
+/* KDMV, COWD: is everything in the file in one place, and for itself?  1: for
+ * certain; 0: perhaps; -1.
+ */
+extern int disk_is_sound (const struct disk_part *p, struct vd_err *err);
 
 /* ---- disk-start.c ---------------------------------------------------------- */
 

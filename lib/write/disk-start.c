@@ -185,11 +185,37 @@ change_identity (struct vd_disk *disk, struct vd_err *err)
 
 /* ---- The files ------------------------------------------------------------- */
 
+/* A file that was not closed properly can have what no file should. */
+static bool
+is_closed (const struct disk_part *p)
+{
+  return !p->inner->unclean && p->inner->fmt != &vd_format_vdi;
+}
+
+/* Is there nothing that check has to look at? */
+static int
+is_sound (struct vd_disk *disk, struct vd_err *err)
+{
+  size_t i;
+  int r;
+
+  for (i = 0; i < disk->nr_parts; ++i) {
+    struct disk_part *p = &disk->part[i];
+
+    r = !p->flat && is_closed (p) ? disk_is_sound (p, err) : 0;
+    if (r != 1)
+      return r;
+    p->sound = true;
+  }
+  return 1;
+}
+
 /* Nothing is written into a link that is damaged: a file that was cut would be
- * made whole by growing, and two grains in one place would become one.
+ * made whole by growing, two grains in one place would become one, and a table
+ * in the place of a grain would be written over it.
  */
 static int
-check_sound (const struct vd_disk *disk, struct vd_err *err)
+check_sound (struct vd_disk *disk, struct vd_err *err)
 {
   const struct vd_check_opts how = {
     .errors_only = true, .stop_at_first_error = true, .ignore_cid = true,
@@ -200,8 +226,10 @@ check_sound (const struct vd_disk *disk, struct vd_err *err)
     = malloc (disk->nr_parts * sizeof *pieces);
   struct vd_check_report report;
   size_t i;
-  int r;
+  int r = is_sound (disk, err);
 
+  if (r != 0)
+    return r == 1 ? 0 : -1;
   if (!pieces)
     return vd_fail_nomem (err);
   /* as they are in the files: check knows nothing of our images */
@@ -227,12 +255,13 @@ find_end (struct disk_part *p, struct vd_err *err)
 
   if (p->flat)
     return 0;
+  p->next = p->size = size;
+  if (p->sound)
+    return 0;
   if (disk_tables_find_end (p, &p->next, err) == -1)
     return -1;
-  /* VDI has no mark, and is as the last writer left it */
-  if (!p->inner->unclean && p->inner->fmt != &vd_format_vdi)
+  if (is_closed (p))
     p->next = vd_max (p->next, size);
-  p->size = size;
   return 0;
 }
 

@@ -53,6 +53,15 @@ disk_tables_open (struct disk_part *p, struct vd_err *err)
   return 0;
 }
 
+struct vd_entries
+disk_tables_as_opened (const struct disk_part *p)
+{
+  struct vd_entries e = p->entries;
+
+  e.from = e.file = p->inner->file;
+  return e;
+}
+
 /* All was looked at before the first change.  A copy that does not lie in the
  * file is none; where we made it, it lies behind the end that was.
  */
@@ -60,15 +69,14 @@ int
 disk_tables_load (struct disk_part *p, struct disk_table *table,
                   struct vd_err *err)
 {
-  const bool ours = disk_is_changed (p, table->t);
+  const struct vd_entries opened = disk_tables_as_opened (p);
+  const struct vd_entries *e = disk_is_changed (p, table->t) ? &p->entries
+    : &opened;
   size_t n;
 
-  if (vd_entries_load (&p->entries, table->t, table->entry, &n, &table->place,
+  if (vd_entries_load (e, table->t, table->entry, &n, &table->place,
                        err) == -1)
     return -1;
-  if (!ours && !disk_holds (p, table->place.copy,
-                            vd_entries_table_size (&p->entries)))
-    table->place.copy = 0;
   table->dirty = table->place.copy != 0 && table->place.differs;
   return 0;
 }
@@ -122,16 +130,16 @@ pass_fixed (const struct disk_part *p, uint64_t *end)
 }
 
 static int
-pass_table (const struct disk_part *p, uint64_t t, uint64_t *end,
-            struct vd_err *err)
+pass_table (const struct disk_part *p, const struct vd_entries *tables,
+            uint64_t t, uint64_t *end, struct vd_err *err)
 {
-  const uint64_t bytes = vd_entries_table_size (&p->entries);
+  const uint64_t bytes = vd_entries_table_size (tables);
   uint32_t raw[VD_ENTRIES_MAX];
   struct vd_table_place place;
   struct vd_entry e;
   size_t n, i;
 
-  if (vd_entries_load (&p->entries, t, raw, &n, &place, err) == -1)
+  if (vd_entries_load (tables, t, raw, &n, &place, err) == -1)
     return -1;
   if (!is_vdi (p)) {
     if (place.where != 0)
@@ -141,7 +149,7 @@ pass_table (const struct disk_part *p, uint64_t t, uint64_t *end,
       pass (place.copy_entry, bytes, end);
   }
   for (i = 0; i < n; ++i) {
-    e = vd_entries_state (&p->entries, raw[i]);
+    e = vd_entries_state (tables, raw[i]);
     if (e.kind == VD_DATA)
       pass (e.where, p->grain_size, end);
   }
@@ -169,11 +177,12 @@ int
 disk_tables_find_end (const struct disk_part *p, uint64_t *end,
                       struct vd_err *err)
 {
+  const struct vd_entries tables = disk_tables_as_opened (p);
   uint64_t t;
 
   pass_fixed (p, end);
-  for (t = 0; t < p->entries.nr_tables; ++t)
-    if (pass_table (p, t, end, err) == -1)
+  for (t = 0; t < tables.nr_tables; ++t)
+    if (pass_table (p, &tables, t, end, err) == -1)
       return -1;
   return 0;
 }

@@ -24,9 +24,9 @@
  * D1. The tables in memory are the truth for link 0.  Its images answer `map`
  *     from them, or from the file where no entry was changed since the opening.
  * D2. An entry is set when its grain is complete in the file, never before;
- *     then the map of the reader forgets the range, and only then anybody may
- *     write to the grain or is answered.  So what was answered is read, and a
- *     failed write leaves no entry.
+ *     then the map of the reader is changed, and only then anybody may write
+ *     to the grain or is answered.  So what was answered is read, and a failed
+ *     write leaves no entry.
  * D3. An entry that finds a grain keeps it: a grain moves nowhere, is freed
  *     by nobody, and its place is not used again.  A reader whose answer of the
  *     map is old reads what was there, never something of another grain.
@@ -44,10 +44,14 @@
  *     CID or modification UUID; that is flushed.  vd_disk_close takes the mark
  *     away.
  * D7. New grains go behind the end of the file.  Before the first change all
- *     tables are read: a file that was cut would be made whole by growing, and
- *     what is missing would be zeros.  If it was not closed properly they also
- *     tell where its end is: what lies behind belongs to nothing and is cut
- *     off.  (VDI has no mark for that: always.)
+ *     tables are read, not at the opening: a file that was cut would be made
+ *     whole by growing, and what is missing would be zeros; and where a table
+ *     lies in the place of a grain, saving it would destroy the grain.  A file
+ *     cannot tell that it is as its last writer left it, so this is done after
+ *     a proper end too, but quickly (disk-sound.c: half a second for 1 TB that
+ *     is full, where check takes eight).  If it was not closed properly, check
+ *     looks, and the tables also tell where its end is: what lies behind
+ *     belongs to nothing and is cut off.  (VDI has no mark for that: always.)
  * D8. What the system failed to flush may be lost whatever it says later: from
  *     then on all writes and flushes fail.
  *
