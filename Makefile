@@ -292,7 +292,7 @@ $(FAULTS): $(call objects,tests/faults) $(patsubst %,$(B)/tests/crash/%.o,scenar
   $(B)/tests/trial/images.o $(B)/tests/trial/vdi.o $(B)/fuzz/tool-main.o $(filter-out $(B)/tool/main.o,$(call objects,tool)) \
   $(MAKER) $(LIB)
 # The same with tests/crash/record.c.
-RECORDED := pwrite64 fallocate64 ftruncate64 copy_file_range fsync rename renameat2 link linkat unlink unlinkat \
+RECORDED := pwrite64 fallocate64 ftruncate64 copy_file_range fsync fdatasync rename renameat2 link linkat unlink unlinkat \
   mkdir rmdir open64 vd_check_no_writer vd_check_unlocked
 $(CRASH): private WRAP = $(RECORDED:%=-Wl,--wrap=%)
 $(CRASH): private XML = $(XML_LIBS)

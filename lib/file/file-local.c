@@ -241,8 +241,9 @@ static int
 local_flush (struct vd_file *f, struct vd_err *err)
 {
   const struct local_file *l = (struct local_file *) f;
+  const int r = f->data_only ? fdatasync (l->fd) : fsync (l->fd);
 
-  if (fsync (l->fd) == -1)
+  if (r == -1)
     return vd_fail_errno (err, errno, "%s: cannot flush", f->name);
   return 0;
 }

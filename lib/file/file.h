@@ -102,6 +102,9 @@ struct vd_file {
   uint64_t size;                /* bytes */
   bool growable;                /* writing past the end extends it; then it
                                    may be written by one thread only */
+  bool data_only;               /* a flush is of bytes and size, not of times
+                                   and rights, for which file systems write
+                                   their journal: off unless the user sets it */
   /* Identity, to recognise loops and double use; 0, 0 when unknown.  Of a
    * block device dev is the device itself, which may have several names, and ino
    * is VD_DEVICE_INO.

@@ -37,6 +37,8 @@ reopen (const struct vd_disk *disk, const struct vd_file *ro,
     vd_file_close (file);
     return NULL;
   }
+  if (file)
+    file->data_only = true;     /* guests flush often */
   return file;
 }
 

@@ -32,6 +32,7 @@ REAL (int, ftruncate64, (int, off_t))
 REAL (ssize_t, copy_file_range, (int, off_t *, int, off_t *, size_t,
                                  unsigned))
 REAL (int, fsync, (int))
+REAL (int, fdatasync, (int))
 REAL (int, rename, (const char *, const char *))
 REAL (int, renameat2, (int, const char *, int, const char *, unsigned))
 REAL (int, link, (const char *, const char *))
@@ -326,6 +327,15 @@ __wrap_fsync (int fd)
             else if (directory_of (fd, path))
               add_name (CR_FLUSH_DIR, path, NULL, CR_DIR);
           });
+}
+
+int
+__wrap_fdatasync (int fd)
+{
+  RECORD (__real_fdatasync (fd), int,
+          const int i = to && r == 0 ? inode_of (fd) : -1;
+          if (i >= 0)
+            add ((struct cr_op) { .kind = CR_FLUSH, .inode = i }));
 }
 
 int
