@@ -20,6 +20,7 @@
  *               fd          one descriptor a file; their limit         fd.h
  *               confine     where a name found in an image may lead    confine.h
  *               scandir     the files in a directory                   scandir.h
+ *               uri         names of files elsewhere; opening any      uri.h
  *               inuse       is somebody else using a file?             inuse.h
  *               rights      who may read what is written               rights.h
  *     format/   runs        what an answer to map is                   runs.h
@@ -112,6 +113,7 @@
 #include "file/inuse.h"
 #include "file/rights.h"
 #include "file/scandir.h"
+#include "file/uri.h"
 #include "format/descriptor.h"
 #include "format/image.h"
 #include "format/magic.h"

@@ -41,6 +41,7 @@ is_one_flat_file (const struct facts *f)
   const struct vd_link *link = f->member->link;
 
   return link->nr_pieces == 1 && link->descriptor &&
+    !vd_is_uri (link->path) &&
     link->pieces[0].image->fmt == &vd_format_flat &&
     link->descriptor->extents[0].offset == 0;
 }
@@ -133,14 +134,14 @@ next_no_data (FILE *fp, const struct report *r, const struct vd_member *m,
 
 /* Its descriptor is not there.  Older deltas beside it have to come first. */
 static void
-next_siblings (FILE *fp, const struct facts *f)
+next_siblings (FILE *fp, const struct facts *f, const struct vd_opts *opts)
 {
   struct vd_link *const known = f->member->link;
   struct vd_siblings s;
   struct vd_err err;
   size_t i;
 
-  if (vd_siblings_find (known, 0, &known, 1, &s, &err) == -1 || s.n == 0)
+  if (vd_siblings_find (known, 0, &known, 1, opts, &s, &err) == -1 || s.n == 0)
     next_delta (fp, f,
                 "Next, to lay it over a base (a raw disk) that you have:");
   else {
@@ -171,7 +172,7 @@ next_siblings (FILE *fp, const struct facts *f)
  * pieces of a split disk are in their places only with it.
  */
 static void
-next_bare (FILE *fp, const struct facts *f)
+next_bare (FILE *fp, const struct facts *f, const struct vd_opts *opts)
 {
   char *name = vd_descriptor_name (f->path);
 
@@ -183,7 +184,7 @@ next_bare (FILE *fp, const struct facts *f)
     fputs ("Next: probably a piece of a split disk; find its descriptor.\n",
            fp);
   else
-    next_siblings (fp, f);
+    next_siblings (fp, f, opts);
   free (name);
 }
 
@@ -210,7 +211,7 @@ text_next (FILE *fp, const struct report *r)
     return;
   }
   if (f->member->link->role == VD_ROLE_BARE) {
-    next_bare (fp, f);
+    next_bare (fp, f, r->family->opts);
     return;
   }
   switch (f->parent_state) {

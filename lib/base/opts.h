@@ -26,8 +26,16 @@ enum vd_tables_choice {
                                    grains; of other files, as usual */
 };
 
+struct vd_file;
+
 struct vd_opts {
   struct vd_log log;
+
+  /* Opens a URI (file/uri.h) for reading.  NULL: only local files are opened.
+   * What it does is outside the library, which knows of no network.
+   */
+  struct vd_file *(*open) (void *remote, const char *uri, struct vd_err *err);
+  void *remote;
 
   /* The prefix of option names in this front end ("delta-", "--"), so that
    * messages can name an option; NULL: none.

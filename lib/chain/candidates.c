@@ -16,6 +16,7 @@
 #include "base/charset.h"
 #include "base/cleanup.h"
 #include "chain/candidates.h"
+#include "file/uri.h"
 
 /* More are not named in a message. */
 #define MAX_NAMED 12u
@@ -173,6 +174,33 @@ list_in (struct list *l, const struct vd_search *s, const char *dir,
   return 0;
 }
 
+/* The same in a directory elsewhere, of which the URI was given: a name in it is
+ * encoded as one of a URI is, and its query stays at the end.
+ */
+static int
+list_in_uri (struct list *l, const struct vd_search *s, const char *dir,
+             const char *one, const char *two, struct vd_err *err)
+{
+  struct list names = { NULL, 0 };
+  struct vd_uri u;
+  size_t i;
+  int r = vd_uri_parse (dir, &u, err);
+
+  if (r == 0 && two != one)
+    r = add_candidate (&names, "", "", two, err);
+  if (r == 0)
+    r = list_in (&names, s, "", one, err);
+  for (i = 0; r == 0 && i < names.n; ++i) {
+    CLEANUP_FREE char *path = vd_path_normalise (u.path, names.item[i].name);
+    CLEANUP_FREE char *uri = path ? vd_uri_with_path (&u, path) : NULL;
+
+    r = uri ? add_candidate (l, "", "", uri, err) : vd_fail_nomem (err);
+  }
+  vd_uri_free (&u);
+  free_list (&names);
+  return r;
+}
+
 /* All candidates of a name, which is UTF-8 if it could be made that. */
 static int
 list_all (struct vd_search *s, const char *name, struct list *l,
@@ -208,8 +236,11 @@ list_all (struct vd_search *s, const char *name, struct list *l,
       list_in (l, s, "", one, err) == -1)
     return -1;
   for (i = 0; i < s->opts->nr_dirs; ++i) {
-    CLEANUP_FREE char *dir = realpath (s->opts->dirs[i], NULL);
+    const char *given = s->opts->dirs[i];
+    CLEANUP_FREE char *dir = vd_is_uri (given) ? NULL : realpath (given, NULL);
 
+    if (vd_is_uri (given) && list_in_uri (l, s, given, one, two, err) == -1)
+      return -1;
     if (!dir)
       continue;                 /* vd_confine_new has reported it */
     if ((two != one && add_candidate (l, dir, "", two, err) == -1) ||

@@ -18,6 +18,7 @@
 #include "chain/children.h"
 #include "chain/parents.h"
 #include "file/scandir.h"
+#include "file/uri.h"
 
 /* Only who it is is compared, so names may lead anywhere. */
 static const struct vd_opts quiet = {
@@ -118,6 +119,10 @@ vd_check_no_children (const struct vd_link *link, const struct vd_opts *opts,
   CLEANUP_FREE char *snapshots = NULL;
   size_t i;
 
+  if (vd_is_uri (link->path))
+    return vd_fail (err, VD_UNSUPPORTED, "%s is on another host, where disks "
+                    "are only read", link->path);
+
   if (asprintf (&snapshots, "%s/" VD_SNAPSHOTS, dir) == -1) {
     snapshots = NULL;
     return vd_fail_nomem (err);
@@ -133,7 +138,8 @@ vd_check_no_children (const struct vd_link *link, const struct vd_opts *opts,
       return -1;
   }
   for (i = 0; i < opts->nr_dirs; ++i)
-    if (scan (opts->dirs[i], link, err) == -1)
+    if (!vd_is_uri (opts->dirs[i]) &&
+        scan (opts->dirs[i], link, err) == -1)
       return -1;
   return 0;
 }

@@ -178,9 +178,10 @@ make_chain (struct vd_deltas *d, const struct vd_opts *opts,
  */
 static int
 check_siblings (const struct vd_deltas *d, const struct vd_deltas_opts *how,
-                size_t i, const struct vd_log *log, struct vd_err *err)
+                size_t i, const struct vd_opts *opts, struct vd_err *err)
 {
   VD_CLEANUP (vd_siblings_free) struct vd_siblings s = { .n = 0 };
+  const struct vd_log *log = &opts->log;
   const struct vd_chain *chain = d->chain;
   const struct vd_link *link = chain->links[i];
   CLEANUP_FREE char *all = NULL;
@@ -190,7 +191,7 @@ check_siblings (const struct vd_deltas *d, const struct vd_deltas_opts *how,
 
   if (i + 1 < chain->nr_links)
     after = vd_delta_number (chain->links[i + 1]->path, &stem, &len);
-  if (vd_siblings_find (link, after, chain->links, chain->nr_links, &s,
+  if (vd_siblings_find (link, after, chain->links, chain->nr_links, opts, &s,
                         err) == -1) {
     if (err->code == VD_NOMEM)
       return -1;
@@ -254,7 +255,7 @@ vd_deltas_open (struct vd_deltas *d, const char *const *paths, size_t n,
   if (make_chain (d, opts, newest, oldest, err) == -1)
     return -1;
   for (i = 0; !how->no_follow && i < d->chain->nr_links; ++i)
-    if (check_siblings (d, how, i, &opts->log, err) == -1)
+    if (check_siblings (d, how, i, opts, err) == -1)
       return -1;
   return 0;
 }

@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "chain/family.h"
 #include "chain/siblings.h"
+#include "file/uri.h"
 
 struct vd_family *
 vd_family_new (const struct vd_opts *opts, struct vd_err *err)
@@ -86,7 +87,7 @@ struct vd_member *
 vd_family_add (struct vd_family *family, const char *path,
                struct vd_err *err)
 {
-  struct vd_file *file = vd_file_open (path, err);
+  struct vd_file *file = vd_open (path, family->opts, err);
   struct vd_link *link
     = file ? vd_link_read (file, path, family->opts, err) : NULL;
 
@@ -142,7 +143,7 @@ explain_bare (const struct vd_link *link, struct vd_err *err)
  */
 static int
 warn_siblings (const struct vd_link *link, const struct vd_link *parent,
-               const struct vd_log *log, struct vd_err *err)
+               const struct vd_opts *opts, struct vd_err *err)
 {
   VD_CLEANUP (vd_siblings_free) struct vd_siblings s = { .n = 0 };
   struct vd_link *known[2] = { (struct vd_link *) link,
@@ -153,14 +154,14 @@ warn_siblings (const struct vd_link *link, const struct vd_link *parent,
   struct vd_err e;
 
   if (vd_siblings_find (link, vd_delta_number (parent->path, &stem, &len),
-                        known, 2, &s, &e) == -1)
+                        known, 2, opts, &s, &e) == -1)
     return e.code == VD_NOMEM ? vd_fail_nomem (err) : 0;
   if (s.n == 0)
     return 0;
   all = vd_siblings_text (&s, link);
   if (!all)
     return vd_fail_nomem (err);
-  vd_warn (log, "%s is taken for the parent of %s as asked, but by their names "
+  vd_warn (&opts->log, "%s is taken for the parent of %s as asked, but by their names "
            "there are deltas between them: %s", parent->path, link->path, all);
   return 0;
 }
@@ -179,7 +180,7 @@ parent_unknown (struct vd_family *family, struct vd_member *m, bool *taken,
   if (!parent)
     return -1;
   vd_family_set_parent (m, parent);
-  return warn_siblings (m->link, parent->link, &family->opts->log, err);
+  return warn_siblings (m->link, parent->link, family->opts, err);
 }
 
 int

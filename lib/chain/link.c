@@ -18,6 +18,7 @@
 #include "chain/candidates.h"
 #include "chain/link.h"
 #include "file/fd.h"
+#include "file/uri.h"
 #include "format/magic.h"
 
 static void
@@ -518,6 +519,18 @@ vd_link_read (struct vd_file *given, const char *path,
   return VD_TAKE (link);
 }
 
+/* A file in memory has nothing beside it. */
+static int
+find_mark (struct vd_link *link, const struct vd_opts *opts,
+           struct vd_err *err)
+{
+  if (link->ino == 0 || opts->own_marks || link->merging)
+    return 0;
+  return vd_is_uri (link->path)
+    ? vd_merging_find_uri (link->path, opts, &link->merging, err)
+    : vd_merging_find (link->path, &link->merging, err);
+}
+
 int
 vd_link_load (struct vd_link *link, const struct vd_opts *opts,
               struct vd_err *err)
@@ -526,9 +539,7 @@ vd_link_load (struct vd_link *link, const struct vd_opts *opts,
     return 0;
   if (link->descriptor && link->descriptor->no_data)
     return vd_fail (err, VD_UNSUPPORTED, "%s", link->descriptor->no_data);
-  /* A file in memory, or behind a URL, has nothing beside it. */
-  if (link->ino != 0 && !opts->own_marks && !link->merging &&
-      vd_merging_find (link->path, &link->merging, err) == -1)
+  if (find_mark (link, opts, err) == -1)
     return -1;
   if (link->self && link->self->capacity > 0) {
     if (add_piece (link, VD_TAKE (link->self), link->capacity, err) == -1)
@@ -550,7 +561,7 @@ vd_link_open (const char *path, const struct vd_opts *opts,
               struct vd_err *err)
 {
   VD_CLEANUP (close_link) struct vd_link *link = NULL;
-  struct vd_file *file = vd_file_open (path, err);
+  struct vd_file *file = vd_open (path, opts, err);
 
   if (file)
     link = vd_link_read (file, path, opts, err);

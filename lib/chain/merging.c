@@ -21,6 +21,7 @@
 #include "base/uuid.h"
 #include "chain/link.h"
 #include "chain/merging.h"
+#include "file/uri.h"
 
 /* A chain of 255 links with long names has about 300 KiB. */
 #define MAX_MARK (UINT64_C (1) << 20)
@@ -313,6 +314,33 @@ vd_merging_find (const char *image, struct vd_merging **found,
       (real = realpath (image, NULL)) != NULL)
     r = find_at (real, found, err);
   return r == -1 ? -1 : 0;
+}
+
+int
+vd_merging_find_uri (const char *uri, const struct vd_opts *opts,
+                     struct vd_merging **found, struct vd_err *err)
+{
+  struct vd_uri u;
+  int r = vd_uri_parse (uri, &u, err);
+  CLEANUP_FREE char *mark = r == 0 ? vd_merging_name (u.path) : NULL;
+  CLEANUP_FREE char *name = mark ? vd_uri_with_path (&u, mark) : NULL;
+  struct vd_file *file;
+
+  vd_uri_free (&u);
+  if (r == -1)
+    return -1;
+  if (!name)
+    return vd_fail_nomem (err);
+  file = vd_open (name, opts, err);
+  /* There are servers that forbid what they do not have. */
+  if (!file)
+    return err->code == VD_NOT_FOUND || err->code == VD_DENIED ? 0 : -1;
+  vd_file_close (file);
+  *found = calloc (1, sizeof **found);
+  if (!*found)
+    return vd_fail_nomem (err);
+  (*found)->path = VD_TAKE (name);
+  return 0;
 }
 
 /* ---- What it means ------------------------------------------------------- */

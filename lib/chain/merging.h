@@ -77,6 +77,13 @@ extern bool vd_merging_is_mark (const char *path);
 extern int vd_merging_find (const char *image, struct vd_merging **found,
                             struct vd_err *err);
 
+/* The same for an image that a URI names; its text is not read, since the files
+ * that it refers to are elsewhere.  -1 when it cannot be found out.
+ */
+extern int vd_merging_find_uri (const char *uri, const struct vd_opts *opts,
+                                struct vd_merging **found,
+                                struct vd_err *err);
+
 /* NULL is allowed. */
 extern void vd_merging_free (struct vd_merging *m);
 

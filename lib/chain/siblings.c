@@ -17,6 +17,7 @@
 #include "base/path.h"
 #include "chain/siblings.h"
 #include "file/scandir.h"
+#include "file/uri.h"
 
 /* More than a chain can have are not listed. */
 #define MAX_OLDER 255u
@@ -202,10 +203,48 @@ compare_numbers (const void *a, const void *b)
   return x < y ? -1 : x > y;
 }
 
+/* A directory elsewhere cannot be listed, but names that differ only by the
+ * number can be asked for.  In a directory with more snapshots than that, the
+ * last ones are there too.
+ */
+#define MAX_ASKED 32u
+
+static int
+ask_elsewhere (struct sibling_scan *s, const struct vd_opts *opts,
+               struct vd_err *err)
+{
+  CLEANUP_FREE char *path = strdup (s->link->path);
+  char *number = path ? path + (s->stem - s->link->path) + s->stem_len + 1
+    : NULL;
+  char digits[16];
+  unsigned n = s->after + 1;
+
+  if (!path)
+    return vd_fail_nomem (err);
+  if (s->number > MAX_ASKED && n < s->number - MAX_ASKED)
+    n = s->number - MAX_ASKED;
+  for (; n < s->number; ++n) {
+    struct vd_file *file;
+
+    snprintf (digits, sizeof digits, "%06u", n);
+    memcpy (number, digits, 6);
+    file = vd_open (path, opts, err);
+    if (file && !is_known (s, file) && add_older (s->result, path, err) == -1) {
+      vd_file_close (file);
+      return -1;
+    }
+    if (!file && err->code != VD_NOT_FOUND && err->code != VD_DENIED)
+      return -1;
+    vd_file_close (file);
+  }
+  return 0;
+}
+
 int
 vd_siblings_find (const struct vd_link *link, unsigned after,
                   struct vd_link *const *known, size_t nr_known,
-                  struct vd_siblings *result, struct vd_err *err)
+                  const struct vd_opts *opts, struct vd_siblings *result,
+                  struct vd_err *err)
 {
   struct sibling_scan s = {
     .link = link, .known = known, .nr_known = nr_known, .after = after,
@@ -216,6 +255,8 @@ vd_siblings_find (const struct vd_link *link, unsigned after,
   if (link->role != VD_ROLE_BARE || link->descriptor)
     return 0;
   s.number = vd_delta_number (link->path, &s.stem, &s.stem_len);
+  if (vd_is_uri (link->path))
+    return s.number > 0 ? ask_elsewhere (&s, opts, err) : 0;
   if (vd_scandir (vd_confine_dir (link->places), try_sibling, &s, err) == -1)
     return -1;
   if (result->n > 0)

@@ -39,6 +39,7 @@ extern unsigned vd_delta_number (const char *path, const char **stem,
  */
 extern int vd_siblings_find (const struct vd_link *link, unsigned after,
                              struct vd_link *const *known, size_t nr_known,
+                             const struct vd_opts *opts,
                              struct vd_siblings *s, struct vd_err *err);
 
 extern void vd_siblings_free (struct vd_siblings *s);

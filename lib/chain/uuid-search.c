@@ -20,6 +20,7 @@
 #include "base/uuid.h"
 #include "chain/uuid-search.h"
 #include "file/scandir.h"
+#include "file/uri.h"
 
 void
 vd_uuid_index_free (struct vd_uuid_index *index)
@@ -136,7 +137,7 @@ index_dir (struct vd_uuid_index *index, const char *path, struct vd_err *err)
 
 /* May images of this directory be the parent's? */
 struct places {
-  const char *dir, *above;      /* above may be NULL */
+  const char *dir, *above;      /* NULL: none */
   const struct vd_opts *opts;
 };
 
@@ -146,11 +147,12 @@ index_places (struct vd_uuid_index *index, const struct places *p,
 {
   size_t i;
 
-  if (index_dir (index, p->dir, err) == -1 ||
+  if ((p->dir && index_dir (index, p->dir, err) == -1) ||
       (p->above && index_dir (index, p->above, err) == -1))
     return -1;
   for (i = 0; i < p->opts->nr_dirs; ++i)
-    if (index_dir (index, p->opts->dirs[i], err) == -1)
+    if (!vd_is_uri (p->opts->dirs[i]) &&
+        index_dir (index, p->opts->dirs[i], err) == -1)
       return -1;
   return 0;
 }
@@ -160,7 +162,7 @@ is_place (const struct places *p, const char *dir)
 {
   size_t i;
 
-  if (strcmp (dir, p->dir) == 0 || (p->above && strcmp (dir, p->above) == 0))
+  if ((p->dir && strcmp (dir, p->dir) == 0) || (p->above && strcmp (dir, p->above) == 0))
     return true;
   for (i = 0; i < p->opts->nr_dirs; ++i) {
     CLEANUP_FREE char *real = realpath (p->opts->dirs[i], NULL);
@@ -228,14 +230,15 @@ vd_find_by_uuid (struct vd_uuid_index *index, const struct vd_link *child,
                  const struct vd_opts *opts, struct vd_link **parent,
                  struct vd_err *err)
 {
-  const char *dir = vd_confine_dir (child->places);
-  CLEANUP_FREE char *above = vd_is_snapshots (dir) ? vd_directory_of (dir)
-    : NULL;
+  const bool elsewhere = vd_is_uri (child->path);
+  const char *dir = elsewhere ? NULL : vd_confine_dir (child->places);
+  CLEANUP_FREE char *above = dir && vd_is_snapshots (dir)
+    ? vd_directory_of (dir) : NULL;
   const struct places p = { .dir = dir, .above = above, .opts = opts };
   const struct vd_known_image *m, *second;
   char text[VD_UUID_TEXT];
 
-  if (vd_is_snapshots (dir) && !above)
+  if (dir && vd_is_snapshots (dir) && !above)
     return vd_fail_nomem (err);
   if (index_places (index, &p, err) == -1)
     return -1;
@@ -246,6 +249,12 @@ vd_find_by_uuid (struct vd_uuid_index *index, const struct vd_link *child,
                     "UUID {%s}, the parent of %s, is carried by both %s and "
                     "%s (a copy keeps the UUID): move one of them away", text,
                     child->path, m->path, second->path);
+  if (!m && elsewhere)
+    return vd_fail (err, VD_NOT_FOUND,
+                    "%s is a VirtualBox differencing image of {%s}, and which "
+                    "file has that UUID cannot be looked for in a directory "
+                    "of another host: name it with %sparent", child->path,
+                    text, vd_opts_prefix (opts));
   if (!m)
     return vd_fail (err, VD_NOT_FOUND,
                     "%s is a VirtualBox differencing image of {%s}; none of "

@@ -18,6 +18,7 @@
 #include "create/create-child.h"
 #include "create/create-vdi.h"
 #include "create/create.h"
+#include "file/uri.h"
 
 /* ---- Names ------------------------------------------------------------------ */
 
@@ -157,6 +158,10 @@ vd_create_child (const char *path, const struct vd_chain *chain,
   CLEANUP_FREE char *hint = NULL;
   struct vd_identity id;
 
+  if (vd_is_uri (parent->path))
+    return vd_fail (err, VD_UNSUPPORTED, "%s is on another host, so that a "
+                    "file here cannot say where its parent is: copy the chain "
+                    "here first", parent->path);
   if (vd_uuid_new (id.image, err) == -1 || vd_uuid_new (id.modified, err) == -1)
     return -1;
   memcpy (id.parent, parent->id.image, 16);

@@ -27,12 +27,14 @@
 #include "file/confine.h"
 #include "file/fd.h"
 #include "file/scandir.h"
+#include "file/uri.h"
 
 #define READ_FLAGS (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
 
 struct place {
   char *path;                   /* absolute, no "." or ".." in it */
-  int fd;
+  int fd;                       /* -1: it is elsewhere */
+  struct vd_uri uri;            /* how what is there is reached */
 };
 
 /* The names in the directory that was listed last. */
@@ -50,51 +52,33 @@ struct vd_confine {
   struct place place[];
 };
 
-/* An absolute path without ".", ".." and double slashes, by text alone. */
-static char *
-normalise (const char *dir, const char *name)
+static bool
+is_elsewhere (const struct place *q)
 {
-  char *out, *o;
-  const char *p;
-  size_t len;
-
-  if (asprintf (&out, "%s/%s", name[0] == '/' ? "" : dir, name) == -1)
-    return NULL;
-  o = out;
-  p = out;
-  while (*p) {
-    while (*p == '/')
-      ++p;
-    len = strcspn (p, "/");
-    if (len == 0 || (len == 1 && p[0] == '.'))
-      ;
-    else if (len == 2 && p[0] == '.' && p[1] == '.') {
-      while (o > out && *--o != '/')
-        ;
-    }
-    else {
-      *o++ = '/';
-      memmove (o, p, len);
-      o += len;
-    }
-    p += len;
-  }
-  if (o == out)
-    *o++ = '/';
-  *o = '\0';
-  return out;
+  return q->uri.scheme != NULL;
 }
 
-/* The part of path below dir, or NULL. */
-static const char *
-below (const char *path, const char *dir)
+/* A directory that a URI names, or that of the file that it names. */
+static int
+add_uri (struct vd_confine *p, const char *text, bool of_file,
+         struct vd_err *err)
 {
-  const size_t len = strcmp (dir, "/") == 0 ? 0 : strlen (dir);
+  struct place *q = &p->place[p->n];
+  char *slash;
 
-  if (strncmp (path, dir, len) != 0 || path[len] != '/' ||
-      path[len + 1] == '\0')
-    return NULL;
-  return path + len + 1;
+  /* Counted at once: what is in it is freed with the rest. */
+  *q = (struct place) { .fd = -1 };
+  p->n++;
+  if (vd_uri_parse (text, &q->uri, err) == -1)
+    return -1;
+  q->path = strdup (q->uri.path);
+  if (!q->path)
+    return vd_fail_nomem (err);
+  if (of_file) {
+    slash = strrchr (q->path, '/');     /* it is absolute */
+    slash[slash == q->path ? 1 : 0] = '\0';
+  }
+  return 0;
 }
 
 static int
@@ -107,7 +91,7 @@ add_place (struct vd_confine *p, const char *path, struct vd_err *err)
 
   if (path[0] != '/' && !(cwd = getcwd (NULL, 0)))
     return vd_fail_errno (err, errno, "cannot find out the current directory");
-  abs = normalise (cwd ? cwd : "", path);
+  abs = vd_path_normalise (cwd ? cwd : "", path);
   if (!abs)
     return vd_fail_nomem (err);
   for (i = 0; i < p->n; ++i)
@@ -126,6 +110,53 @@ add_place (struct vd_confine *p, const char *path, struct vd_err *err)
   return 0;
 }
 
+/* The directories that the user named. */
+static int
+add_dirs (struct vd_confine *p, struct vd_err *err)
+{
+  size_t i;
+
+  for (i = 0; i < p->opts->nr_dirs; ++i) {
+    const char *given = p->opts->dirs[i];
+    CLEANUP_FREE char *dir = NULL;
+
+    if (vd_is_uri (given)) {
+      if (add_uri (p, given, false, err) == -1)
+        return -1;
+      continue;
+    }
+    dir = realpath (given, NULL);
+    if (!dir)
+      return vd_fail_errno (err, errno, "%s: cannot open directory", given);
+    if (add_place (p, dir, err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+/* The directory of a local file, resolved and as it is written. */
+static int
+add_own (struct vd_confine *p, const char *path, struct vd_err *err)
+{
+  CLEANUP_FREE char *real = realpath (path, NULL);
+  CLEANUP_FREE char *lexical = strdup (path);
+  char *slash;
+
+  if (!lexical)
+    return vd_fail_nomem (err);
+  if (!real)
+    return vd_fail_errno (err, errno, "%s", path);
+  slash = strrchr (real, '/');  /* realpath: there is one */
+  slash[slash == real ? 1 : 0] = '\0';
+  if (add_place (p, real, err) == -1)
+    return -1;
+
+  slash = strrchr (lexical, '/');
+  if (slash)
+    slash[slash == lexical ? 1 : 0] = '\0';
+  return add_place (p, slash ? lexical : ".", err);
+}
+
 static void
 free_places (struct vd_confine **p)
 {
@@ -138,43 +169,17 @@ vd_confine_new (const char *path, const struct vd_opts *opts,
 {
   VD_CLEANUP (free_places) struct vd_confine *p
     = calloc (1, sizeof *p + (2 + opts->nr_dirs) * sizeof p->place[0]);
-  CLEANUP_FREE char *real = realpath (path, NULL);
-  CLEANUP_FREE char *lexical = strdup (path);
-  char *slash;
-  size_t i;
+  int r;
 
-  if (!p || !lexical) {
+  if (!p) {
     vd_fail_nomem (err);
     return NULL;
   }
-  if (!real) {
-    vd_fail_errno (err, errno, "%s", path);
-    return NULL;
-  }
   p->opts = opts;
-
-  slash = strrchr (real, '/');  /* realpath: there is one */
-  slash[slash == real ? 1 : 0] = '\0';
-  if (add_place (p, real, err) == -1)
-    return NULL;
-
-  slash = strrchr (lexical, '/');
-  if (slash)
-    slash[slash == lexical ? 1 : 0] = '\0';
-  if (add_place (p, slash ? lexical : ".", err) == -1)
-    return NULL;
+  r = vd_is_uri (path) ? add_uri (p, path, true, err) : add_own (p, path, err);
   p->nr_own = p->n;
-
-  for (i = 0; i < opts->nr_dirs; ++i) {
-    CLEANUP_FREE char *dir = realpath (opts->dirs[i], NULL);
-
-    if (!dir) {
-      vd_fail_errno (err, errno, "%s: cannot open directory", opts->dirs[i]);
-      return NULL;
-    }
-    if (add_place (p, dir, err) == -1)
-      return NULL;
-  }
+  if (r == -1 || add_dirs (p, err) == -1)
+    return NULL;
   return VD_TAKE (p);
 }
 
@@ -200,7 +205,9 @@ vd_confine_free (struct vd_confine *p)
   vd_confine_forget (p);
   for (i = 0; i < p->n; ++i) {
     free (p->place[i].path);
-    vd_fd_put (p->place[i].fd);
+    vd_uri_free (&p->place[i].uri);
+    if (p->place[i].fd != -1)
+      vd_fd_put (p->place[i].fd);
   }
   free (p);
 }
@@ -330,7 +337,8 @@ open_in_places (const struct vd_confine *p, const char *path, int *errnum)
 
   *errnum = EXDEV;
   for (i = 0; i < p->n; ++i) {
-    rest = below (path, p->place[i].path);
+    rest = is_elsewhere (&p->place[i]) ? NULL
+      : vd_path_below (path, p->place[i].path);
     if (!rest)
       continue;
     fd = open_beneath (p->place[i].fd, rest);
@@ -352,7 +360,8 @@ open_path (const struct vd_confine *p, const char *path, int *errnum)
     return fd;
   if (*errnum != EXDEV && *errnum != ELOOP)
     return -1;
-  if (p->opts->unconfined) {
+  /* What is written elsewhere means nothing here. */
+  if (p->opts->unconfined && !is_elsewhere (&p->place[0])) {
     fd = open (path, O_PATH | O_CLOEXEC);
     if (fd == -1)
       *errnum = errno;
@@ -363,25 +372,120 @@ open_path (const struct vd_confine *p, const char *path, int *errnum)
   return real ? open_in_places (p, real, errnum) : -1;
 }
 
+/* ---- What is elsewhere ---------------------------------------------------- */
+
+static int
+open_at (const struct vd_confine *p, const struct vd_uri *host,
+         const char *path, struct vd_file **f, struct vd_err *err)
+{
+  CLEANUP_FREE char *uri = vd_uri_with_path (host, path);
+
+  if (!uri)
+    return vd_fail_nomem (err);
+  *f = vd_open (uri, p->opts, err);
+  return *f ? 0 : -1;
+}
+
+/* A path where the file is that holds the name: 0; 1: it leads outside, or
+ * there is no such file (VD_NOT_FOUND in err).
+ */
+static int
+open_elsewhere (const struct vd_confine *p, const struct vd_uri *host,
+                const char *path, struct vd_file **f, struct vd_err *err)
+{
+  size_t i;
+  int r = 1;
+
+  for (i = 0; i < p->n; ++i) {
+    const struct place *q = &p->place[i];
+
+    if (!is_elsewhere (q) || !vd_uri_same_place (&q->uri, host) ||
+        !vd_path_below (path, q->path))
+      continue;
+    if (open_at (p, host, path, f, err) == 0)
+      return 0;
+    if (err->code != VD_NOT_FOUND)
+      return -1;
+    return 1;
+  }
+  if (p->opts->unconfined && is_elsewhere (&p->place[0]) &&
+      vd_uri_same_place (&p->place[0].uri, host))
+    r = open_at (p, host, path, f, err) == 0 ? 0
+      : err->code == VD_NOT_FOUND ? 1 : -1;
+  return r;
+}
+
+/* The name is a URI.  Those are followed to no host that the user has not
+ * named, whatever else is allowed: an image must not make us connect to what it
+ * likes.
+ */
+static int
+open_uri_name (const struct vd_confine *p, const char *name,
+               struct vd_file **f, struct vd_err *err)
+{
+  struct vd_uri u;
+  int r = vd_uri_parse (name, &u, err);
+
+  if (r == 0)
+    r = open_elsewhere (p, &u, u.path, f, err);
+  vd_uri_free (&u);
+  return r;
+}
+
+static void
+explain_not_opened (const struct vd_confine *p, const char *name,
+                    const char *from, const char *first, int errnum,
+                    struct vd_err *err)
+{
+  CLEANUP_FREE char *there = NULL;
+  const char *dir = p->place[0].path;
+
+  if (is_elsewhere (&p->place[0])) {
+    there = vd_uri_with_path (&p->place[0].uri, dir);
+    dir = there ? there : dir;
+  }
+  if (errnum == EXDEV || errnum == ELOOP)
+    vd_fail (err, VD_DENIED,
+             "%s refers to %.255s, which leads outside of %s; only what lies "
+             "below that directory, and below those that you name with "
+             "%sparent-path, is opened (%sunconfined allows all)", from, name,
+             dir, vd_opts_prefix (p->opts), vd_opts_prefix (p->opts));
+  else
+    vd_fail_errno (err, errnum, "%s refers to %.255s: %.255s", from, name,
+                   first);
+}
+
 struct vd_file *
 vd_confine_open (const struct vd_confine *p, const char *name,
                 const char *from, struct vd_err *err)
 {
   CLEANUP_FREE char *first = NULL;
-  int errnum = ENOENT;
+  struct vd_file *f = NULL;
+  int errnum = ENOENT, r = 1;
   size_t i;
 
   for (i = 0; i < p->nr_own; ++i) {
-    CLEANUP_FREE char *path = normalise (p->place[i].path, name);
+    CLEANUP_FREE char *path = vd_path_normalise (p->place[i].path, name);
     CLEANUP_FD int fd = -1;
 
     if (!path) {
       vd_fail_nomem (err);
       return NULL;
     }
-    fd = open_path (p, path, &errnum);
-    if (fd >= 0)
-      return reopen (fd, path, err);
+    err->code = VD_OK;
+    if (i == 0 && vd_is_uri (name))
+      r = open_uri_name (p, name, &f, err);
+    else if (is_elsewhere (&p->place[i]))
+      r = open_elsewhere (p, &p->place[i].uri, path, &f, err);
+    if (r != 1)
+      return f;
+    if (err->code == VD_NOT_FOUND)
+      errnum = ENOENT;
+    else {
+      fd = open_path (p, path, &errnum);
+      if (fd >= 0)
+        return reopen (fd, path, err);
+    }
     if (!first)
       first = VD_TAKE (path);
     if (errnum != ENOENT && errnum != ENOTDIR)
@@ -389,17 +493,7 @@ vd_confine_open (const struct vd_confine *p, const char *name,
     if (name[0] == '/')
       break;
   }
-
-  if (errnum == EXDEV || errnum == ELOOP)
-    vd_fail (err, VD_DENIED,
-             "%s refers to %.255s, which leads outside of %s; only what lies "
-             "below that directory, and below those that you name with "
-             "%sparent-path, is opened (%sunconfined allows all)", from, name,
-             p->place[0].path, vd_opts_prefix (p->opts),
-             vd_opts_prefix (p->opts));
-  else
-    vd_fail_errno (err, errnum, "%s refers to %.255s: %.255s", from, name,
-                   first);
+  explain_not_opened (p, name, from, first, errnum, err);
   return NULL;
 }
 
@@ -578,7 +672,7 @@ vd_confine_open_alike (struct vd_confine *p, const char *name,
   size_t i, k;
 
   for (i = 0; i < p->nr_own; ++i) {
-    CLEANUP_FREE char *path = normalise (p->place[i].path, name);
+    CLEANUP_FREE char *path = vd_path_normalise (p->place[i].path, name);
 
     if (!path) {
       vd_fail_nomem (err);
@@ -588,7 +682,9 @@ vd_confine_open_alike (struct vd_confine *p, const char *name,
       struct spelling s = { .p = p, .place = &p->place[k],
                             .encoding = encoding };
 
-      rest = below (path, p->place[k].path);
+      /* What is elsewhere cannot be listed. */
+      rest = is_elsewhere (&p->place[k]) ? NULL
+        : vd_path_below (path, p->place[k].path);
       if (!rest)
         continue;
       err->code = VD_OK;

@@ -100,6 +100,8 @@ struct vd_file {
   const struct vd_file_ops *ops;
   char *name;                   /* owned */
   uint64_t size;                /* bytes */
+  bool far;                     /* a wait costs more than reading what is not
+                                   needed, and several at a time one wait */
   bool growable;                /* writing past the end extends it; then it
                                    may be written by one thread only */
   bool data_only;               /* a flush is of bytes and size, not of times
@@ -107,13 +109,15 @@ struct vd_file {
                                    their journal: off unless the user sets it */
   /* Identity, to recognise loops and double use; 0, 0 when unknown.  Of a
    * block device dev is the device itself, which may have several names, and ino
-   * is VD_DEVICE_INO.
+   * is VD_DEVICE_INO.  Of a file that is named by a URI dev is VD_URI_DEV, and ino
+   * the number that this process gave to the URI.
    */
   dev_t dev;
   ino_t ino;
 };
 
 #define VD_DEVICE_INO ((ino_t) -1)
+#define VD_URI_DEV ((dev_t) -1)
 
 /* Wrap an open descriptor of a regular file or block device, which the file
  * then owns; on error the caller still does.  Anything else is VD_USAGE.  One

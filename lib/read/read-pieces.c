@@ -247,7 +247,7 @@ vd_pieces_read (struct vd_pieces *s, const struct vd_chain *chain,
       return read_group (file, s, &g, buf, err);
     p[i].there = trusted == 0 && peek_group (file, s, &g, buf);
     if (p[i].there)
-      trusted = TRUSTED;
+      trusted = file->far ? 0 : TRUSTED;
     else if (trusted == 0)
       missing++;
     else if (read_group (file, s, &g, buf, err) == -1)
