@@ -89,14 +89,15 @@ BASE := -std=gnu11 $(WARN) -D_GNU_SOURCE= -D_FILE_OFFSET_BITS=64 \
 
 # Flags of one directory.  The modules need HAVE_VFPRINTF_PERCENT_M, or the
 # compiler does not check the formats given to nbdkit_error and nbdkit_debug.
-MODULE            = -Ilib -Icommon -fPIC -fvisibility=hidden -Wconversion -DHAVE_VFPRINTF_PERCENT_M=1
+MODULE            = -Ilib -Icommon -Iremote -fPIC -fvisibility=hidden -Wconversion -DHAVE_VFPRINTF_PERCENT_M=1
 $(B)/lib/%.o:     DIR = -Ilib -fPIC -fvisibility=hidden -Wconversion $(DEFLATE_CFLAGS) $(NO_CMP)
 $(B)/lib/format/descriptor%.o $(B)/lib/vbox/vbox%.o: NO_CMP =
 $(B)/lib/vbox/vbox-xml.o: DIR += $(XML_CFLAGS)
 $(B)/common/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/filter/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/plugin/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
-$(B)/tool/%.o:    DIR = -Ilib -Wconversion $(NBD_CFLAGS) $(NO_CMP)
+$(B)/remote/%.o:  DIR = -Ilib -fPIC -fvisibility=hidden -Wconversion $(NBD_CFLAGS)
+$(B)/tool/%.o:    DIR = -Ilib -Iremote -Wconversion $(NBD_CFLAGS) $(NO_CMP)
 $(B)/tests/%.o:   DIR = -Ilib -Itests/maker -Itests/trial $(DEFLATE_CFLAGS) $(NBD_CFLAGS) $(CMOCKA_CFLAGS)
 $(B)/bench/%.o:   DIR = -Itests/maker $(NBD_CFLAGS)
 $(B)/fuzz/%.o:    DIR = -Ilib $(if $(LIBFUZZER),-fno-sanitize=fuzzer-no-link)
@@ -256,29 +257,29 @@ $(LIB) $(MAKER):
 	$(Q)$(AR) rcs $@ $(filter %.o,$^)
 
 # Modules leave the nbdkit_* symbols undefined: the server resolves them.
-$(FILTER): $(call objects,filter) $(call objects,common) $(LIB) filter/filter.syms
-$(PLUGIN): $(call objects,plugin) $(call objects,common) $(LIB) plugin/plugin.syms
+$(FILTER): $(call objects,filter) $(call objects,common) $(call objects,remote) $(LIB) filter/filter.syms
+$(PLUGIN): $(call objects,plugin) $(call objects,common) $(call objects,remote) $(LIB) plugin/plugin.syms
 $(PLUGIN): XML = $(XML_LIBS)
 $(FILTER) $(PLUGIN):
 	$(call say,LINK)
 	@mkdir -p $(@D)
-	$(Q)$(LINK) -shared -Wl,--version-script=$(filter %.syms,$^) -o $@ $(filter %.o %.a,$^) $(XML) $(DEFLATE_LIBS)
+	$(Q)$(LINK) -shared -Wl,--version-script=$(filter %.syms,$^) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(XML) $(DEFLATE_LIBS)
 
-$(TOOL): $(call objects,tool) $(LIB)
+$(TOOL): $(call objects,tool) $(call objects,remote) $(LIB)
 	$(call say,LINK)
 	@mkdir -p $(@D)
 	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(XML_LIBS) $(DEFLATE_LIBS)
 
 # Callbacks of the modules, with tests/unit/server.c in place of nbdkit.
-$(B)/tests/unit/test-filter-callbacks: $(call objects,filter) $(call objects,common)
-$(B)/tests/unit/test-plugin-callbacks: $(call objects,plugin) $(call objects,common)
+$(B)/tests/unit/test-filter-callbacks: $(call objects,filter) $(call objects,common) $(call objects,remote)
+$(B)/tests/unit/test-plugin-callbacks: $(call objects,plugin) $(call objects,common) $(call objects,remote)
 $(UNITS): %: %.o $(UNIT_HELP) $(LIB) $(MAKER)
 	$(call say,LINK)
-	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CMOCKA_LIBS) $(XML_LIBS) $(DEFLATE_LIBS)
+	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CMOCKA_LIBS) $(NBD_LIBS) $(XML_LIBS) $(DEFLATE_LIBS)
 
 $(MKIMAGE): $(B)/tests/mkimage.o $(MAKER)
 $(DRIVERS): $(B)/tests/%: $(B)/tests/drive/%.o $(MAKER)
-$(B)/tests/nbd-file: $(B)/tool/nbd.o $(LIB)
+$(B)/tests/nbd-file: $(call objects,remote) $(LIB)
 $(BENCHES): %: %.o $(MAKER)
 $(TRIAL): $(call objects,tests/trial) $(MAKER) $(LIB)
 # Between the library and the system stands tests/faults/inject.c.
@@ -290,6 +291,7 @@ $(FAULTS): private WRAP = $(WRAPPED:%=-Wl,--wrap=%)
 $(FAULTS): private XML = $(XML_LIBS)
 $(FAULTS): $(call objects,tests/faults) $(patsubst %,$(B)/tests/crash/%.o,scenarios merges states) \
   $(B)/tests/trial/images.o $(B)/tests/trial/vdi.o $(B)/fuzz/tool-main.o $(filter-out $(B)/tool/main.o,$(call objects,tool)) \
+  $(call objects,remote) \
   $(MAKER) $(LIB)
 # The same with tests/crash/record.c.
 RECORDED := pwrite64 fallocate64 ftruncate64 copy_file_range fsync fdatasync rename renameat2 link linkat unlink unlinkat \
@@ -306,7 +308,7 @@ $(MKIMAGE) $(DRIVERS) $(TRIAL) $(FAULTS) $(CRASH) $(BENCHES):
 $(B)/fuzz/tool-main.o: tool/main.c $(B)/flags
 	$(call say,CC)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BASE) -Ilib $(SAN) $(CPPFLAGS) $(CFLAGS) -Dmain=tool_main -Wno-missing-prototypes -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(BASE) -Ilib -Iremote $(SAN) $(CPPFLAGS) $(CFLAGS) -Dmain=tool_main -Wno-missing-prototypes -MMD -MP -c -o $@ $<
 
 $(B)/fuzz/tool-verbs.o: tool/main.c $(B)/flags
 	@mkdir -p $(@D)
@@ -314,12 +316,13 @@ $(B)/fuzz/tool-verbs.o: tool/main.c $(B)/flags
 	  $(CC) $(CFLAGS) -x c -c -o $@ -
 
 $(B)/fuzz/target-check: $(patsubst %,$(B)/%.o,fuzz/tool-main fuzz/tool-verbs tool/verb-check tool/check-print tool/json \
-  tool/open tool/out)
+  tool/open tool/out) $(call objects,remote)
+$(B)/fuzz/target-check: NBD = $(NBD_LIBS)
 $(B)/fuzz/target-check: WRAP = -Wl,--wrap=out_begin,--wrap=out_commit,--wrap=out_discard,--wrap=vd_check_link,--wrap=vd_check_chain
 $(filter-out $(FUZZ_TEXT),$(FUZZERS)): $(if $(LIBFUZZER),$(B)/fuzz/mutate.o)
 $(FUZZERS): %: %.o $(FUZZ_HELP) $(LIB)
 	$(call say,LINK)
-	$(Q)$(LINK) $(if $(LIBFUZZER),-fsanitize=fuzzer) $(WRAP) -o $@ $(filter %.o,$^) $(LIB) $(XML_LIBS) $(DEFLATE_LIBS)
+	$(Q)$(LINK) $(if $(LIBFUZZER),-fsanitize=fuzzer) $(WRAP) -o $@ $(filter %.o,$^) $(LIB) $(NBD) $(XML_LIBS) $(DEFLATE_LIBS)
 
 $(B)/fuzz/pack: $(B)/fuzz/pack.o
 	$(call say,LINK)

@@ -68,12 +68,15 @@ parse_text (const char *value, char **text)
 static int
 parse_path (const char *value, char **path)
 {
+  if (vd_is_uri (value))
+    return parse_text (value, path);
   *path = nbdkit_absolute_path (value);
   return *path ? 0 : -1;
 }
 
 static int
-parse_paths (const char *value, struct paths *paths)
+parse_more (const char *value, struct paths *paths,
+            int (*parse) (const char *value, char **path))
 {
   char **p = realloc (paths->path, (paths->n + 1) * sizeof *p);
 
@@ -82,7 +85,7 @@ parse_paths (const char *value, struct paths *paths)
     return -1;
   }
   paths->path = p;
-  if (parse_path (value, &p[paths->n]) == -1)
+  if (parse (value, &p[paths->n]) == -1)
     return -1;
   paths->n++;
   return 0;
@@ -110,7 +113,7 @@ options_parse (struct option *options, size_t n, const char *key,
     ;
   if (o == options + n)
     return 0;
-  if (o->seen && o->type != OPTION_PATHS) {
+  if (o->seen && o->type != OPTION_PATHS && o->type != OPTION_TEXTS) {
     nbdkit_error ("%s is given twice", key);
     return -1;
   }
@@ -122,7 +125,8 @@ options_parse (struct option *options, size_t n, const char *key,
   case OPTION_TEXT: r = parse_text (value, o->ptr); break;
   case OPTION_SIZE: r = parse_size (key, value, o->ptr); break;
   case OPTION_PATH: r = parse_path (value, o->ptr); break;
-  case OPTION_PATHS: r = parse_paths (value, o->ptr); break;
+  case OPTION_PATHS: r = parse_more (value, o->ptr, parse_path); break;
+  case OPTION_TEXTS: r = parse_more (value, o->ptr, parse_text); break;
   case OPTION_TABLES: r = parse_tables (key, value, o->ptr); break;
   }
   return r == -1 ? -1 : 1;
@@ -141,7 +145,7 @@ options_free (struct option *options, size_t n)
     }
     else if (o->type == OPTION_RAW)
       * (bool *) o->ptr = false;
-    else if (o->type == OPTION_PATHS) {
+    else if (o->type == OPTION_PATHS || o->type == OPTION_TEXTS) {
       struct paths *p = o->ptr;
 
       while (p->n > 0)

@@ -19,13 +19,14 @@ enum option_type {
   OPTION_SIZE,                  /* uint64_t, at least 1M */
   OPTION_RAW,                   /* bool: the only value is "raw" */
   OPTION_TEXT,                  /* char *, which may be empty */
-  OPTION_PATH,                  /* char *, absolute */
-  OPTION_PATHS,                 /* struct paths, may be given again */
+  OPTION_PATH,                  /* char *, absolute, or a URI */
+  OPTION_PATHS,                 /* struct paths of such, may be given again */
+  OPTION_TEXTS,                 /* struct paths: as they are; may be given again */
   OPTION_TABLES,                /* enum vd_tables_choice */
 };
 
 struct paths {
-  char **path;                  /* absolute */
+  char **path;
   size_t n;
 };
 

@@ -14,6 +14,8 @@
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 
+#include "options.h"
+#include "remote.h"
 #include "serve.h"
 
 #define MAX_REPORTED 100u
@@ -29,6 +31,47 @@ serve_begin (char *name)
   const struct vd_log log = { .fn = serve_log, .opaque = name };
 
   vd_fd_limit_raise (RESERVE, &log);
+}
+
+static struct remote *remote;
+
+int
+serve_remote (struct vd_opts *opts, const struct paths *params,
+              struct vd_err *err)
+{
+  size_t i;
+
+  remote = remote_new (err);
+  if (!remote)
+    return -1;
+  opts->open = remote_open;
+  opts->remote = remote;
+  for (i = 0; i < params->n; ++i)
+    if (remote_param (remote, params->path[i], err) == -1)
+      return -1;
+  return 0;
+}
+
+void
+serve_remote_start (void)
+{
+  if (remote)
+    remote_start_threads (remote);
+}
+
+void
+serve_remote_end (void)
+{
+  remote_free (remote);
+  remote = NULL;
+}
+
+int
+serve_check_local (const char *key, const char *path, struct vd_err *err)
+{
+  return !path || !vd_is_uri (path) ? 0
+    : vd_fail (err, VD_USAGE, "%s=%s: what is written is a local file", key,
+               path);
 }
 
 void

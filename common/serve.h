@@ -14,9 +14,22 @@
 #include "vmdkdelta.h"
 
 struct nbdkit_extents;
+struct paths;
 
 /* What is done before anything is opened; name is the module's. */
 extern void serve_begin (char *name);
+
+/* Let opts open URIs, with parameters of the connections ("key=value"). */
+extern int serve_remote (struct vd_opts *opts, const struct paths *params,
+                         struct vd_err *err);
+
+/* Behind the fork; and after all files were closed. */
+extern void serve_remote_start (void);
+extern void serve_remote_end (void);
+
+/* write-to= names a file that is made: here. */
+extern int serve_check_local (const char *key, const char *path,
+                              struct vd_err *err);
 
 /* A vd_log function for the time when images are opened: warnings go to
  * stderr, which is the user's then; opaque is the module's name.

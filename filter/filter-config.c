@@ -20,8 +20,9 @@ struct config config = {
 /* X (key, type, where the value goes, help) */
 #define OPTIONS(X)                                                          \
   X ("delta", OPTION_PATHS, &config.deltas,                                 \
-     "delta=<FILE>   (required) a VMDK delta or its descriptor; can be\n"   \
-     "               repeated, oldest first")                               \
+     "delta=<FILE>   (required) a VMDK delta or its descriptor (also\n"     \
+     "               ssh://, https://, nbd:// URIs); can be repeated,\n"    \
+     "               oldest first")                                         \
   X ("delta-follow", OPTION_BOOL, &config.follow,                           \
      "delta-follow=false   do not look for the parents of the oldest one")  \
   X ("delta-parent-path", OPTION_PATHS, &config.dirs,                       \
@@ -55,6 +56,9 @@ struct config config = {
   X ("delta-write-to", OPTION_PATH, &config.write_to,                       \
      "delta-write-to=<NEW>   clients may write, into NEW, a delta on top\n" \
      "               of all: it is created, or continued if it exists")     \
+  X ("delta-remote", OPTION_TEXTS, &config.remote,                          \
+     "delta-remote=<KEY>=<VALUE>   how to connect to the host of a delta\n"  \
+     "               that is a URI; can be repeated")                       \
   X ("delta-cache-size", OPTION_SIZE, &config.cache_size,                   \
      "delta-cache-size=<SIZE>   memory for the map (default 64M)")
 

@@ -17,6 +17,7 @@
 struct config {
   struct paths deltas;          /* oldest first */
   struct paths dirs;
+  struct paths remote;          /* "key=value" */
   bool follow;
   bool allow_short_base;
   bool allow_no_parent;

@@ -76,6 +76,7 @@ vmdkdelta_unload (void)
   else if (vd_disk_close (disk, &err) == -1)
     nbdkit_error ("%s", err.msg);
   vd_deltas_close (&deltas);
+  serve_remote_end ();
   disk = NULL;
   reader = NULL;
   config_free ();
@@ -211,6 +212,11 @@ vmdkdelta_get_ready (int thread_model)
     .nr_dirs = config.dirs.n,
   };
   serve_begin (name);
+  if (serve_remote (&opts, &config.remote, &err) == -1 ||
+      serve_check_local ("delta-write-to", config.write_to, &err) == -1) {
+    nbdkit_error ("%s", err.msg);
+    return -1;
+  }
   /* A first delta is as large as the base, which nobody has opened yet. */
   if (config.write_to && config.deltas.n == 0 &&
       access (config.write_to, F_OK) == -1)
@@ -220,6 +226,14 @@ vmdkdelta_get_ready (int thread_model)
     nbdkit_error ("%s", err.msg);
     return -1;
   }
+  return 0;
+}
+
+static int
+vmdkdelta_after_fork (nbdkit_backend *backend)
+{
+  (void) backend;
+  serve_remote_start ();
   return 0;
 }
 
@@ -717,6 +731,7 @@ static struct nbdkit_filter filter = {
 #endif
   .thread_model = vmdkdelta_thread_model,
   .get_ready = vmdkdelta_get_ready,
+  .after_fork = vmdkdelta_after_fork,
   .list_exports = vmdkdelta_list_exports,
   .default_export = vmdkdelta_default_export,
   .open = vmdkdelta_open,

@@ -33,6 +33,24 @@ base_name (const char *path)
   return slash ? slash + 1 : path;
 }
 
+/* Of a URI: the path, decoded, without what is behind it. */
+static char *
+plain_path (const char *path, struct vd_err *err)
+{
+  struct vd_uri u = { .path = NULL };
+  char *plain = NULL;
+
+  if (!vd_is_uri (path)) {
+    plain = strdup (path);
+    if (!plain)
+      vd_fail_nomem (err);
+  }
+  else if (vd_uri_parse (path, &u, err) == 0)
+    plain = VD_TAKE (u.path);
+  vd_uri_free (&u);
+  return plain;
+}
+
 /* What a client sees in a list of exports. */
 static char *
 describe (const struct export *x)
@@ -61,11 +79,13 @@ static struct export *
 add_export (struct exports *e, struct vd_member *member, struct vd_err *err)
 {
   struct export *p = vd_grow (e->export, e->n, sizeof *p, err);
-  const char *path = member->link->path, *name = base_name (path);
+  const char *path = member->link->path, *name;
+  CLEANUP_FREE char *plain = plain_path (path, err);
   size_t i;
 
-  if (!p)
+  if (!p || !plain)
     return NULL;
+  name = base_name (plain);
   e->export = p;
   for (i = 0; i < e->n; ++i)
     if (strcmp (p[i].name, name) == 0)
@@ -396,9 +416,16 @@ exports_open (struct exports *e, struct vd_err *err)
     },
   };
   serve_begin (name);
+  if (serve_remote (&e->opts, &config.remote, err) == -1 ||
+      serve_check_local ("write-to", config.write_to, err) == -1)
+    return -1;
   e->family = vd_family_new (&e->opts, err);
   if (!e->family)
     return -1;
+  if (!config.file && vd_is_uri (config.dir))
+    return vd_fail (err, VD_UNSUPPORTED, "dir=%s: a directory of another host "
+                    "cannot be listed: name a disk in it with file=, of which "
+                    "each link becomes an export", config.dir);
   if (!config.file)
     return open_dir (e, err);
   if (stat (config.file, &st) == 0 && S_ISDIR (st.st_mode))

@@ -13,7 +13,8 @@ struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };
 /* X (key, type, where the value goes, help) */
 #define OPTIONS(X)                                                          \
   X ("file", OPTION_PATH, &config.file,                                     \
-     "[file=]<FILE>   a VMDK disk or snapshot: its descriptor, or the file\n" \
+     "[file=]<FILE>   a VMDK disk or snapshot (also ssh://, https://, nbd://\n" \
+     "               URIs): its descriptor, or the file\n"                  \
      "               that contains it; each link of its chain is an\n"      \
      "               export.  Or a VirtualBox machine (.vbox): each of its\n" \
      "               disks, now and in each snapshot, is an export")        \
@@ -44,6 +45,9 @@ struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };
   X ("base-format", OPTION_RAW, &config.raw_base,                           \
      "base-format=raw   accept flat extents that begin like an image of\n"    \
      "               another format")                                       \
+  X ("remote", OPTION_TEXTS, &config.remote,                                \
+     "remote=<KEY>=<VALUE>   how to connect to the host of a URI; can be\n"  \
+     "               repeated")                                             \
   X ("cache-size", OPTION_SIZE, &config.cache_size,                         \
      "cache-size=<SIZE>   memory for the map of each export in use\n"        \
      "               (default 64M)")

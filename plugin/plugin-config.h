@@ -16,6 +16,7 @@ struct config {
   char *dir;
   char *parent;
   struct paths dirs;
+  struct paths remote;          /* "key=value" */
   bool ignore_cid;
   enum vd_tables_choice tables;
   bool allow_dirty;

@@ -40,6 +40,7 @@ static void
 vmdk_unload (void)
 {
   exports_close (&exports);
+  serve_remote_end ();
   config_free ();
 }
 
@@ -89,6 +90,13 @@ vmdk_get_ready (void)
     nbdkit_error ("%s", err.msg);
     return -1;
   }
+  return 0;
+}
+
+static int
+vmdk_after_fork (void)
+{
+  serve_remote_start ();
   return 0;
 }
 
@@ -334,6 +342,7 @@ static struct nbdkit_plugin plugin = {
   .config_help = config_help,
   .dump_plugin = vmdk_dump_plugin,
   .get_ready = vmdk_get_ready,
+  .after_fork = vmdk_after_fork,
   .list_exports = vmdk_list_exports,
   .default_export = vmdk_default_export,
   .open = vmdk_open,

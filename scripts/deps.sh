@@ -41,6 +41,7 @@ LIST
         echo 'cmd nbdfuse         libnbd-bin         nbdfuse'
         echo 'cmd fusermount3     fuse3              fuse3'
         echo 'cmd sshd            openssh-server     openssh-server'
+        echo 'cmd python3         python3            python3'
     fi
     if [ "$ci" ]; then
         echo 'cmd clang           clang              clang'

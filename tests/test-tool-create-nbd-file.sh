@@ -1,5 +1,5 @@
 #!/bin/bash
-# An NBD export as a file of the tool (tool/nbd.c): servers with and without
+# An NBD export as a file of the tool (remote/nbd.c): servers with and without
 # multi-conn, with a smallest block, with a largest request, read-only.
 . "$top_srcdir/tests/lib.sh"
 need nbdkit

@@ -51,6 +51,7 @@ done
 # No page is left of a verb that is gone.
 for page in "$top_srcdir"/docs/vmdkdelta-*.pod; do
     verb=$(basename "$page" .pod)
+    [ "$verb" != vmdkdelta-hosts ] || continue
     grep -qx "${verb#vmdkdelta-}" <<< "$verbs" || fail "$page is of no verb"
 done
 same_lists "$(sed 's/.*/L<vmdkdelta-&(1)>/' <<< "$verbs")" \

@@ -288,9 +288,16 @@ chain_row (FILE *fp, const struct facts *f, const char *name, size_t width)
 static void
 short_name (char *buf, size_t n, const char *path)
 {
-  const char *name = base_name (path);
-  const size_t length = strlen (name), keep = n / 4 - 8;
+  CLEANUP_FREE char *name = strdup (base_name (path));
+  const size_t keep = n / 4 - 8;
+  size_t length;
 
+  *buf = '\0';
+  if (!name)
+    return;
+  if (vd_is_uri (path))
+    name[strcspn (name, "?")] = '\0';
+  length = strlen (name);
   vd_escape (buf, n, length > keep ? name + length - keep : name);
 }
 

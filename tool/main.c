@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "remote.h"
 #include "tool.h"
 
 static const struct verb *const verbs[] = {
@@ -117,6 +118,45 @@ add_dir (struct vd_opts *opts, int argc, const char *dir)
   opts->dirs = dirs;
 }
 
+static struct remote *remote;
+
+/* opts of a verb that opens URIs. */
+static void
+set_remote (struct vd_opts *opts)
+{
+  struct vd_err err;
+
+  if (!remote) {
+    remote = remote_new (&err);
+    if (!remote)
+      exit (tool_fail (&err));
+    remote_start_threads (remote);
+  }
+  opts->open = remote_open;
+  opts->remote = remote;
+}
+
+static void
+add_remote (const struct verb *verb, const char *param)
+{
+  struct vd_err err;
+
+  if (remote_param (remote, param, &err) == -1)
+    exit (tool_usage (verb, "--remote: %s", err.msg));
+}
+
+/* What changes disks needs them here. */
+static void
+check_local (const struct verb *verb, int argc, char **argv)
+{
+  int i;
+
+  for (i = optind; i < argc && !verb->remote; ++i)
+    if (vd_is_uri (argv[i]))
+      exit (tool_error ("%s: %s needs local files: copy this disk, and what "
+                        "belongs to it, here first", argv[i], verb->name));
+}
+
 int
 next_option (const struct verb *verb, int argc, char **argv,
              struct vd_opts *opts)
@@ -126,6 +166,8 @@ next_option (const struct verb *verb, int argc, char **argv,
   if (opts) {
     opts->log.fn = tool_log;
     opts->prefix = "--";
+    if (verb->remote)
+      set_remote (opts);
   }
   for (;;) {
     c = getopt_long (argc, argv, verb->short_options, verb->long_options,
@@ -147,6 +189,8 @@ next_option (const struct verb *verb, int argc, char **argv,
       if (!opts)
         return c;
     }
+    if (c == -1)
+      check_local (verb, argc, argv);
     switch (c) {
     case OPT_PARENT_PATH:
       add_dir (opts, argc, optarg);
@@ -169,6 +213,9 @@ next_option (const struct verb *verb, int argc, char **argv,
       break;
     case OPT_UNCONFINED:
       opts->unconfined = true;
+      break;
+    case OPT_REMOTE:
+      add_remote (verb, optarg);
       break;
     case OPT_BASE_FORMAT:
       if (strcmp (optarg, "raw") != 0)
@@ -217,6 +264,7 @@ run_verb (const struct verb *verb, int argc, char **argv)
   argv[0] = name;
   status = verb->run (argc, argv);
   free (dirs);
+  remote_free (remote);
   return status;
 }
 

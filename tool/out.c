@@ -203,7 +203,10 @@ human_size (char buf[HUMAN_SIZE_MAX], uint64_t bytes)
 const char *
 base_name (const char *path)
 {
-  const char *slash = strrchr (path, '/');
+  /* What is behind the path of a URI can have slashes too. */
+  const char *end = path + (vd_is_uri (path) ? strcspn (path, "?")
+                            : strlen (path));
+  const char *slash = memrchr (path, '/', (size_t) (end - path));
 
   return slash ? slash + 1 : path;
 }

@@ -48,6 +48,9 @@ struct verb {
   const char *short_options;
   const struct option *long_options;
 
+  /* FILE can be a URI; REMOTE_OPTIONS are among its options. */
+  bool remote;
+
   /* argv[0] is the verb.  Returns one of enum status. */
   int (*run) (int argc, char **argv);
 };
@@ -75,6 +78,7 @@ enum {
   OPT_TABLES,
   OPT_UNCONFINED,
   OPT_BASE_FORMAT,
+  OPT_REMOTE,
   OPT_OWN,
 };
 
@@ -107,6 +111,15 @@ enum {
   "  --unconfined       follow names found in images anywhere\n"           \
   "  --base-format=raw  accept a raw or flat disk that begins like an\n"   \
   "                     image of another format\n"
+
+/* For verbs that read what lies elsewhere. */
+#define REMOTE_OPTIONS                                          \
+  { "remote", required_argument, NULL, OPT_REMOTE }
+
+#define REMOTE_HELP                                                        \
+  "  --remote=KEY=VALUE how to connect to the host of a URI: user, identity,\n" \
+  "                     password=+FILE and others, see vmdkdelta-hosts(1)\n"  \
+  "                     (can be repeated)\n"
 
 /* The next option of the verb, or -1 when only operands are left, from
  * argv[optind] on.  --help and its like are answered, and CHAIN_OPTIONS put

@@ -39,6 +39,7 @@ enum {
 static const struct option long_options[] = {
   HELP_OPTIONS,
   CHAIN_OPTIONS,
+  REMOTE_OPTIONS,
   { "base", required_argument, NULL, OPT_BASE },
   { "undo", required_argument, NULL, OPT_UNDO },
   { "verify", no_argument, NULL, OPT_VERIFY },
@@ -338,6 +339,7 @@ const struct verb verb_apply = {
   "  --quiet            print only errors and warnings\n"
   "  --json             print the result as JSON\n"
   CHAIN_HELP
+  REMOTE_HELP
   "  --help             print this help\n"
   "\n"
   "Examples:\n"
@@ -346,6 +348,7 @@ const struct verb verb_apply = {
   "  vmdkdelta apply --verify old.vmdk new.vmdk nbd://localhost/disk\n",
   .short_options = "",
   .long_options = long_options,
+  .remote = true,
   .run = run,
 };
 

@@ -25,6 +25,7 @@ static const struct option long_options[] = {
   { "no-inflate", no_argument, NULL, OPT_NO_INFLATE },
   { "verbose", no_argument, NULL, OPT_VERBOSE },
   CHAIN_OPTIONS,
+  REMOTE_OPTIONS,
   { NULL, 0, NULL, 0 },
 };
 
@@ -174,6 +175,7 @@ const struct verb verb_check = {
     "  --no-inflate       do not inflate compressed grains: faster\n"
     "  --verbose          print infos too, and longer lists\n"
     CHAIN_HELP
+    REMOTE_HELP
     "  --help             print this help\n"
     "\n"
     "Exit status: 0 clean (there may be warnings), 3 damaged, 1 could not be\n"
@@ -185,5 +187,6 @@ const struct verb verb_check = {
     "  vmdkdelta check --json disk-00000[12].vmdk | jq '.[].result'\n",
   .short_options = "",
   .long_options = long_options,
+  .remote = true,
   .run = run,
 };

@@ -17,6 +17,7 @@ static const struct option long_options[] = {
   { "json", no_argument, NULL, OPT_JSON },
   { "chain", no_argument, NULL, OPT_CHAIN },
   CHAIN_OPTIONS,
+  REMOTE_OPTIONS,
   { NULL, 0, NULL, 0 },
 };
 
@@ -209,6 +210,7 @@ const struct verb verb_info = {
     "                     first; for a machine, of all files of its disks\n"
     "  --json             print JSON; the keys are in vmdkdelta-info(1)\n"
     CHAIN_HELP
+    REMOTE_HELP
     "  --help             print this help\n"
     "\n"
     "Examples:\n"
@@ -218,5 +220,6 @@ const struct verb verb_info = {
     "  vmdkdelta info --parent-path=/backup/vm1 disk-000002.vmdk\n",
   .short_options = "",
   .long_options = long_options,
+  .remote = true,
   .run = run,
 };

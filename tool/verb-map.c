@@ -27,6 +27,7 @@ static const struct option long_options[] = {
   { "picture", optional_argument, NULL, OPT_PICTURE },
   { "color", required_argument, NULL, OPT_COLOR },
   CHAIN_OPTIONS,
+  REMOTE_OPTIONS,
   { NULL, 0, NULL, 0 },
 };
 
@@ -221,6 +222,7 @@ const struct verb verb_map = {
     "  --color=WHEN       never, auto (default) or always\n"
     "  --no-parents       open one FILE alone, as a delta\n"
     CHAIN_HELP
+    REMOTE_HELP
     "  --help             print this help\n"
     "\n"
     "Examples:\n"
@@ -231,5 +233,6 @@ const struct verb verb_map = {
     "  vmdkdelta map --no-parents disk-000002-delta.vmdk\n",
   .short_options = "",
   .long_options = long_options,
+  .remote = true,
   .run = run,
 };

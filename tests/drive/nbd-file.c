@@ -1,4 +1,4 @@
-/* tool/nbd.c against a server: random reads, writes, zeros and maps of any
+/* remote/nbd.c against a server: random reads, writes, zeros and maps of any
  * size and place, by several threads at once, compared with memory.
  *
  *   nbd-file URI THREADS ROUNDS SEED
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../tool/nbd.h"
+#include "../../remote/nbd.h"
 
 #define MAX_OP (UINT64_C (3) << 20)
 

@@ -14,7 +14,9 @@
  * N3. Two writers of one block exclude each other by `merge`.  A writer of
  *     whole blocks needs no lock: nobody else may write there meanwhile.
  * N4. There is more than one connection only if the server offers multi-conn,
- *     so a flush on one is a flush for all.
+ *     so a flush on one is a flush for all; or if nothing is written.
+ * N5. conn[0 .. nr_conns) are valid.  nr_conns grows with `grow` held, after the
+ *     connection is complete.  A handle is replaced by who has its lock.
  */
 
 #include <errno.h>
@@ -52,13 +54,18 @@
 
 struct conn {
   pthread_mutex_t lock;
-  struct nbd_handle *h;
+  struct nbd_handle *h;         /* NULL: it was lost, and could not be made
+                                   again */
+  struct captive captive;       /* its server, if that is ours */
 };
 
 struct nbd_file {
   struct vd_file file;
+  struct nbd_dialer dialer;     /* dial NULL: by the URI, which is the name */
   struct conn conn[MAX_CONNECTIONS];
-  unsigned nr_conns;
+  atomic_uint nr_conns;
+  pthread_mutex_t grow;
+  atomic_uint wanted;           /* connections, when all are busy */
   double patience;              /* seconds that one more may take */
   atomic_uint next;             /* the connection to try first */
   uint64_t minimum, maximum;    /* size of requests; a power of two, and a
@@ -66,6 +73,8 @@ struct nbd_file {
   bool can_zero, can_flush, can_status;
   pthread_mutex_t merge;        /* N3 */
 };
+
+static const struct vd_file_ops nbd_ops;
 
 static inline struct nbd_file *
 get (struct vd_file *f)
@@ -110,21 +119,62 @@ fail_request (struct vd_err *err, const char *name, const char *what,
   return -1;
 }
 
-/* A connection that is free, or the next one when none is. */
+static int connect_again (struct nbd_file *n, struct conn *c,
+                          struct vd_err *err);
+static struct conn *one_more (struct nbd_file *n);
+
+/* A connection that is free, or a new one, or the next one. */
 static struct conn *
 take (struct nbd_file *n)
 {
   const unsigned first = atomic_fetch_add (&n->next, 1);
+  const unsigned nr = atomic_load (&n->nr_conns);
+  struct conn *c;
   unsigned i;
 
-  for (i = 0; i < n->nr_conns; ++i) {
-    struct conn *c = &n->conn[(first + i) % n->nr_conns];
-
+  for (i = 0; i < nr; ++i) {
+    c = &n->conn[(first + i) % nr];
     if (pthread_mutex_trylock (&c->lock) == 0)
       return c;
   }
-  pthread_mutex_lock (&n->conn[first % n->nr_conns].lock);
-  return &n->conn[first % n->nr_conns];
+  if (nr < n->wanted && (c = one_more (n)) != NULL)
+    return c;
+  pthread_mutex_lock (&n->conn[first % nr].lock);
+  return &n->conn[first % nr];
+}
+
+/* What a server of ours said explains more than what libnbd says. */
+static int
+explain (const struct nbd_file *n, const struct conn *c, struct vd_err *err)
+{
+  char said[CAPTIVE_MESSAGE];
+
+  if (!n->dialer.dial)
+    return -1;
+  captive_message (&c->captive, said);
+  return n->dialer.explain (n->dialer.opaque, said, err);
+}
+
+static int
+read_once (const struct nbd_file *n, struct conn *c, void *buf, size_t count,
+           uint64_t offset, struct vd_err *err)
+{
+  if (nbd_pread (c->h, buf, count, offset, 0) == 0)
+    return 0;
+  fail_nbd (err, n->file.name, "cannot read");
+  explain (n, c, err);
+  vd_err_prefix (err, "%zu bytes at byte %" PRIu64 ": ", count, offset);
+  return -1;
+}
+
+/* Is it worth while to try again?  What a server of ours refuses may be because
+ * it has lost its own connection, which it does not make again.
+ */
+static bool
+is_lost (const struct nbd_file *n, const struct conn *c)
+{
+  return n->file.ops == &nbd_ops &&
+    (n->dialer.dial || nbd_aio_is_ready (c->h) != 1);
 }
 
 /* One request of whole blocks, at most `maximum`. */
@@ -133,11 +183,21 @@ read_blocks (struct nbd_file *n, void *buf, size_t count, uint64_t offset,
              struct vd_err *err)
 {
   struct conn *c = take (n);
-  const int r = nbd_pread (c->h, buf, count, offset, 0);
+  struct vd_err first;
+  int r = -1;
 
+  if (c->h)
+    r = read_once (n, c, buf, count, offset, err);
+  if (r == -1 && (!c->h || is_lost (n, c))) {
+    first = *err;
+    r = connect_again (n, c, err);
+    if (r == 0)
+      r = read_once (n, c, buf, count, offset, err);
+    else if (err->code != VD_MISMATCH)
+      vd_err_prefix (err, "%s; trying again: ", first.msg);
+  }
   pthread_mutex_unlock (&c->lock);
-  return r == 0 ? 0
-    : fail_request (err, n->file.name, "cannot read", count, offset);
+  return r;
 }
 
 static int
@@ -341,9 +401,10 @@ nbd_file_extents (struct vd_file *f, uint64_t offset, uint64_t length,
 
   end = vd_min ((end + n->minimum - 1) & ~(n->minimum - 1), f->size);
   c = take (n);
-  r = nbd_block_status (c->h, end - start, start,
-                        (nbd_extent_callback) {
-                          .callback = keep_answer, .user_data = &a }, 0);
+  r = c->h ? nbd_block_status (c->h, end - start, start,
+                               (nbd_extent_callback) {
+                                 .callback = keep_answer, .user_data = &a },
+                               0) : 0;
   pthread_mutex_unlock (&c->lock);
   entries = a.entries;
   if (r == -1)
@@ -370,17 +431,30 @@ nbd_file_extents (struct vd_file *f, uint64_t offset, uint64_t length,
 }
 
 static void
+close_conn (struct conn *c)
+{
+  if (c->h) {
+    nbd_shutdown (c->h, 0);
+    nbd_close (c->h);
+  }
+  c->h = NULL;
+  captive_end (&c->captive);
+}
+
+static void
 nbd_file_close (struct vd_file *f)
 {
   struct nbd_file *n = get (f);
   unsigned i;
 
   for (i = 0; i < n->nr_conns; ++i) {
-    nbd_shutdown (n->conn[i].h, 0);
-    nbd_close (n->conn[i].h);
+    close_conn (&n->conn[i]);
     pthread_mutex_destroy (&n->conn[i].lock);
   }
+  pthread_mutex_destroy (&n->grow);
   pthread_mutex_destroy (&n->merge);
+  if (n->dialer.free)
+    n->dialer.free (n->dialer.opaque);
   free (n);
 }
 
@@ -408,61 +482,150 @@ seconds_now (void)
   return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
 }
 
+static int
+too_late (const char *name, double limit, struct vd_err *err)
+{
+  return vd_fail (err, VD_IO,
+                  "%s: no answer within %.0f s: does the server take only "
+                  "so many clients at a time (qemu-nbd --shared=N), and "
+                  "are there as many already?", name, limit);
+}
+
+static int
+take_socket (struct conn *c)
+{
+  const int fd = c->captive.socket;
+
+  c->captive.socket = -1;
+  return fd;
+}
+
 /* nbd_connect_uri has no limit, and there are servers that accept more
  * connections than they serve: the rest wait, without a word, until another
  * client leaves.
  */
 static int
-connect_within (struct nbd_handle *h, const char *uri, double limit,
+connect_within (const struct nbd_file *n, struct conn *c, double limit,
                 struct vd_err *err)
 {
+  const char *name = n->file.name;
   const double end = seconds_now () + limit;
   double left;
 
-  if (nbd_aio_connect_uri (h, uri) == -1)
-    return fail_nbd (err, uri, "cannot connect");
-  while (nbd_aio_is_connecting (h) == 1) {
+  if (n->dialer.dial
+      ? nbd_aio_connect_socket (c->h, take_socket (c)) == -1
+      : nbd_aio_connect_uri (c->h, name) == -1)
+    return fail_nbd (err, name, "cannot connect");
+  while (nbd_aio_is_connecting (c->h) == 1) {
     left = end - seconds_now ();
     if (left <= 0)
-      return vd_fail (err, VD_IO,
-                      "%s: no answer within %.0f s: does the server take only "
-                      "so many clients at a time (qemu-nbd --shared=N), and "
-                      "are there as many already?", uri, limit);
-    if (nbd_poll (h, (int) (left * 1000) + 1) == -1)
-      return fail_nbd (err, uri, "cannot connect");
+      return too_late (name, limit, err);
+    if (nbd_poll (c->h, (int) (left * 1000) + 1) == -1)
+      return fail_nbd (err, name, "cannot connect");
   }
-  if (nbd_aio_is_ready (h) != 1)
+  if (nbd_aio_is_ready (c->h) != 1)
     return vd_fail (err, VD_IO, "%s: cannot connect: the server closed the "
-                    "connection", uri);
+                    "connection", name);
   return 0;
+}
+
+/* Make a connection, complete or not at all. */
+static int
+connect_conn (struct nbd_file *n, struct conn *c, double limit,
+              struct vd_err *err)
+{
+  const char *name = n->file.name;
+  int r = 0;
+
+  if (n->dialer.dial &&
+      n->dialer.dial (n->dialer.opaque, &c->captive, err) == -1)
+    return -1;
+  if (!(c->h = nbd_create ()))
+    r = fail_nbd (err, name, "libnbd");
+  /* The URI comes from the user: it may name a file of TLS keys.  What is less
+   * than a block at the end (N2) is up to the server, not to libnbd.
+   */
+  else if (nbd_set_uri_allow_local_file (c->h, true) == -1 ||
+           nbd_set_strict_mode (c->h, nbd_get_strict_mode (c->h) &
+                                ~(uint32_t) LIBNBD_STRICT_ALIGN) == -1 ||
+           nbd_add_meta_context (c->h, LIBNBD_CONTEXT_BASE_ALLOCATION) == -1)
+    r = fail_nbd (err, name, "libnbd");
+  else if (connect_within (n, c, limit, err) == -1)
+    r = explain (n, c, err);
+  if (r == -1)
+    close_conn (c);
+  return r;
 }
 
 static int
 add_connection (struct nbd_file *n, double limit, struct vd_err *err)
 {
-  const char *uri = n->file.name;
   struct conn *c = &n->conn[n->nr_conns];
 
-  if (!(c->h = nbd_create ()))
-    return fail_nbd (err, uri, "libnbd");
-  /* The URI comes from the user: it may name a file of TLS keys.  What is less
-   * than a block at the end (N2) is up to the server, not to libnbd.
-   */
-  if (nbd_set_uri_allow_local_file (c->h, true) == -1 ||
-      nbd_set_strict_mode (c->h, nbd_get_strict_mode (c->h) &
-                           ~(uint32_t) LIBNBD_STRICT_ALIGN) == -1 ||
-      nbd_add_meta_context (c->h, LIBNBD_CONTEXT_BASE_ALLOCATION) == -1) {
-    fail_nbd (err, uri, "libnbd");
-    nbd_close (c->h);
+  c->captive = (struct captive) { .socket = -1, .messages = -1 };
+  if (connect_conn (n, c, limit, err) == -1)
     return -1;
-  }
-  if (connect_within (c->h, uri, limit, err) == -1) {
-    nbd_close (c->h);
-    return -1;
-  }
   pthread_mutex_init (&c->lock, NULL);
   n->nr_conns++;
   return 0;
+}
+
+static int
+check_same_size (const struct nbd_file *n, const struct conn *c,
+                 struct vd_err *err)
+{
+  const int64_t size = nbd_get_size (c->h);
+
+  return size == (int64_t) n->file.size ? 0
+    : vd_fail (err, VD_MISMATCH, "%s has %" PRIi64 " bytes now, and had %"
+               PRIu64 " when it was opened: it was changed meanwhile, and what "
+               "was read of it does not belong together", n->file.name, size,
+               n->file.size);
+}
+
+/* In place of one that was lost; the caller has its lock. */
+static int
+connect_again (struct nbd_file *n, struct conn *c, struct vd_err *err)
+{
+  close_conn (c);
+  if (connect_conn (n, c, FIRST_LIMIT, err) == -1)
+    return -1;
+  if (check_same_size (n, c, err) == 0)
+    return 0;
+  close_conn (c);
+  return -1;
+}
+
+/* A new connection with its lock held; NULL if there is none to be had: the
+ * work is done without it.
+ */
+static struct conn *
+one_more (struct nbd_file *n)
+{
+  struct conn *c = NULL;
+  struct vd_err err;
+  unsigned nr;
+
+  if (pthread_mutex_trylock (&n->grow) != 0)
+    return NULL;
+  nr = atomic_load (&n->nr_conns);
+  if (nr < n->wanted) {
+    c = &n->conn[nr];
+    c->captive = (struct captive) { .socket = -1, .messages = -1 };
+    if (connect_conn (n, c, n->patience, &err) == 0 &&
+        check_same_size (n, c, &err) == 0) {
+      pthread_mutex_init (&c->lock, NULL);
+      pthread_mutex_lock (&c->lock);
+      atomic_store (&n->nr_conns, nr + 1);
+    }
+    else {
+      close_conn (c);
+      n->wanted = nr;
+      c = NULL;
+    }
+  }
+  pthread_mutex_unlock (&n->grow);
+  return c;
 }
 
 /* What the server offers; asked on the first connection. */
@@ -493,8 +656,9 @@ ask (struct nbd_file *n, bool writable, struct vd_err *err)
   n->maximum = vd_round_down (n->maximum, n->minimum);
   n->can_zero = nbd_can_zero (h) == 1;
   n->can_flush = nbd_can_flush (h) == 1;
-  n->can_status
-    = nbd_can_meta_context (h, LIBNBD_CONTEXT_BASE_ALLOCATION) == 1;
+  /* Plugins for files elsewhere know of no holes. */
+  n->can_status = !n->dialer.dial &&
+    nbd_can_meta_context (h, LIBNBD_CONTEXT_BASE_ALLOCATION) == 1;
   return 0;
 }
 
@@ -534,25 +698,52 @@ nbdfile_widen (struct vd_file *f, unsigned connections, struct vd_err *err)
   return 0;
 }
 
+static struct nbd_file *
+new_file (const char *name, bool writable, struct vd_err *err)
+{
+  CLEANUP_FREE struct nbd_file *n = calloc (1, sizeof *n);
+
+  if (!n || !(n->file.name = strdup (name))) {
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  n->file.ops = writable ? &nbd_rw_ops : &nbd_ops;
+  pthread_mutex_init (&n->merge, NULL);
+  pthread_mutex_init (&n->grow, NULL);
+  return VD_TAKE (n);
+}
+
 struct vd_file *
 nbdfile_open (const char *uri, bool writable, unsigned connections,
                struct vd_err *err)
 {
-  struct nbd_file *n = calloc (1, sizeof *n);
+  struct nbd_file *n = new_file (uri, writable, err);
 
-  if (n) {
-    pthread_mutex_init (&n->merge, NULL);
-    n->file.ops = writable ? &nbd_rw_ops : &nbd_ops;
-    n->file.name = strdup (uri);
-  }
-  if (!n || !n->file.name)
-    vd_fail_nomem (err);
-  else if (connect_first (n, writable, err) == 0 &&
-           nbdfile_widen (&n->file, connections, err) == 0)
+  if (n && connect_first (n, writable, err) == 0 &&
+      nbdfile_widen (&n->file, connections, err) == 0)
     return &n->file;
-
   if (n)
     vd_file_close (&n->file);
+  return NULL;
+}
+
+struct vd_file *
+nbdfile_open_captive (const char *name, const struct nbd_dialer *dialer,
+                      unsigned connections, struct vd_err *err)
+{
+  struct nbd_file *n = new_file (name, false, err);
+
+  if (!n) {
+    if (dialer->free)
+      dialer->free (dialer->opaque);
+    return NULL;
+  }
+  n->dialer = *dialer;
+  if (connect_first (n, false, err) == 0) {
+    n->wanted = (unsigned) vd_min (connections, MAX_CONNECTIONS);
+    return &n->file;
+  }
+  vd_file_close (&n->file);
   return NULL;
 }
 

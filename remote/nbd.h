@@ -10,7 +10,23 @@
 
 #include <stdbool.h>
 
+#include "captive.h"
 #include "vmdkdelta.h"
+
+/* How to get at a server, when not by a URI. */
+struct nbd_dialer {
+  /* A server of our own for one more connection (captive.h). */
+  int (*dial) (void *opaque, struct captive *c, struct vd_err *err);
+
+  /* What it said, or "" if nothing, turned into an error; -1.  err holds what
+   * libnbd said.
+   */
+  int (*explain) (void *opaque, const char *said, struct vd_err *err);
+
+  /* NULL is allowed. */
+  void (*free) (void *opaque);
+  void *opaque;
+};
 
 /* True for what nbdfile_open understands: nbd://, nbds://, nbd+unix:// and
  * so on.  No name of a file begins like that by accident.
@@ -27,12 +43,24 @@ extern bool nbdfile_is_uri (const char *name);
  * (and for writing merged) in whole blocks.  Two threads may write to
  * different parts of one block.
  *
+ * A connection that was lost while something was read is made again, once for
+ * each read; an export that has another size then is an error.
+ *
  * Fails with VD_DENIED when writable is set and the export is read-only.
  * Use vd_file_close.
  */
 extern struct vd_file *nbdfile_open (const char *uri, bool writable,
                                       unsigned connections,
                                       struct vd_err *err);
+
+/* The same for reading by servers of our own, as many as there are connections:
+ * the first at once, others when all are busy, up to so many.  The dialer is
+ * taken over, also on error.
+ */
+extern struct vd_file *nbdfile_open_captive (const char *name,
+                                             const struct nbd_dialer *dialer,
+                                             unsigned connections,
+                                             struct vd_err *err);
 
 /* Add connections until there are so many, or the server takes no more, which
  * is no error.  Whoever opens two exports opens both before widening one: they

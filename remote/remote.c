@@ -1,0 +1,191 @@
+/* nbdkit-vmdkdelta
+ * Copyright the nbdkit-vmdkdelta authors.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+/* From a URI to a file; see remote.h. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache.h"
+#include "nbd.h"
+#include "remote.h"
+#include "transport.h"
+
+struct remote {
+  struct transport_params params;
+  struct cache *cache;
+  char **uri;                   /* all that were opened: the place of one is
+                                   its number */
+  size_t nr_uris;
+};
+
+struct remote *
+remote_new (struct vd_err *err)
+{
+  struct remote *r = calloc (1, sizeof *r);
+
+  if (r && (r->cache = cache_new (err)) != NULL)
+    return r;
+  free (r);
+  vd_fail_nomem (err);
+  return NULL;
+}
+
+int
+remote_param (struct remote *r, const char *text, struct vd_err *err)
+{
+  return transport_parse (&r->params, text, err);
+}
+
+void
+remote_start_threads (struct remote *r)
+{
+  cache_start_threads (r->cache);
+}
+
+void
+remote_free (struct remote *r)
+{
+  if (!r)
+    return;
+  cache_free (r->cache);
+  transport_free (&r->params);
+  while (r->nr_uris > 0)
+    free (r->uri[--r->nr_uris]);
+  free (r->uri);
+  free (r);
+}
+
+/* Equal URIs have the same number, from 1 on; 0: no memory. */
+static ino_t
+number_of (struct remote *r, const char *uri, struct vd_err *err)
+{
+  char **more;
+  size_t i;
+
+  for (i = 0; i < r->nr_uris; ++i)
+    if (strcmp (r->uri[i], uri) == 0)
+      return (ino_t) i + 1;
+  more = vd_grow (r->uri, r->nr_uris, sizeof *more, err);
+  if (!more)
+    return 0;
+  r->uri = more;
+  more[i] = strdup (uri);
+  if (!more[i]) {
+    vd_fail_nomem (err);
+    return 0;
+  }
+  return (ino_t) ++r->nr_uris;
+}
+
+/* ---- A server of our own ------------------------------------------------------ */
+
+struct server {
+  const struct transport *transport;
+  char *name;
+  char **argv;
+};
+
+static int
+dial (void *opaque, struct captive *c, struct vd_err *err)
+{
+  const struct server *s = opaque;
+
+  return captive_start (c, s->argv, err);
+}
+
+static int
+explain (void *opaque, const char *said, struct vd_err *err)
+{
+  const struct server *s = opaque;
+
+  return transport_explain (s->transport, s->name, said, err);
+}
+
+static void
+free_server (void *opaque)
+{
+  struct server *s = opaque;
+
+  transport_free_command (s->argv);
+  free (s->name);
+  free (s);
+}
+
+static struct vd_file *
+open_by_plugin (const struct remote *r, const struct transport *t,
+                const struct vd_uri *u, const char *name, struct vd_err *err)
+{
+  struct server *s = calloc (1, sizeof *s);
+  const struct nbd_dialer dialer = {
+    .dial = dial, .explain = explain, .free = free_server, .opaque = s,
+  };
+
+  if (!s || !(s->name = strdup (name))) {
+    free (s);
+    vd_fail_nomem (err);
+    return NULL;
+  }
+  s->transport = t;
+  s->argv = transport_command (t, u, &r->params, err);
+  if (!s->argv) {
+    free_server (s);
+    return NULL;
+  }
+  return nbdfile_open_captive (name, &dialer,
+                               transport_connections (t, &r->params), err);
+}
+
+/* ---- Opening ------------------------------------------------------------------ */
+
+/* A number for those that share a limit. */
+static unsigned
+kind_of (const struct vd_uri *u)
+{
+  return strncmp (u->scheme, "nbd", 3) == 0 ? 0 : *u->scheme == 's' ? 1 : 2;
+}
+
+static struct vd_file *
+open_parsed (struct remote *r, const struct vd_uri *u, const char *name,
+             struct vd_err *err)
+{
+  const struct transport *t = transport_of (u);
+  const unsigned connections = transport_connections (t, &r->params);
+  const ino_t number = number_of (r, name, err);
+  struct vd_file *f;
+
+  if (number == 0)
+    return NULL;
+  f = t ? open_by_plugin (r, t, u, name, err)
+    : nbdfile_open (name, false, 1, err);
+  if (!f)
+    return NULL;
+  cache_set_limit (r->cache, kind_of (u), connections);
+  f = cache_file (r->cache, f, kind_of (u), transport_request (t), err);
+  if (f) {
+    f->dev = VD_URI_DEV;
+    f->ino = number;
+  }
+  return f;
+}
+
+struct vd_file *
+remote_open (void *remote, const char *uri, struct vd_err *err)
+{
+  struct vd_uri u;
+  CLEANUP_FREE char *name = NULL;
+  struct vd_file *f = NULL;
+
+  /* One spelling: "a/../b" is the same file as "b". */
+  if (vd_uri_parse (uri, &u, err) == 0) {
+    name = vd_uri_with_path (&u, u.path);
+    if (name)
+      f = open_parsed (remote, &u, name, err);
+    else
+      vd_fail_nomem (err);
+  }
+  vd_uri_free (&u);
+  return f;
+}
