@@ -7,8 +7,8 @@ need tool cc make
 # A copy of the sources, with the objects that are there already; what is not newer than
 # they are is not compiled again.
 mkdir -p "src/build/$(basename "$builddir")"
-cp -a "$top_srcdir"/{Makefile,lib,tool,docs} src
-cp -a "$builddir"/{lib,tool,flags} "src/build/$(basename "$builddir")"
+cp -a "$top_srcdir"/{Makefile,lib,remote,tool,docs} src
+cp -a "$builddir"/{lib,remote,tool,flags} "src/build/$(basename "$builddir")"
 rm -f src/tool/vmdkdelta "src/build/$(basename "$builddir")/lib"/*.a
 
 text=$top_srcdir/CONTRIBUTING.md
