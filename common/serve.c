@@ -173,7 +173,8 @@ serve_debug_map (struct vd_reader *reader, uint32_t count, uint64_t offset)
   struct vd_err err;
   size_t i;
 
-  while (offset < end) {
+  runs.max_work = VD_STATUS_WORK;
+  while (offset < end && runs.work < VD_STATUS_WORK) {
     runs.n = 0;
     if (vd_reader_map (reader, offset, end - offset, &runs, &err) == -1) {
       nbdkit_debug ("map: %s", err.msg);

@@ -13,7 +13,9 @@
  *     does not inflate;
  *   - the same bytes come whichever way a range is cut;
  *   - status covers what was asked for, or a prefix; what it calls zero reads
- *     as zeros.
+ *     as zeros;
+ *   - no answer costs more reads of tables than the caller allows, and each
+ *     gets on, so that whoever asks again comes to the end.
  *
  * Disks have up to 2^62 bytes, and a run should take well below a millisecond:
  * so it looks at some places, other ones for each input.  Inputs that differ
@@ -297,6 +299,46 @@ check_map (struct disk *d, uint64_t offset, uint64_t length)
   vd_runs_free (&runs);
 }
 
+/* ---- Work ----------------------------------------------------------------- */
+
+/* What a link may cost beside its share, which has a least amount: one step is
+ * done in any case, in both tables; and twice, where tables cannot be read.
+ */
+#define A_LINK UINT64_C (384)
+
+static void
+check_work (const struct disk *d, uint64_t offset, uint64_t length)
+{
+  struct vd_runs runs = VD_RUNS_INIT (MAX_RUNS);
+  const uint64_t end = offset + length;
+  uint64_t reads, max;
+  struct vd_err err;
+  unsigned n;
+
+  runs.max_work = 1 + fz_choose (offset + 3, 3) * 60;
+  for (n = 0; n < 3 && offset < end && !fz_spent (); ++n) {
+    runs.n = 0;
+    runs.work = 0;
+    reads = fz_reads ();
+    fz_clear (&err);
+    if (vd_chain_map (d->chain, offset, end - offset, &runs, &err) == -1) {
+      fz_check_err (&err);
+      break;
+    }
+    reads = fz_reads () - reads;
+    max = runs.max_work + d->chain->nr_links * A_LINK;
+    fz_require (runs.work <= max, "the map of %llu+%llu says that it cost "
+                "%llu of %llu", LL (offset), LL (end - offset),
+                LL (runs.work), LL (max));
+    fz_require (reads <= runs.work, "the map of %llu+%llu needs %llu reads, "
+                "and counts %llu", LL (offset), LL (end - offset), LL (reads),
+                LL (runs.work));
+    check_answer (d, &runs, offset, end - offset);
+    offset = vd_run_end (&runs.run[runs.n - 1]);
+  }
+  vd_runs_free (&runs);
+}
+
 /* ---- Status --------------------------------------------------------------- */
 
 struct told {
@@ -368,6 +410,8 @@ static void
 check_place (struct disk *d, uint64_t offset, uint64_t length)
 {
   check_map (d, offset, length);
+  if (!fz_spent ())
+    check_work (d, offset, length);
   if (!fz_spent () && fz_choose (offset + 1, 3) == 0)
     check_status (d, offset, length, fz_choose (offset, 2));
 }

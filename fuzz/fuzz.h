@@ -72,6 +72,9 @@ extern void fz_bytes (size_t i, void *buf, size_t n, uint64_t offset);
 /* Was reading cut off for this input? */
 extern bool fz_spent (void);
 
+/* How often its files were read so far. */
+extern uint64_t fz_reads (void);
+
 /* The base below deltas: bytes that depend on their place, zeros in every
  * fourth 64 KiB, which are said to be holes.
  */

@@ -233,6 +233,12 @@ fz_spent (void)
   return bytes_read > max_read || nr_reads > MAX_READS;
 }
 
+uint64_t
+fz_reads (void)
+{
+  return nr_reads;
+}
+
 static int
 spend (const struct vd_file *f, size_t n, struct vd_err *err)
 {

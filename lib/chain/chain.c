@@ -202,6 +202,11 @@ vd_chain_new (struct vd_link **oldest_first, size_t n,
   return VD_TAKE (chain);
 }
 
+/* A link may always do so much: the tables of 2 MiB of a file that a product
+ * wrote, their copies, and the directories.
+ */
+#define MIN_WORK UINT64_C (64)
+
 static void
 free_runs (struct vd_runs *runs)
 {
@@ -338,22 +343,43 @@ map_lower (const struct vd_chain *chain, size_t i,
   return lower->n > 0 ? 0 : -1;
 }
 
-int
-vd_chain_map (const struct vd_chain *chain, uint64_t offset, uint64_t length,
-              struct vd_runs *runs, struct vd_err *err)
+/* What one link may cost of what is left.  All get the same: if the first
+ * took everything, most of what it found would be cut away again by the next.
+ */
+static uint64_t
+share_of_work (const struct vd_chain *chain, const struct vd_runs *runs)
+{
+  const uint64_t left
+    = runs->max_work - vd_min (runs->work, runs->max_work);
+
+  return runs->max_work == 0 ? 0
+    : vd_max (MIN_WORK, left / chain->nr_links);
+}
+
+/* work: what each link may cost; *done: what all cost. */
+static int
+map_links (const struct vd_chain *chain, uint64_t offset, uint64_t length,
+           uint64_t work, struct vd_runs *runs, uint64_t *done,
+           struct vd_err *err)
 {
   uint64_t from, to;
   size_t i;
+  int r;
 
-  if (vd_link_map (chain->links[0], offset, length, chain->first_slot[0],
-                   runs, err) == -1)
+  r = vd_link_map (chain->links[0], offset, length, chain->first_slot[0],
+                   runs, err);
+  *done += runs->work;
+  if (r == -1)
     return -1;
 
   for (i = 1; i < chain->nr_links && base_hull (runs, &from, &to); ++i) {
     VD_CLEANUP (free_runs) struct vd_runs lower = VD_RUNS_INIT (runs->max);
     VD_CLEANUP (free_runs) struct vd_runs out = VD_RUNS_INIT (runs->max);
 
-    if (map_lower (chain, i, runs, from, to, &lower, err) == -1)
+    lower.max_work = work;
+    r = map_lower (chain, i, runs, from, to, &lower, err);
+    *done += lower.work;
+    if (r == -1)
       return -1;
     /* Nothing in this layer: the usual case in a deep chain. */
     if (lower.n == 1 && lower.run[0].kind == VD_BASE &&
@@ -369,6 +395,22 @@ vd_chain_map (const struct vd_chain *chain, uint64_t offset, uint64_t length,
   }
   return chain->has_base && base_hull (runs, &from, &to)
     ? close_holes (runs, err) : 0;
+}
+
+int
+vd_chain_map (const struct vd_chain *chain, uint64_t offset, uint64_t length,
+              struct vd_runs *runs, struct vd_err *err)
+{
+  const uint64_t max = runs->max_work;
+  uint64_t done = runs->work;
+  int r;
+
+  runs->max_work = share_of_work (chain, runs);
+  runs->work = 0;
+  r = map_links (chain, offset, length, runs->max_work, runs, &done, err);
+  runs->max_work = max;
+  runs->work = done;
+  return r;
 }
 
 int

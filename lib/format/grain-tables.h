@@ -268,6 +268,8 @@ vd_tables_emit (const struct vd_image *image, const struct vd_tables *t,
   /* One table may be larger than the buffer. */
   for (; grain < last; grain += n, at += n * width) {
     n = (size_t) vd_min (last - grain, VD_TABLE_BUFFER / width);
+    if (vd_runs_enough (out->runs, n * width))
+      return 1;
     if (f->first.kind != VD_DATA)
       memset (buf, 0, n * width);       /* W1 */
     else if (vd_file_pread (image->file, buf, n * width, f->first.where + at,
@@ -278,6 +280,7 @@ vd_tables_emit (const struct vd_image *image, const struct vd_tables *t,
       struct vd_err ignored;
 
       copy = buf + VD_TABLE_BUFFER;
+      out->runs->work += 1 + n * width / 1024;
       if (vd_file_pread (image->file, copy, n * width, f->copy.where + at,
                          &ignored) == -1)
         copy = NULL;
@@ -329,6 +332,10 @@ vd_tables_map (const struct vd_image *image, const struct vd_tables *t,
     const size_t n = (size_t) vd_min (left, VD_GD_CHUNK);
     size_t i = 0, j;
 
+    if (vd_runs_enough (out->runs, n * width))
+      return 0;
+    if (doubt)
+      out->runs->work += 1 + n * width / 1024;
     if (vd_read_directories (image, t, width, first, n, gd, doubt != NULL,
                              err) == -1)
       return -1;

@@ -38,6 +38,9 @@
 #define FIRST_PIECE 4096u
 #define MAX_PIECE (1u << 20)
 
+/* So many sectors may look like one: each needs reads of its own. */
+#define MAX_TRIES 64u
+
 /* The directory that a footer names, with its marker in front: it is none of
  * another stream that was put behind this one.
  */
@@ -99,6 +102,7 @@ vd_stream_footer (struct vd_file *file, const struct vd_kdmv_header *head,
   const uint64_t lowest = end > VD_MAX_TAIL ? end - VD_MAX_TAIL : VD_SECTOR;
   CLEANUP_FREE uint8_t *buf = malloc (MAX_PIECE);
   size_t piece = FIRST_PIECE, i, n;
+  unsigned tries = 0;
   bool zeros = true;            /* all that is behind */
   uint64_t pos;
   int r;
@@ -115,6 +119,8 @@ vd_stream_footer (struct vd_file *file, const struct vd_kdmv_header *head,
 
       if (zeros && vd_is_zero (s, VD_SECTOR))
         continue;
+      if (memcmp (s, "KDMV", 4) == 0 && ++tries > MAX_TRIES)
+        return 0;
       r = try_footer (file, head, s, pos + i - VD_SECTOR, zeros, k, err);
       if (r != 0)
         return r;

@@ -259,6 +259,8 @@ vdi_map (const struct vd_image *image, uint64_t offset, uint64_t length,
     const uint64_t first = offset / vdi->block_size;
 
     n = (size_t) vd_min (vd_div_up (end, vdi->block_size) - first, MAP_CHUNK);
+    if (vd_runs_enough (out->runs, n * 4))
+      return 0;
     if (vd_file_pread (image->file, buf, n * 4, vdi->map_offset + first * 4,
                        err) == -1)
       return -1;

@@ -199,7 +199,8 @@ push_newest (struct shard *s, struct node *node)
 
 /* Compute a region from all layers; no lock held. */
 static struct node *
-build (const struct vd_map *map, uint64_t index, struct vd_err *err)
+build (const struct vd_map *map, uint64_t index, uint64_t *work,
+       struct vd_err *err)
 {
   const uint64_t offset = index * map->region_size;
   const uint64_t length
@@ -208,8 +209,11 @@ build (const struct vd_map *map, uint64_t index, struct vd_err *err)
   struct node *node = NULL;
   size_t i, bytes;
 
+  runs.max_work = VD_MAP_WORK;
   if (vd_chain_map (map->chain, offset, length, &runs, err) == -1)
     goto out;
+  if (vd_run_end (&runs.run[runs.n - 1]) < offset + length)
+    runs.n = 0;                 /* also that is kept, and not tried again */
   bytes = sizeof *node + runs.n * sizeof node->runs[0];
   node = malloc (bytes);
   if (!node) {
@@ -232,6 +236,8 @@ build (const struct vd_map *map, uint64_t index, struct vd_err *err)
     };
 
  out:
+  if (work)
+    *work += runs.work;
   vd_runs_free (&runs);
   return node;
 }
@@ -390,11 +396,25 @@ add_runs (struct node *node, const struct vd_region_run *run, size_t n)
   node->region.n += n - 1;
 }
 
-/* A copy of a region with this change of a part of it, for the caller; NULL:
- * no memory.
- */
+/* A region that has no runs (vd_map_get) has none after a change either. */
 static struct node *
-change_copy (const struct node *old, const struct vd_map_change *c)
+copy_empty (const struct node *old)
+{
+  struct node *node = malloc (sizeof *node);
+
+  if (!node)
+    return NULL;
+  *node = (struct node) {
+    .region = { .offset = old->region.offset, .length = old->region.length },
+    .bytes = old->bytes, .index = old->index,
+  };
+  node->region.run = node->runs;
+  atomic_init (&node->refs, 1);
+  return node;
+}
+
+static struct node *
+change_runs (const struct node *old, const struct vd_map_change *c)
 {
   const struct vd_region *r = &old->region;
   const uint64_t from = vd_max (c->offset, r->offset);
@@ -429,6 +449,15 @@ change_copy (const struct node *old, const struct vd_map_change *c)
   }
   add_runs (node, &r->run[last + 1], r->n - last - 1);
   return node;
+}
+
+/* A copy of a region with this change of a part of it, for the caller; NULL:
+ * no memory.
+ */
+static struct node *
+change_copy (const struct node *old, const struct vd_map_change *c)
+{
+  return old->region.n == 0 ? copy_empty (old) : change_runs (old, c);
 }
 
 /* Let a change wait for what is being computed.  When there are too many, who
@@ -573,7 +602,8 @@ end_building (const struct vd_map *map, struct shard *s,
 }
 
 const struct vd_region *
-vd_map_get (struct vd_map *map, uint64_t offset, struct vd_err *err)
+vd_map_get (struct vd_map *map, uint64_t offset, uint64_t *work,
+            struct vd_err *err)
 {
   const uint64_t index = offset / map->region_size;
   struct shard *s = &map->shard[index % NR_SHARDS];
@@ -587,7 +617,7 @@ vd_map_get (struct vd_map *map, uint64_t offset, struct vd_err *err)
     vd_fail_nomem (err);
     return NULL;
   }
-  node = build (map, index, err);
+  node = build (map, index, work, err);
   built = node != NULL;
   node = end_building (map, s, mine, node);
   if (built && !node)

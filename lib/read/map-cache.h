@@ -44,7 +44,7 @@ struct vd_region_run {
 struct vd_region {
   uint64_t offset;              /* on the disk, bytes */
   uint64_t length;
-  size_t n;
+  size_t n;                     /* 0: see vd_map_get */
   const struct vd_region_run *run;
 };
 
@@ -54,10 +54,16 @@ extern struct vd_map *vd_map_new (const struct vd_chain *chain,
 extern void vd_map_free (struct vd_map *map);
 
 /* The region that holds offset (inside the disk), or NULL.  Every region got
- * must be put.  May do I/O.
+ * must be put.  May do I/O, which is added to *work (runs.h) unless that is
+ * NULL: at most VD_MAP_WORK and a little for each link.
+ *
+ * A region whose tables need more has no runs: the chain is to be asked, about
+ * what is needed and no more.  Products' files need some hundreds a link in the
+ * worst case, and 20 in the usual one.
  */
+#define VD_MAP_WORK (UINT64_C (1) << 17)
 extern const struct vd_region *vd_map_get (struct vd_map *map,
-                                           uint64_t offset,
+                                           uint64_t offset, uint64_t *work,
                                            struct vd_err *err);
 extern void vd_map_put (struct vd_map *map, const struct vd_region *region);
 

@@ -204,11 +204,15 @@ vd_reader_map (struct vd_reader *reader, uint64_t offset, uint64_t length,
 
   while (offset < end) {
     to = vd_min (end, vd_round_down (offset, size) + size);
-    region = vd_map_get (reader->map, offset, &ignored);
-    if (!region) {
-      /* Somewhere in this region a table cannot be read.  That is an error
-       * only if it is needed here.
+    if (runs->n > 0 && runs->max_work > 0 && runs->work >= runs->max_work)
+      return 0;
+    region = vd_map_get (reader->map, offset, &runs->work, &ignored);
+    if (!region || region->n == 0) {
+      /* Somewhere in this region a table cannot be read, which is an error
+       * only if it is needed here; or its tables are too many to be kept.
        */
+      if (region)
+        vd_map_put (reader->map, region);
       if (runs->n > 0)
         return 0;
       return vd_chain_map (reader->chain, offset, to - offset, runs, err);
@@ -223,8 +227,19 @@ vd_reader_map (struct vd_reader *reader, uint64_t offset, uint64_t length,
 }
 
 static int
+too_much_work (const struct vd_reader *reader, uint64_t offset,
+               struct vd_err *err)
+{
+  return vd_fail (err, VD_UNSUPPORTED, "%s: what has to be read to get at byte "
+                  "%" PRIu64 " of the disk, here and in its parents, is so "
+                  "much, and in such small parts, that no product made it; read "
+                  "less at a time", reader->chain->links[0]->path, offset);
+}
+
+/* work: has the list that is read, or NULL: nobody waits for this. */
+static int
 read_compressed (struct vd_reader *reader, const struct vd_run *r,
-                 uint8_t *buf, struct vd_err *err)
+                 struct vd_runs *work, uint8_t *buf, struct vd_err *err)
 {
   const struct vd_slot *s = &reader->chain->slots[r->slot];
   const struct vd_image *image = s->image;
@@ -237,12 +252,17 @@ read_compressed (struct vd_reader *reader, const struct vd_run *r,
    */
   const uint64_t key = in_image - skip;
 
+  if (r->length < grain_size &&
+      vd_grains_get (reader->grains, r->slot, key, skip, buf,
+                     (size_t) r->length))
+    return 0;
+  if (work && work->work >= VD_READ_WORK)
+    return too_much_work (reader, r->offset, err);
+  if (work)
+    work->work += 1 + grain_size / 1024;
   if (r->length == grain_size)
     return image->fmt->inflate (image, in_image, r->where, buf, err);
 
-  if (vd_grains_get (reader->grains, r->slot, key, skip, buf,
-                     (size_t) r->length))
-    return 0;
   tmp = malloc (grain_size);
   if (!tmp)
     return vd_fail_nomem (err);
@@ -256,8 +276,8 @@ read_compressed (struct vd_reader *reader, const struct vd_run *r,
 /* Everything but VD_BASE of runs, which begin at offset, into buf. */
 static int
 fetch (struct vd_reader *reader, struct scratch *s,
-       const struct vd_runs *runs, uint8_t *buf, uint64_t offset,
-       struct vd_err *err)
+       const struct vd_runs *runs, struct vd_runs *work, uint8_t *buf,
+       uint64_t offset, struct vd_err *err)
 {
   size_t i;
 
@@ -277,7 +297,7 @@ fetch (struct vd_reader *reader, struct scratch *s,
         return -1;
       break;
     case VD_COMPRESSED:
-      if (read_compressed (reader, r, to, err) == -1)
+      if (read_compressed (reader, r, work, to, err) == -1)
         return -1;
       break;
     case VD_DAMAGED:
@@ -296,7 +316,7 @@ vd_fetch (struct vd_reader *reader, const struct vd_runs *runs, void *buf,
 
   if (!s)
     return -1;
-  r = fetch (reader, s, runs, buf, offset, err);
+  r = fetch (reader, s, runs, NULL, buf, offset, err);
   put_scratch (reader, s);
   return r;
 }
@@ -311,17 +331,23 @@ vd_read (struct vd_reader *reader, const struct vd_base *base, void *buf,
 
   if (!s)
     return -1;
+  s->runs.work = 0;             /* of all windows together */
+  s->runs.max_work = VD_READ_WORK;
   while (count > 0 && r == 0) {
     const uint64_t want = vd_min (count, WINDOW);
     uint64_t n;
 
+    if (s->runs.work >= VD_READ_WORK) {
+      r = too_much_work (reader, offset, err);
+      break;
+    }
     s->runs.n = 0;
     r = vd_reader_map (reader, offset, want, &s->runs, err);
     if (r == 0) {
       n = vd_run_end (&s->runs.run[s->runs.n - 1]) - offset;
       r = vd_read_base (base, &s->runs, p, offset, offset + n, err);
       if (r == 0)
-        r = fetch (reader, s, &s->runs, p, offset, err);
+        r = fetch (reader, s, &s->runs, &s->runs, p, offset, err);
       p += n;
       count -= n;
       offset += n;

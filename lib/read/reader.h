@@ -40,7 +40,14 @@ extern void vd_reader_free (struct vd_reader *reader);
 
 /* Read exactly count bytes at offset, inside the disk, or fail; then buf
  * holds anything.
+ *
+ * The tables of no image that a product wrote need VD_READ_WORK (runs.h) for
+ * 64 MiB, which is what a client can ask for, at any depth: 255 links of COWD
+ * with 32 tables of 16 KiB each need 140,000, and of KDMV with grains of 512
+ * bytes, which no product makes, 400,000.  Inflating counts too, a unit a KiB:
+ * 65,536 for 64 MiB.  Reading what needs more is an error: VD_UNSUPPORTED.
  */
+#define VD_READ_WORK (UINT64_C (1) << 20)
 extern int vd_read (struct vd_reader *reader, const struct vd_base *base,
                     void *buf, size_t count, uint64_t offset,
                     struct vd_err *err);
@@ -55,14 +62,17 @@ extern int vd_fetch (struct vd_reader *reader, const struct vd_runs *runs,
 /* Describe [offset, offset+length), inside the disk, by holes, zeros and
  * data, to fn.  What is called VD_READS_ZERO reads as zeros.  Damaged parts
  * are called data: reading them tells what is wrong.  Covers at least one piece;
- * with only_first all pieces passed to fn are of one type.
+ * with only_first all pieces passed to fn are of one type.  Where the tables
+ * need more than VD_STATUS_WORK the answer is shorter; the caller asks again.
  */
+#define VD_STATUS_WORK (UINT64_C (1) << 18)
 extern int vd_status (struct vd_reader *reader, const struct vd_base *base,
                       uint64_t offset, uint64_t length, bool only_first,
                       vd_extent_fn fn, void *opaque, struct vd_err *err);
 
 /* The part of the map that is needed, computed or from the cache, appended
- * to the empty list runs; at least one run.
+ * to the empty list runs; at least one run.  When runs->max_work is used up the
+ * answer is shorter.
  */
 extern int vd_reader_map (struct vd_reader *reader, uint64_t offset,
                           uint64_t length, struct vd_runs *runs,

@@ -210,7 +210,9 @@ vd_status (struct vd_reader *reader, const struct vd_base *base,
   if (only_first)
     step = vd_map_region_size (vd_reader_get_map (reader));
 
-  for (n = 0; n < MAX_STEPS && offset < end && !rc.stopped; ++n) {
+  runs.max_work = VD_STATUS_WORK;       /* of all steps together */
+  for (n = 0; n < MAX_STEPS && offset < end && !rc.stopped &&
+         (n == 0 || runs.work < VD_STATUS_WORK); ++n) {
     runs.n = 0;
     r = vd_reader_map (reader, offset, vd_min (step, end - offset), &runs,
                        err);

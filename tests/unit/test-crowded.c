@@ -120,7 +120,7 @@ get_region (void *opaque)
 {
   const struct wanted *w = opaque;
   struct vd_err err;
-  const struct vd_region *r = vd_map_get (w->map, w->offset, &err);
+  const struct vd_region *r = vd_map_get (w->map, w->offset, NULL, &err);
 
   if (!r || r->offset != w->offset)
     return NULL;

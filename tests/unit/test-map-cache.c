@@ -110,7 +110,7 @@ static const struct vd_region *
 get (struct vd_map *map, uint64_t offset)
 {
   struct vd_err err;
-  const struct vd_region *r = vd_map_get (map, offset, &err);
+  const struct vd_region *r = vd_map_get (map, offset, NULL, &err);
 
   assert_opened (r, &err);
   return r;
@@ -279,7 +279,7 @@ look_up (void *opaque)
   for (i = 0; i < 300; ++i) {
     const uint64_t at = mk_rng_below (&rng, SIZE);
     struct vd_err err;
-    const struct vd_region *r = vd_map_get (job->map, at, &err);
+    const struct vd_region *r = vd_map_get (job->map, at, NULL, &err);
 
     if (!r || !(r->offset <= at && at < r->offset + r->length) ||
         (i % 16 == 0 && !region_is_right (r)) ||
@@ -334,7 +334,7 @@ TEST (a_table_that_cannot_be_read_is_an_error_each_time)
   spy->bad = image.layout.tables[1].gt + 5000;
   spy->bad_end = spy->bad + 1;
   for (i = 0; i < 2; ++i) {
-    assert_null (vd_map_get (map, 3 * MIB, &err));
+    assert_null (vd_map_get (map, 3 * MIB, NULL, &err));
     assert_err (&err, VD_IO, "m.vmdk: on purpose");
     assert_int_equal (err.errnum, 5);
     vd_map_put (map, get (map, MIB));
@@ -420,7 +420,7 @@ ask (void *opaque)
   struct asker *a = opaque;
   struct vd_err err;
 
-  a->region = vd_map_get (a->map, 0, &err);
+  a->region = vd_map_get (a->map, 0, NULL, &err);
   return NULL;
 }
 
