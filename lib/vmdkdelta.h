@@ -38,6 +38,7 @@
  *               merging     the mark of an unfinished merge            merging.h
  *     read/     map-cache   the chain's answers, kept                  map-cache.h
  *               reader      requests turned into few large reads       reader.h
+ *               compare     two disks compared                         compare.h
  *     check/    check       everything in a file examined              check.h
  *     create/   create      new delta files                            create.h
  *               create-child  an empty child of an image         create-child.h
@@ -119,6 +120,7 @@
 #include "format/magic.h"
 #include "format/runs.h"
 #include "merge/merge.h"
+#include "read/compare.h"
 #include "read/map-cache.h"
 #include "read/reader.h"
 #include "vbox/vbox-edit.h"

@@ -23,6 +23,7 @@ static const struct verb *const verbs[] = {
   &verb_info,
   &verb_map,
   &verb_check,
+  &verb_compare,
   &verb_create,
   &verb_apply,
   &verb_compact,

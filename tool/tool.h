@@ -30,7 +30,8 @@ enum status {
   STATUS_OK = 0,
   STATUS_ERROR = 1,             /* what was asked could not be done */
   STATUS_USAGE = 2,             /* the command line makes no sense */
-  STATUS_DAMAGE = 3,            /* check: it was done, and found damage */
+  STATUS_DAMAGE = 3,            /* check: it was done, and found damage;
+                                   compare: and found a difference */
 };
 
 struct verb {
@@ -58,6 +59,7 @@ struct verb {
 extern const struct verb verb_info;
 extern const struct verb verb_map;
 extern const struct verb verb_check;
+extern const struct verb verb_compare;
 extern const struct verb verb_create;
 extern const struct verb verb_apply;
 extern const struct verb verb_compact;
