@@ -12,6 +12,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "base/uuid.h"
@@ -20,7 +21,7 @@
 #include "file/scandir.h"
 #include "file/uri.h"
 
-/* Only who it is is compared, so names may lead anywhere. */
+/* Only who it is is compared, so names may lead anywhere.  Links borrow it. */
 static const struct vd_opts quiet = {
   .allow_dirty = true, .ignore_cid = true, .unconfined = true,
 };
@@ -69,77 +70,122 @@ is_child (const struct vd_link *c, const struct vd_link *parent)
   return vd_link_stands_on (c, parent);
 }
 
+/* ---- What lies around a disk ------------------------------------------------ */
+
 static int
 try_file (void *opaque, int dir, const char *name, const char *path,
           struct vd_err *err)
 {
-  const struct vd_link *parent = opaque;
+  const struct vd_around *a = opaque;
   const struct vd_format *fmt;
   struct vd_file *file;
   struct vd_link *link;
   enum vd_magic magic;
-  struct vd_err ignored;
+  struct vd_err why;
   int r = 0;
 
-  if (vd_is_flat_name (name) ||
-      !(file = vd_dir_open (dir, name, path, &ignored)))
+  if (vd_is_flat_name (name) || !(file = vd_dir_open (dir, name, path, &why)))
     return 0;
-  if (vd_image_probe (file, &magic, &fmt, &ignored) == -1 ||
+  if (vd_image_probe (file, &magic, &fmt, &why) == -1 ||
       (magic != VD_MAGIC_TEXT && magic != VD_MAGIC_SPARSE)) {
     vd_file_close (file);
     return 0;
   }
-  link = vd_link_read (file, path, &quiet, &ignored);
-  if (!link)
-    return 0;
-  if (!vd_link_same (link, parent) && is_child (link, parent))
-    r = vd_fail (err, VD_DENIED, "%s may not be written: %s was made on it, "
-                 "and would show what is written here.  Write to the newest "
-                 "link, or to a new child", parent->path, link->path);
+  link = vd_link_read (file, path, &quiet, &why);
+  if (link)
+    r = a->fn (a->opaque, &link, err);
+  else if (magic == VD_MAGIC_SPARSE)
+    vd_warn (a->log, "%s cannot be read, so it is not known whether it stands "
+             "on %s: %s", path, a->what, why.msg);
   vd_link_close (link);
   return r;
 }
 
-/* Nothing is there that can be a child where no directory is. */
-static int
-scan (const char *dir, const struct vd_link *parent, struct vd_err *err)
+int
+vd_around_directory (struct vd_around *a, const char *dir, struct vd_err *err)
 {
+  CLEANUP_FREE char *real = realpath (dir, NULL);
   struct stat st;
+  char **p;
+  size_t i;
 
-  if (stat (dir, &st) == -1 || !S_ISDIR (st.st_mode))
+  if (!real || stat (real, &st) == -1 || !S_ISDIR (st.st_mode))
     return 0;
-  return vd_scandir (dir, try_file, (void *) (uintptr_t) parent, err);
+  for (i = 0; i < a->nr_dirs; ++i)
+    if (strcmp (a->dirs[i], real) == 0)
+      return 0;
+  p = vd_grow (a->dirs, a->nr_dirs, sizeof *p, err);
+  if (!p)
+    return -1;
+  a->dirs = p;
+  p[a->nr_dirs++] = real;
+  return vd_scandir (VD_TAKE (real), try_file, a, err);
+}
+
+int
+vd_around_scan (struct vd_around *a, const char *dir, struct vd_err *err)
+{
+  CLEANUP_FREE char *snapshots = NULL;
+
+  if (asprintf (&snapshots, "%s/" VD_SNAPSHOTS, dir) == -1) {
+    snapshots = NULL;
+    return vd_fail_nomem (err);
+  }
+  if (vd_around_directory (a, dir, err) == -1 ||
+      vd_around_directory (a, snapshots, err) == -1)
+    return -1;
+  if (vd_is_snapshots (dir)) {
+    CLEANUP_FREE char *above = vd_directory_of (dir);
+
+    return above ? vd_around_directory (a, above, err) : vd_fail_nomem (err);
+  }
+  return 0;
+}
+
+void
+vd_around_free (struct vd_around *a)
+{
+  size_t i;
+
+  for (i = 0; i < a->nr_dirs; ++i)
+    free (a->dirs[i]);
+  free (a->dirs);
+  a->dirs = NULL;
+  a->nr_dirs = 0;
+}
+
+/* ---- Writing needs a link without children ------------------------------------ */
+
+static int
+refuse_child (void *opaque, struct vd_link **link, struct vd_err *err)
+{
+  const struct vd_link *parent = opaque;
+
+  if (vd_link_same (*link, parent) || !is_child (*link, parent))
+    return 0;
+  return vd_fail (err, VD_DENIED, "%s may not be written: %s was made on it, "
+                  "and would show what is written here.  Write to the newest "
+                  "link, or to a new child", parent->path, (*link)->path);
 }
 
 int
 vd_check_no_children (const struct vd_link *link, const struct vd_opts *opts,
                       struct vd_err *err)
 {
-  const char *dir = vd_confine_dir (link->places);
-  CLEANUP_FREE char *snapshots = NULL;
+  struct vd_around a = {
+    .fn = refuse_child, .opaque = (void *) (uintptr_t) link,
+    .log = &opts->log, .what = link->path,
+  };
   size_t i;
+  int r;
 
   if (vd_is_uri (link->path))
     return vd_fail (err, VD_UNSUPPORTED, "%s is on another host, where disks "
                     "are only read", link->path);
-
-  if (asprintf (&snapshots, "%s/" VD_SNAPSHOTS, dir) == -1) {
-    snapshots = NULL;
-    return vd_fail_nomem (err);
-  }
-  if (scan (dir, link, err) == -1 || scan (snapshots, link, err) == -1)
-    return -1;
-  if (vd_is_snapshots (dir)) {
-    CLEANUP_FREE char *above = vd_directory_of (dir);
-
-    if (!above)
-      return vd_fail_nomem (err);
-    if (scan (above, link, err) == -1)
-      return -1;
-  }
-  for (i = 0; i < opts->nr_dirs; ++i)
-    if (!vd_is_uri (opts->dirs[i]) &&
-        scan (opts->dirs[i], link, err) == -1)
-      return -1;
-  return 0;
+  r = vd_around_scan (&a, vd_confine_dir (link->places), err);
+  for (i = 0; r == 0 && i < opts->nr_dirs; ++i)
+    if (!vd_is_uri (opts->dirs[i]))
+      r = vd_around_scan (&a, opts->dirs[i], err);
+  vd_around_free (&a);
+  return r;
 }

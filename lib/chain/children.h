@@ -15,6 +15,32 @@
 
 #include "chain/link.h"
 
+/* Called for each image that was found and can be read; it may take the link,
+ * and leave NULL.  Its options are those of children.c: nothing is refused for
+ * being dirty or for names that lead elsewhere.
+ */
+typedef int (*vd_around_fn) (void *opaque, struct vd_link **link,
+                             struct vd_err *err);
+
+/* A search in several directories, each of which is looked at once. */
+struct vd_around {
+  vd_around_fn fn;
+  void *opaque;
+  const struct vd_log *log;     /* a sparse image that cannot be read is said */
+  const char *what;             /* what is it that something may stand on? */
+  char **dirs;                  /* zero in the beginning */
+  size_t nr_dirs;
+};
+
+/* A directory that may hold children, its "Snapshots", and what it is the
+ * "Snapshots" of; or this directory only.  One that is not there is empty.
+ */
+extern int vd_around_scan (struct vd_around *a, const char *dir,
+                           struct vd_err *err);
+extern int vd_around_directory (struct vd_around *a, const char *dir,
+                                struct vd_err *err);
+extern void vd_around_free (struct vd_around *a);
+
 /* VD_DENIED, and which one, when there is a child: by UUID, by name, or by a
  * parentCID that is the link's CID (then it may be one of a copy; nobody can
  * tell).

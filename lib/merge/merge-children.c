@@ -10,19 +10,13 @@
  * asked in merge-machine.c.
  */
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
 
-#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/path.h"
-#include "base/uuid.h"
 #include "chain/children.h"
-#include "file/scandir.h"
 #include "merge/merge-private.h"
 
 struct scan {
@@ -30,8 +24,6 @@ struct scan {
   const struct vd_opts *opts;
   bool keep;                    /* nothing is removed */
   struct vd_link *found;        /* the child of the newest merged link */
-  char **dirs;
-  size_t nr_dirs;
 };
 
 /* Only who it is is compared, so names may lead anywhere.  Links borrow it. */
@@ -148,95 +140,27 @@ judge_files (const struct scan *s, const struct vd_link *link,
 }
 
 static int
-try_file (void *opaque, int dir, const char *name, const char *path,
-          struct vd_err *err)
+try_link (void *opaque, struct vd_link **link, struct vd_err *err)
 {
   struct scan *s = opaque;
-  const struct vd_format *fmt;
-  struct vd_file *file;
-  struct vd_link *link;
-  enum vd_magic magic;
-  struct vd_err ignored;
   size_t i;
-  int r;
 
-  if (vd_is_flat_name (name) ||
-      !(file = vd_dir_open (dir, name, path, &ignored)))
-    return 0;
-  if (vd_image_probe (file, &magic, &fmt, &ignored) == -1 ||
-      (magic != VD_MAGIC_TEXT && magic != VD_MAGIC_SPARSE)) {
-    vd_file_close (file);
-    return 0;
-  }
-  link = vd_link_read (file, path, &quiet, &ignored);
-  if (!link) {
-    if (magic == VD_MAGIC_SPARSE)
-      vd_warn (&s->opts->log, "%s cannot be read, so it is not known whether "
-               "it stands on what is merged: %s", path, ignored.msg);
-    return 0;
-  }
   for (i = 0; i < s->d->chain->nr_links; ++i)
-    if (vd_link_same (link, s->d->chain->links[i])) {
-      vd_link_close (link);
+    if (vd_link_same (*link, s->d->chain->links[i]))
       return 0;
-    }
-  r = judge_files (s, link, err) == -1 ? -1 : judge (s, &link, err);
-  vd_link_close (link);
-  return r;
-}
-
-/* Scan a directory once, if there is one of that name. */
-static int
-scan_dir (struct scan *s, const char *dir, struct vd_err *err)
-{
-  CLEANUP_FREE char *real = realpath (dir, NULL);
-  struct stat st;
-  char **p;
-  size_t i;
-
-  if (!real || stat (real, &st) == -1 || !S_ISDIR (st.st_mode))
-    return 0;
-  for (i = 0; i < s->nr_dirs; ++i)
-    if (strcmp (s->dirs[i], real) == 0)
-      return 0;
-  p = vd_grow (s->dirs, s->nr_dirs, sizeof *p, err);
-  if (!p)
-    return -1;
-  s->dirs = p;
-  p[s->nr_dirs++] = real;
-  return vd_scandir (VD_TAKE (real), try_file, s, err);
-}
-
-/* The directory, its Snapshots, and what it is the Snapshots of. */
-static int
-scan_around (struct scan *s, const char *dir, struct vd_err *err)
-{
-  CLEANUP_FREE char *snapshots = NULL;
-
-  if (asprintf (&snapshots, "%s/" VD_SNAPSHOTS, dir) == -1) {
-    snapshots = NULL;
-    return vd_fail_nomem (err);
-  }
-  if (scan_dir (s, dir, err) == -1 || scan_dir (s, snapshots, err) == -1)
-    return -1;
-  if (vd_is_snapshots (dir)) {
-    CLEANUP_FREE char *above = vd_directory_of (dir);
-
-    return above ? scan_dir (s, above, err) : vd_fail_nomem (err);
-  }
-  return 0;
+  return judge_files (s, *link, err) == -1 ? -1 : judge (s, link, err);
 }
 
 /* Extents may lie elsewhere, beside the descriptor of another disk. */
 static int
-scan_place (struct scan *s, const struct vd_file *file, struct vd_err *err)
+scan_place (struct vd_around *a, const struct vd_file *file, struct vd_err *err)
 {
   CLEANUP_FREE char *dir = NULL;
 
   if (!file || !strchr (file->name, '/'))
     return 0;
   dir = vd_directory_of (file->name);
-  return dir ? scan_dir (s, dir, err) : vd_fail_nomem (err);
+  return dir ? vd_around_directory (a, dir, err) : vd_fail_nomem (err);
 }
 
 /* What did not fit before must not look as if it did afterwards. */
@@ -260,18 +184,20 @@ vd_merge_check_children (struct vd_merge *m, struct vd_merge_disk *d,
                          struct vd_err *err)
 {
   struct scan s = { .d = d, .opts = &m->opts, .keep = m->how.keep };
+  struct vd_around a = {
+    .fn = try_link, .opaque = &s, .log = &m->opts.log,
+    .what = "what is merged",
+  };
   size_t i;
   int r = 0;
 
   for (i = 0; r == 0 && i < d->chain->nr_links; ++i)
-    r = scan_around (&s, vd_confine_dir (d->chain->links[i]->places), err);
+    r = vd_around_scan (&a, vd_confine_dir (d->chain->links[i]->places), err);
   for (i = 0; r == 0 && i < d->chain->nr_slots; ++i)
-    r = scan_place (&s, d->chain->slots[i].image->file, err);
+    r = scan_place (&a, d->chain->slots[i].image->file, err);
   for (i = 0; r == 0 && i < m->opts.nr_dirs; ++i)
-    r = scan_around (&s, m->opts.dirs[i], err);
-  for (i = 0; i < s.nr_dirs; ++i)
-    free (s.dirs[i]);
-  free (s.dirs);
+    r = vd_around_scan (&a, m->opts.dirs[i], err);
+  vd_around_free (&a);
   if (r == 0 && s.found)
     r = check_found (m, s.found, d->chain->links[0], err);
   if (r == -1) {
