@@ -119,3 +119,24 @@ if command -v strace > /dev/null; then
         done
     done
 fi
+
+# A name so long that a number has no room behind it: that of the new child is cut, between
+# characters.
+long=$(printf 'ä%.0s' $(seq 1 95))      # 190 bytes
+fresh; base "$long.vmdk"
+want=$(digest "$long.vmdk")
+"$TOOL" snapshot "$long.vmdk" > "$T/made"
+child=$(find . -name '*-000001.vmdk')
+[ "$child" ] || fail "there is no child: $(ls)"
+printf %s "$child" | iconv -f UTF-8 -t UTF-8 > /dev/null || fail 'half a character is left'
+[ "$(digest "$child")" = "$want" ] || fail 'the child is another disk'
+qemu-io -f vmdk -c 'write -P 7 1M 64k' "$child" > /dev/null
+want=$(digest "$child")
+"$TOOL" merge --quiet --snapshot "$child"
+child=$(find . -name '*-000002.vmdk' -o -name '*-000001.vmdk')
+[ "$(digest "$child")" = "$want" ] || fail "merged, with a new child: another disk"
+
+# A child in a directory of its own names its parent relatively, so that both can be moved.
+fresh; base base.vmdk; mkdir Snapshots
+"$TOOL" snapshot base.vmdk Snapshots/run.vmdk > /dev/null
+[ "$(hint Snapshots/run.vmdk)" = 'parentFileNameHint="../base.vmdk"' ] || fail "$(hint Snapshots/run.vmdk)"

@@ -6,6 +6,7 @@
 /* Empty children; see create-child.h. */
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,15 +36,14 @@ real_directory (const char *path, struct vd_err *err)
   return real;
 }
 
-/* The parent as the child names it: relative to the child's directory if it
- * lies there, else in full.
- */
-static char *
-name_parent (const char *child, const char *parent, struct vd_err *err)
+char *
+vd_parent_hint (const char *child, const char *parent, struct vd_err *err)
 {
   CLEANUP_FREE char *dir = real_directory (child, err);
-  char *real = dir ? realpath (parent, NULL) : NULL, *name;
-  size_t n;
+  CLEANUP_FREE char *real = dir ? realpath (parent, NULL) : NULL;
+  size_t n, up;                 /* of the child's directory, and the parent's */
+  char *hint = NULL;
+  int r;
 
   if (!dir)
     return NULL;
@@ -52,13 +52,21 @@ name_parent (const char *child, const char *parent, struct vd_err *err)
     return NULL;
   }
   n = strlen (dir);
-  if (strncmp (real, dir, n) != 0 || real[n] != '/')
-    return real;
-  name = strdup (real + n + 1);
-  free (real);
-  if (!name)
+  if (n == 1)
+    n = 0;                      /* the root */
+  up = (size_t) (strrchr (real, '/') - real);
+  if (up >= n && strncmp (dir, real, n) == 0 && real[n] == '/')
+    r = asprintf (&hint, "%s", real + n + 1);
+  else if (up < n && strncmp (dir, real, up) == 0 && dir[up] == '/' &&
+           !memchr (dir + up + 1, '/', n - up - 1))
+    r = asprintf (&hint, "../%s", real + up + 1);
+  else
+    r = asprintf (&hint, "%s", real);
+  if (r == -1) {
     vd_fail_nomem (err);
-  return name;
+    return NULL;
+  }
+  return hint;
 }
 
 /* Up to where "disk-000002.vmdk" is "disk". */
@@ -74,11 +82,28 @@ stem_length (const char *name)
   return n;
 }
 
-static char *
-numbered_name (const char *path, struct vd_err *err)
+/* As much of a name as leaves room for "-000001-delta.vmdk", and for what new
+ * files and the marks of a merge are called; without half a character at the
+ * end.
+ */
+static size_t
+shorten (const char *name, size_t n)
+{
+  const size_t most = NAME_MAX - 80;
+
+  if (n <= most)
+    return n;
+  for (n = most; n > 1 && ((unsigned char) name[n] & 0xc0) == 0x80; --n)
+    ;
+  return n;
+}
+
+char *
+vd_numbered_name (const char *path, struct vd_err *err)
 {
   const char *slash = strrchr (path, '/'), *name = slash ? slash + 1 : path;
-  const int stem = (int) (name - path) + (int) stem_length (name);
+  const int stem
+    = (int) (name - path) + (int) shorten (name, stem_length (name));
   unsigned i;
 
   for (i = 1; i < 1000000; ++i) {
@@ -107,7 +132,7 @@ vd_child_name (const struct vd_link *parent, struct vd_err *err)
   uint8_t uuid[16];
 
   if (parent->descriptor)
-    return numbered_name (parent->path, err);
+    return vd_numbered_name (parent->path, err);
   if (vd_uuid_new (uuid, err) == -1)
     return NULL;
   if (asprintf (&path, "%.*s{%s}.vdi",
@@ -172,7 +197,7 @@ vd_create_child (const char *path, const struct vd_chain *chain,
     return vd_fail (err, VD_UNSUPPORTED, "%s has no %s, so that no child can "
                     "say on which content it stands", parent->path,
                     parent->descriptor ? "CID" : "descriptor and no UUID");
-  hint = name_parent (path, parent->path, err);
+  hint = vd_parent_hint (path, parent->path, err);
   if (!hint)
     return -1;
   opts.parent_cid = parent->descriptor->cid;

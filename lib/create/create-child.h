@@ -33,4 +33,17 @@ extern int vd_create_child_of_raw (const char *path, uint64_t capacity,
  */
 extern char *vd_child_name (const struct vd_link *parent, struct vd_err *err);
 
+/* "disk-000003.vmdk" for "disk.vmdk" or "disk-000002.vmdk": the first such name in
+ * its directory that is free, also for an extent ("-delta").  A name that would
+ * be longer than the system allows is cut.  To be freed.
+ */
+extern char *vd_numbered_name (const char *path, struct vd_err *err);
+
+/* The parent as the child's descriptor shall name it: relative where it lies
+ * beside, above or below the child, else in full.  The child need not exist.  To
+ * be freed.
+ */
+extern char *vd_parent_hint (const char *child, const char *parent,
+                             struct vd_err *err);
+
 #endif /* VD_CREATE_CHILD_H */

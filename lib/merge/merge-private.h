@@ -108,10 +108,4 @@ extern int vd_merge_child_steps (const struct vd_link *child,
                                  const struct vd_new_identity *id,
                                  struct vd_journal *j, struct vd_err *err);
 
-/* The parent as the child's descriptor shall name it; the child need not
- * exist.  To be freed.
- */
-extern char *vd_merge_hint (const char *child, const char *parent,
-                            struct vd_err *err);
-
 #endif /* VD_MERGE_PRIVATE_H */

@@ -18,21 +18,12 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/uuid.h"
+#include "create/create-child.h"
 #include "file/newfile.h"
 #include "format/descriptor-edit.h"
 #include "format/descriptor-text.h"
 #include "format/vdi.h"
 #include "merge/merge-private.h"
-
-static char *
-real_path (const char *path, struct vd_err *err)
-{
-  char *real = realpath (path, NULL);
-
-  if (!real)
-    vd_fail (err, VD_IO, "%s: its full name cannot be found", path);
-  return real;
-}
 
 /* Fields of a VDI's header, within its first sector. */
 struct vdi_field {
@@ -184,45 +175,6 @@ vd_merge_target_steps (const struct vd_merge_disk *d,
   return descriptor_step (t, c, n, sectors, j, err);
 }
 
-char *
-vd_merge_hint (const char *child, const char *parent, struct vd_err *err)
-{
-  const char *slash = strrchr (child, '/');
-  CLEANUP_FREE char *dir
-    = slash ? strndup (child, (size_t) (slash - child) + 1) : strdup (".");
-  CLEANUP_FREE char *c = NULL, *p = NULL;
-  char *hint = NULL;
-  size_t cn, pn;
-  int r;
-
-  if (!dir) {
-    vd_fail_nomem (err);
-    return NULL;
-  }
-  c = real_path (dir, err);
-  p = c ? real_path (parent, err) : NULL;
-  if (!p)
-    return NULL;
-  cn = strlen (c);
-  if (cn == 1)
-    cn = 0;                     /* the root */
-  pn = (size_t) (strrchr (p, '/') - p);
-  if (pn == cn && strncmp (c, p, cn) == 0)
-    r = asprintf (&hint, "%s", p + pn + 1);
-  else if (pn < cn && strncmp (c, p, pn) == 0 && c[pn] == '/' &&
-           !memchr (c + pn + 1, '/', cn - pn - 1))
-    r = asprintf (&hint, "../%s", p + pn + 1);
-  else if (pn > cn && strncmp (c, p, cn) == 0 && p[cn] == '/')
-    r = asprintf (&hint, "%s", p + cn + 1);
-  else
-    r = asprintf (&hint, "%s", p);
-  if (r == -1) {
-    vd_fail_nomem (err);
-    return NULL;
-  }
-  return hint;
-}
-
 int
 vd_merge_child_steps (const struct vd_link *child,
                       const struct vd_link *parent,
@@ -249,7 +201,7 @@ vd_merge_child_steps (const struct vd_link *child,
     return vdi_step (child, f, own->version >> 16 == 0 ? 1 : 2, j, err);
   }
   if (desc->parent_cid != VD_NO_PARENT) {
-    hint = vd_merge_hint (child->path, parent->path, err);
+    hint = vd_parent_hint (child->path, parent->path, err);
     if (!hint)
       return -1;
     snprintf (cid, sizeof cid, "%08" PRIx32, id->cid);

@@ -45,44 +45,6 @@ is_cowd (const struct vd_merge_disk *d)
   return strcmp (vd_link_format (d->chain->links[0]), "COWD") == 0;
 }
 
-/* "disk-000003.vmdk", the first such name that is free. */
-static char *
-free_name (const char *dir, const char *top, struct vd_err *err)
-{
-  CLEANUP_FREE char *stem = strdup (top);
-  char *dot;
-  unsigned n;
-  size_t len;
-
-  if (!stem) {
-    vd_fail_nomem (err);
-    return NULL;
-  }
-  dot = strrchr (stem, '.');
-  if (dot && dot > stem)
-    *dot = '\0';
-  len = strlen (stem);
-  if (len > 7 && stem[len - 7] == '-' &&
-      strspn (stem + len - 6, "0123456789") == 6)
-    stem[len - 7] = '\0';
-  for (n = 1; n < 1000000; ++n) {
-    CLEANUP_FREE char *path = NULL, *delta = NULL;
-
-    if (asprintf (&path, "%s/%s-%06u.vmdk", dir, stem, n) == -1)
-      path = NULL;
-    if (asprintf (&delta, "%s/%s-%06u-delta.vmdk", dir, stem, n) == -1)
-      delta = NULL;
-    if (!path || !delta) {
-      vd_fail_nomem (err);
-      return NULL;
-    }
-    if (access (path, F_OK) == -1 && access (delta, F_OK) == -1)
-      return VD_TAKE (path);
-  }
-  vd_fail (err, VD_USAGE, "%s: no name is free for a new child", dir);
-  return NULL;
-}
-
 /* Where its files go, and how they are called. */
 static int
 name_child (const struct vd_merge *m, struct vd_merge_disk *d,
@@ -101,12 +63,12 @@ name_child (const struct vd_merge *m, struct vd_merge_disk *d,
   if (d->found_child)
     return vd_fail (err, VD_USAGE, "%s stands on %s: a new child can only be "
                     "made on the newest", d->found_child->path, top->path);
-  slash = strrchr (real, '/');
-  *slash = '\0';
   if (!by_uuid (d)) {
-    d->new_child = free_name (real, slash + 1, err);
+    d->new_child = vd_numbered_name (real, err);
     return d->new_child ? 0 : -1;
   }
+  slash = strrchr (real, '/');
+  *slash = '\0';
   if (m->box && d->chain->nr_links == 1)
     sub = "/Snapshots";
   if (asprintf (&d->new_child, "%s%s/{%s}.%s", real, sub,
@@ -216,7 +178,7 @@ make_vmdk (struct vd_merge_disk *d, const char *path,
   if (by_uuid (d))
     opts.uuids = ids;
   else {
-    hint = vd_merge_hint (d->new_child, parent->path, err);
+    hint = vd_parent_hint (d->new_child, parent->path, err);
     if (!hint)
       return -1;
     opts.parent_cid = id->cid;
