@@ -289,7 +289,7 @@ WRAPPED := malloc calloc realloc strdup strndup asprintf open_memstream pthread_
   unlink opendir realpath lseek64 open64 openat64 syscall
 $(FAULTS): private WRAP = $(WRAPPED:%=-Wl,--wrap=%)
 $(FAULTS): private XML = $(XML_LIBS)
-$(FAULTS): $(call objects,tests/faults) $(patsubst %,$(B)/tests/crash/%.o,scenarios merges states) \
+$(FAULTS): $(call objects,tests/faults) $(patsubst %,$(B)/tests/crash/%.o,scenarios merges writes states) \
   $(B)/tests/trial/images.o $(B)/tests/trial/vdi.o $(B)/fuzz/tool-main.o $(filter-out $(B)/tool/main.o,$(call objects,tool)) \
   $(call objects,remote) \
   $(MAKER) $(LIB)

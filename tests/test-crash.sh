@@ -1,6 +1,6 @@
 #!/bin/bash
-# The power fails while files are made, applied, noted, compacted and merged: a few of the states
-# that it can leave, the rest with "make crash" (tests/crash/crash.h).
+# The power fails while files are made, applied, noted, compacted, merged, and written by a
+# client: a few of the states that it can leave, the rest with "make crash" (tests/crash/crash.h).
 . "$top_srcdir/tests/lib.sh"
 
 crash=$builddir/tests/crash/crash
@@ -13,7 +13,7 @@ run () {
     grep -Eq '^[0-9]+ crash states, 0 wrong$' out || fail "$1: $(cat out)"
     head -n 1 out
 }
-for what in create apply noted compact merge machine; do
+for what in create apply noted compact merge machine write; do
     run "$what" 100 10 $((RANDOM % 5000))
 done
 

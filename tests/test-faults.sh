@@ -29,5 +29,6 @@ run compact 6 5
 run copy 3 5
 run merge 3 11
 run machine 3 11
+run write 4 11
 run tool 7 11
 [ -z "$(ls -A "$dir" | grep -v '^out$' || :)" ] || fail "left behind: $(ls -A "$dir")"

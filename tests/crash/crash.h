@@ -100,7 +100,7 @@ uint64_t cr_hash_bytes (const uint8_t *data, size_t size);
 uint64_t cr_hash (const struct cr_fs *fs);
 void cr_fs_free (struct cr_fs *fs);
 
-/* ---- scenarios.c, merges.c ---- */
+/* ---- scenarios.c, merges.c, writes.c ---- */
 
 struct cr_scenario {
   const char *name;
@@ -117,7 +117,7 @@ struct cr_scenario {
 };
 
 extern const struct cr_scenario cr_scenarios[];
-extern const struct cr_scenario cr_merge, cr_machine;
+extern const struct cr_scenario cr_merge, cr_machine, cr_write;
 
 /* What they share. */
 extern struct tr_case *cr_case;

@@ -180,7 +180,9 @@ image (const struct cr_scenario *s, uint64_t seed, const char *dir,
 int
 main (int argc, char *argv[])
 {
-  static const struct cr_scenario *const more[] = { &cr_merge, &cr_machine };
+  static const struct cr_scenario *const more[] = {
+    &cr_merge, &cr_machine, &cr_write,
+  };
   const struct cr_scenario *list[8];
   uint64_t n = 1000, limit = 200, seed = 1, all = 0, all_bad = 0;
   const char *dir = getenv ("TMPDIR"), *only = NULL;

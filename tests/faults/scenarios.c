@@ -404,7 +404,7 @@ compact_check (bool failed)
                  same_disk (newest, fl_case->want, fl_case->size)));
 }
 
-/* ---- What tests/crash has: merge, machine, undo, copy ------------------- */
+/* ---- What tests/crash has: merge, machine, write, undo, copy ------------ */
 
 /* It is linked in, with its way of telling whether all is right. */
 static const struct cr_scenario *work;
@@ -474,6 +474,12 @@ machine_prepare (uint64_t seed, const char *dir)
 }
 
 static bool
+write_prepare (uint64_t seed, const char *dir)
+{
+  return crash_prepare (&cr_write, seed, dir);
+}
+
+static bool
 undo_prepare (uint64_t seed, const char *dir)
 {
   return crash_prepare (&cr_scenarios[1], seed * 3, dir);
@@ -494,6 +500,7 @@ const struct scenario scenarios[] = {
   { "copy", true, copy_prepare, crash_run, crash_check, crash_finish },
   { "merge", true, merge_prepare, crash_run, crash_check, crash_finish },
   { "machine", true, machine_prepare, crash_run, crash_check, crash_finish },
+  { "write", true, write_prepare, crash_run, crash_check, crash_finish },
   { "tool", true, tool_prepare, tool_run, tool_check, fl_finish },
   { NULL, false, NULL, NULL, NULL, NULL },
 };
