@@ -239,15 +239,18 @@ for bad in 's/^disk .*/disk 0/' 's/^end/And/' 's/^vmdkdelta-state 1/vmdkdelta-st
     same t c2
 done
 # It cannot be written: nothing is.
-if [ "$(id -u)" != 0 ]; then
-    back 1
-    rm t.vmdkdelta-state
-    chmod a-w .
-    expect_fail '--state=FILE names another place' apply d2.vmdk
-    chmod u+w .
-    same t c1
-fi
-expect_fail '--state=FILE names another place' apply --state=none/x d2.vmdk
+cp c1 other
+expect_fail '--state=FILE names another place' "$TOOL" apply --no-follow --state=none/x d2.vmdk other
+same other c1
+rm other
+
+# A note is in one place.
+back 2
+expect_fail 'noted in .*t.vmdkdelta-state already' apply --state=other d1.vmdk
+[ ! -e other ] || fail 'a second note'
+same t c2
+apply --state=t.vmdkdelta-state d3.vmdk > out
+same t c3
 
 kind=flat target=t-flat.vmdk store=t-flat.vmdk
 cp c0 t-flat.vmdk
@@ -269,7 +272,34 @@ grep -q 'nothing was written' out
 apply d3.vmdk > out
 same t-flat.vmdk c3
 [ "$(cid_of)" = 00000004 ] || fail "the descriptor says $(cid_of)"
-rm t.vmdk
+# With the CID of d2, and other data: no note says that it is d2.
+back 1
+rm t-flat.vmdk.vmdkdelta-state
+descriptor 00000003
+expect_fail '00000002.*00000003' apply d2.vmdk
+same t-flat.vmdk c1
+# The descriptor is a symbolic link; and it cannot be replaced.
+back 1
+mv t.vmdk elsewhere
+ln -s elsewhere t.vmdk
+apply d2.vmdk > out
+[ -L t.vmdk ] || fail 'the symbolic link was replaced'
+same t-flat.vmdk c2
+[ "$(cid_of)" = 00000003 ] || fail "behind a link the descriptor says $(cid_of)"
+rm t.vmdk elsewhere
+back 1
+cp t-flat.vmdk.vmdkdelta-state note
+long=$(printf 'x%.0s' {1..250})     # there is no room for a temporary name beside it
+mv t.vmdk "$long"
+ln -s "$long" t.vmdk
+expect_fail 'File name too long' apply d2.vmdk
+same note t-flat.vmdk.vmdkdelta-state
+same t-flat.vmdk c1
+rm t-flat.vmdk.vmdkdelta-state
+expect_fail 'File name too long' apply d2.vmdk
+[ ! -e t-flat.vmdk.vmdkdelta-state ] || fail 'a note, though nothing was written'
+same t-flat.vmdk c1
+rm t.vmdk "$long"
 
 kind=nbd store=disk target=
 cp c0 disk

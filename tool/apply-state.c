@@ -11,9 +11,11 @@
  * file is its short form, which other programs write too.
  */
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "apply-state.h"
 #include "verb-apply.h"
@@ -44,6 +46,9 @@ find_own (struct apply *a, struct vd_err *err)
     return -1;
   s->own = m->link;
   s->is_own = is_own (m->link, a->target_name);
+  s->own_path = s->is_own ? realpath (s->beside, NULL) : NULL;
+  if (s->is_own && !s->own_path)
+    return vd_fail_errno (err, errno, "%s", s->beside);
   return 0;
 }
 
@@ -121,20 +126,44 @@ ignored (const struct apply *a, const struct vd_err *err)
   return a->state.ignore;
 }
 
+/* Where it is; that of a file may not be in two places, or one of them would
+ * soon be wrong.
+ */
+static int
+find_note (struct apply *a, struct vd_err *err)
+{
+  struct apply_state *s = &a->state;
+  CLEANUP_FREE char *usual = NULL;
+  struct stat named, beside;
+
+  if (!a->target.is_nbd && !a->target.is_block) {
+    usual = vd_target_state_name (a->target_name, err);
+    if (!usual)
+      return -1;
+  }
+  if (!s->name) {
+    s->path = VD_TAKE (usual);
+    return 0;
+  }
+  s->path = strdup (s->name);
+  if (!s->path)
+    return vd_fail_nomem (err);
+  if (!usual || stat (usual, &beside) == -1 ||
+      (stat (s->name, &named) == 0 && named.st_ino == beside.st_ino &&
+       named.st_dev == beside.st_dev))
+    return 0;
+  vd_fail (err, VD_USAGE, "what %s holds is noted in %s already: give no "
+           "--state, or move that file to %s", a->target_name, usual, s->name);
+  return ignored (a, err) ? 0 : -1;
+}
+
 static int
 read_note (struct apply *a, struct vd_err *err)
 {
   struct apply_state *s = &a->state;
 
-  if (s->name)
-    s->path = strdup (s->name);
-  else if (!a->target.is_nbd && !a->target.is_block) {
-    s->path = vd_target_state_name (a->target_name, err);
-    if (!s->path)
-      return -1;
-  }
-  if (s->name && !s->path)
-    return vd_fail_nomem (err);
+  if (find_note (a, err) == -1)
+    return -1;
   if (!s->path || vd_target_state_read (s->path, &s->old, err) == 0)
     return 0;
   return ignored (a, err) ? 0 : -1;
@@ -204,12 +233,13 @@ judge_by_descriptor (struct apply *a, struct vd_err *err)
   enum vd_verdict v
     = vd_target_next (&now, a->deltas.chain, &s->survey, &s->marks, err);
 
-  if (v != VD_STEP_REFUSED && v != VD_STEP_THERE_OR_WRONG)
-    return v;
   if (!s->own_differs)
     return VD_STEP_NEXT;
+  if (v == VD_STEP_NEXT)
+    return v;                   /* one of several holds what is there */
+  /* Only that all of it is there already can save it. */
   *err = s->mismatch;
-  return VD_STEP_REFUSED;
+  return v == VD_STEP_THERE ? VD_STEP_THERE_OR_WRONG : VD_STEP_REFUSED;
 }
 
 /* Is the target as it was left?  If it was copied anew, nothing is known. */
@@ -365,7 +395,7 @@ apply_begin (struct apply *a, struct vd_err *err)
   else if (s->verdict == VD_STEP_AGAIN && s->old->undo)
     s->now->undo = strdup (s->old->undo);
   return vd_target_begin (s->now, s->old, &s->survey, a->target.file,
-                          s->is_own ? s->own->path : NULL, err);
+                          s->own_path, err);
 }
 
 int
@@ -373,8 +403,8 @@ apply_finish (struct apply *a, struct vd_err *err)
 {
   struct apply_state *s = &a->state;
 
-  return vd_target_finish (s->now, &s->survey, a->target.file,
-                           s->is_own ? s->own->path : NULL, err);
+  return vd_target_finish (s->now, &s->survey, a->target.file, s->own_path,
+                           err);
 }
 
 void
@@ -383,6 +413,7 @@ apply_state_free (struct apply_state *s)
   vd_target_state_free (s->old);
   vd_target_state_free (s->now);
   vd_undo_marks_free (&s->marks);
+  free (s->own_path);
   free (s->beside);
   free (s->path);
 }

@@ -20,6 +20,7 @@ struct apply_state {
   char *beside;                 /* NAME.vmdk of NAME-flat.vmdk */
   const struct vd_link *own;    /* what it is */
   bool is_own;                  /* and it describes the target alone */
+  char *own_path;               /* then: what is replaced, no symbolic link */
   bool own_differs;             /* its CID is not that of the parent */
   struct vd_err mismatch;       /* and what is to be said of that */
 

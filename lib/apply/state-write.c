@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "apply/state-parts.h"
 #include "base/array.h"
@@ -370,6 +371,19 @@ take_first (struct vd_target_state *s, const struct vd_target_state *old,
   return 0;
 }
 
+/* Nothing was written: the note is as it was. */
+static void
+take_back (const struct vd_target_state *s, const struct vd_target_state *old,
+           const struct vd_file *target)
+{
+  struct vd_err ignored;
+
+  if (old && old->path && s->path && strcmp (old->path, s->path) == 0)
+    write_note (old, target, &ignored);
+  else if (s->path)
+    unlink (s->path);
+}
+
 int
 vd_target_begin (struct vd_target_state *s, const struct vd_target_state *old,
                  const struct vd_survey *survey,
@@ -387,7 +401,10 @@ vd_target_begin (struct vd_target_state *s, const struct vd_target_state *old,
     return -1;
   if (write_note (s, target, err) == -1)
     return -1;
-  return descriptor ? set_cid (descriptor, s->temp, none, err) : 0;
+  if (!descriptor || set_cid (descriptor, s->temp, none, err) == 0)
+    return 0;
+  take_back (s, old, target);
+  return -1;
 }
 
 /* Whoever writes from now on gives the file another time: the clock that files
