@@ -23,6 +23,7 @@
  *               uri         names of files elsewhere; opening any      uri.h
  *               inuse       is somebody else using a file?             inuse.h
  *               rights      who may read what is written               rights.h
+ *               room        what a file system has left                room.h
  *     format/   runs        what an answer to map is                   runs.h
  *               image       one extent file, any format: answers map   image.h
  *               magic       what is no VMDK, and told so               magic.h
@@ -113,6 +114,7 @@
 #include "file/file.h"
 #include "file/inuse.h"
 #include "file/rights.h"
+#include "file/room.h"
 #include "file/scandir.h"
 #include "file/uri.h"
 #include "format/descriptor.h"

@@ -84,7 +84,7 @@ apply_check_space (struct apply *a, struct vd_err *err)
     if (vd_apply_new_space (a->deltas.chain, a->target.file,
                             target_block_size (a->target_name),
                             &a->new_space, err) == -1 ||
-        target_check_space (a->target_name, a->new_space, "applying",
+        vd_check_room (-1, a->target_name, a->new_space, "applying",
                             err) == -1)
       return -1;
   }
@@ -100,7 +100,7 @@ apply_check_space (struct apply *a, struct vd_err *err)
       slash[slash == dir] = '\0';
     r = undo_size (a->deltas.chain, &undo, err);
     if (r == 0)
-      r = target_check_space (slash ? dir : ".", undo, "the undo file", err);
+      r = vd_check_room (-1, slash ? dir : ".", undo, "the undo file", err);
     free (dir);
     return r;
   }

@@ -131,20 +131,3 @@ target_block_size (const char *path)
   return statvfs (path, &v) == 0 && v.f_frsize > 0 ? v.f_frsize : 512;
 }
 
-int
-target_check_space (const char *path, uint64_t bytes, const char *what,
-                    struct vd_err *err)
-{
-  struct statvfs v;
-  uint64_t have;
-
-  if (bytes == 0 || statvfs (path, &v) == -1)
-    return 0;
-  have = (uint64_t) v.f_bavail * v.f_frsize;
-  if (have >= bytes)
-    return 0;
-  return vd_fail (err, VD_NOSPACE,
-                  "%s: %s needs up to %" PRIu64 " bytes, but its file system "
-                  "has only %" PRIu64 " free: nothing was written", path, what,
-                  bytes, have);
-}

@@ -47,8 +47,4 @@ extern char *target_descriptor (const char *name);
 /* The block size of the file system of a local file, or 512. */
 extern uint64_t target_block_size (const char *path);
 
-/* Is there room for so many bytes more in it?  -1 with VD_NOSPACE if not. */
-extern int target_check_space (const char *path, uint64_t bytes,
-                               const char *what, struct vd_err *err);
-
 #endif /* TARGET_H */

@@ -96,12 +96,6 @@ end_ranges (struct toucher *t)
   vd_runs_free (&t->batch);
 }
 
-static bool
-is_zero (const uint8_t *p, size_t n)
-{
-  return p[0] == 0 && memcmp (p, p + 1, n - 1) == 0;
-}
-
 /* One piece of a range, at most a buffer: zero grains apart from others. */
 static int
 save_piece (struct vd_create *w, const uint8_t *buf, uint64_t offset,
@@ -112,10 +106,10 @@ save_piece (struct vd_create *w, const uint8_t *buf, uint64_t offset,
 
   while (at < n) {
     len = n - at < grain ? n - at : grain;
-    zero = is_zero (buf + at, (size_t) len);
+    zero = vd_is_zero (buf + at, (size_t) len);
     while (at + len < n) {
       g = n - at - len < grain ? n - at - len : grain;
-      if (is_zero (buf + at + len, (size_t) g) != zero)
+      if (vd_is_zero (buf + at + len, (size_t) g) != zero)
         break;
       len += g;
     }

@@ -7,11 +7,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/statvfs.h>
 
 #include "chain/link-files.h"
 #include "compact/compact-slots.h"
 #include "file/newfile.h"
+#include "file/room.h"
 
 int
 vd_slots_new_size (struct vd_slots *s, uint64_t *size, struct vd_err *err)
@@ -73,18 +73,11 @@ vd_slots_copy (struct vd_slots *s, struct vd_file *to, struct vd_err *err)
 static int
 check_space (const struct vd_file *file, uint64_t needed, struct vd_err *err)
 {
-  const int fd = vd_file_fd (file);
-  struct statvfs v;
-  uint64_t have;
-
-  if (fd == -1 || fstatvfs (fd, &v) == -1)
+  if (vd_check_room (vd_file_fd (file), file->name, needed, "the new file",
+                     err) == 0)
     return 0;
-  have = (uint64_t) v.f_bavail * v.f_frsize;
-  if (have >= needed)
-    return 0;
-  return vd_fail (err, VD_NOSPACE, "%s needs up to %" PRIu64 " bytes, but its "
-                  "file system has only %" PRIu64 " free; in place none are "
-                  "needed", file->name, needed, have);
+  vd_err_append (err, "; in place none are needed");
+  return -1;
 }
 
 /* Read back what was written, as a reader would. */

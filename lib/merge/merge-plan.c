@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include "apply/batch.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "check/check.h"
+#include "file/room.h"
 #include "merge/merge-private.h"
 #include "write/write.h"
 
@@ -162,26 +162,21 @@ int
 vd_merge_check_space (const struct vd_merge *m, struct vd_err *err)
 {
   struct stat st, other;
-  struct statvfs v;
-  uint64_t need, have;
+  uint64_t need;
   size_t i, k;
 
   for (i = 0; i < m->nr_disks; ++i) {
     const struct vd_merge_disk *d = &m->disk[i];
 
     need = 0;
-    if (!target_place (d, &st) ||
-        statvfs (d->target->pieces[0].image->file->name, &v) == -1)
+    if (!target_place (d, &st))
       continue;
     for (k = 0; k < m->nr_disks; ++k)
       if (target_place (&m->disk[k], &other) && other.st_dev == st.st_dev)
         need += m->disk[k].numbers.space;
-    have = (uint64_t) v.f_bavail * v.f_frsize;
-    if (need > have)
-      return vd_fail (err, VD_NOSPACE,
-                      "%s: merging needs up to %" PRIu64 " bytes, but its "
-                      "file system has only %" PRIu64 " free: nothing was "
-                      "written", d->target->path, need, have);
+    if (vd_check_room (vd_file_fd (d->target->pieces[0].image->file),
+                       d->target->path, need, "merging", err) == -1)
+      return -1;
   }
   return 0;
 }
