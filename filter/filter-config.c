@@ -59,6 +59,9 @@ struct config config = {
   X ("delta-remote", OPTION_TEXTS, &config.remote,                          \
      "delta-remote=<KEY>=<VALUE>   how to connect to the host of a delta\n"  \
      "               that is a URI; can be repeated")                       \
+  X ("delta-write-format", OPTION_TEXT, &config.write_format,               \
+     "delta-write-format=kdmv|cowd|vdi   the format of a NEW that is\n"     \
+     "               created (default: what usually stands there)")         \
   X ("delta-cache-size", OPTION_SIZE, &config.cache_size,                   \
      "delta-cache-size=<SIZE>   memory for the map (default 64M)")
 

@@ -27,6 +27,7 @@ struct config {
   bool unconfined;
   bool write;
   char *write_to;
+  char *write_format;           /* of a new write_to, or NULL */
   bool raw_base;
   char *export;                 /* NULL: the first that a client opens */
   uint64_t cache_size;

@@ -109,6 +109,11 @@ vmdkdelta_config_complete (nbdkit_next_config_complete *next,
                   "of it");
     return -1;
   }
+  if (config.write_format && !config.write_to) {
+    nbdkit_error ("delta-write-format= goes with delta-write-to=NEW: it is the "
+                  "format of the file that is created");
+    return -1;
+  }
   if (config.deltas.n == 0 && !config.write_to) {
     nbdkit_error ("the vmdkdelta filter needs delta=FILE; see "
                   "nbdkit-vmdkdelta-filter(1)");
@@ -151,15 +156,18 @@ add_newest (struct vd_err *err)
 {
   char **path = realloc (config.deltas.path,
                          (config.deltas.n + 1) * sizeof *path);
+  enum vd_child_format format;
   int r = 0;
 
   if (!path)
     return vd_fail_nomem (err);
   config.deltas.path = path;
+  if (vd_child_format (config.write_format, &format, err) == -1)
+    return -1;
   if (config.deltas.n > 0 && access (config.write_to, F_OK) == -1) {
     r = open_deltas (err);
     if (r == 0)
-      r = vd_create_child (config.write_to, deltas.chain, err);
+      r = vd_create_child (config.write_to, deltas.chain, format, err);
     vd_deltas_close (&deltas);
   }
   if (r == -1)
@@ -241,12 +249,16 @@ vmdkdelta_after_fork (nbdkit_backend *backend)
 static int
 make_first_delta (int64_t size)
 {
+  enum vd_child_format format;
   struct vd_err err;
   int r = 0;
 
   pthread_mutex_lock (&lock);
   if (!reader) {
-    r = vd_create_child_of_raw (config.write_to, (uint64_t) size, &err);
+    r = vd_child_format (config.write_format, &format, &err);
+    if (r == 0)
+      r = vd_create_child_of_raw (config.write_to, (uint64_t) size, format,
+                                  &err);
     if (r == 0)
       r = add_newest (&err);
     if (r == 0)

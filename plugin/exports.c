@@ -124,15 +124,17 @@ open_export (struct exports *e, struct export *x, bool fatal,
 static int
 make_child (struct exports *e, struct vd_member *top, struct vd_err *err)
 {
+  enum vd_child_format format;
   struct vd_chain *chain;
   int r;
 
-  if (vd_family_resolve (e->family, top, err) == -1)
+  if (vd_child_format (config.write_format, &format, err) == -1 ||
+      vd_family_resolve (e->family, top, err) == -1)
     return -1;
   chain = vd_family_chain (e->family, top, err);
   if (!chain)
     return -1;
-  r = vd_create_child (config.write_to, chain, err);
+  r = vd_create_child (config.write_to, chain, format, err);
   vd_chain_free (chain);
   return r;
 }
@@ -166,14 +168,12 @@ open_child (struct exports *e, struct vd_member *top, struct vd_err *err)
 
 /* Clients may write into this export. */
 static int
-open_disk (struct exports *e, struct export *x, struct vd_err *err)
+open_disk (const struct exports *e, struct export *x, struct vd_err *err)
 {
   const struct vd_disk_opts how = {
     .budget = config.cache_size, .log = e->opts.log,
   };
 
-  if (vd_check_no_children (x->member->link, &e->opts, err) == -1)
-    return -1;
   x->disk = vd_disk_open (x->chain, &how, err);
   if (!x->disk)
     return -1;
@@ -201,8 +201,10 @@ open_file (struct exports *e, struct vd_err *err)
       return -1;
   }
   e->dflt = &e->export[0];
-  return config.write || config.write_to
-    ? open_disk (e, &e->export[0], err) : 0;
+  if (!config.write && !config.write_to)
+    return 0;
+  return vd_check_no_children (e->export[0].member->link, &e->opts, err) == -1
+    ? -1 : open_disk (e, &e->export[0], err);
 }
 
 static bool
@@ -359,9 +361,11 @@ open_all (struct exports *e, struct vd_err *err)
 
   if (vd_scandir (config.dir, add_file, e, err) == -1)
     return -1;
-  for (i = 0; i < e->n; ++i)
+  for (i = 0; i < e->n; ++i) {
+    e->export[i].may_write = config.write;
     if (open_export (e, &e->export[i], false, err) == -1)
       return -1;
+  }
   return 0;
 }
 
@@ -433,9 +437,9 @@ exports_open (struct exports *e, struct vd_err *err)
                     "in it", config.file, config.file);
   if (!vd_vbox_probe (config.file))
     return open_file (e, err);
-  if (config.write || config.write_to)
-    return vd_fail (err, VD_USAGE, "%s is a machine, and its disks are only "
-                    "read: to write, give the disk itself", config.file);
+  if (config.write_to)
+    return vd_fail (err, VD_USAGE, "%s is a machine: write-to= goes with one "
+                    "of its disks", config.file);
   return machine_open (e, config.file, err);
 }
 
@@ -473,15 +477,33 @@ exports_find (struct exports *e, const char *name, struct vd_err *err)
   return NULL;
 }
 
-struct vd_reader *
-export_reader (struct export *x, struct vd_err *err)
+/* A disk that cannot be written, or that something stands on, is read. */
+static int
+open_disk_or_not (const struct exports *e, struct export *x,
+                  struct vd_err *err)
 {
-  struct vd_reader *reader;
+  const struct vd_link *link = x->member->link;
+  int r = vd_write_check (link, err);
 
-  pthread_mutex_lock (&lock);
+  if (r == 0)
+    r = vd_check_no_children (link, &e->opts, err);
+  if (r == 0)
+    return open_disk (e, x, err);
+  if (err->code != VD_UNSUPPORTED && err->code != VD_DENIED)
+    return -1;
+  vd_warn (&e->opts.log, "export %s is read-only: %s", x->name, err->msg);
+  x->may_write = false;
+  return 0;
+}
+
+struct vd_reader *
+export_reader (const struct exports *e, struct export *x, struct vd_err *err)
+{
+  LOCK_FOR_SCOPE (&lock);
+
+  if (!x->reader && x->may_write && open_disk_or_not (e, x, err) == -1)
+    return NULL;
   if (!x->reader)
     x->reader = vd_reader_new (x->chain, config.cache_size, err);
-  reader = x->reader;
-  pthread_mutex_unlock (&lock);
-  return reader;
+  return x->reader;
 }

@@ -24,8 +24,9 @@ struct export {
   char *error;                  /* why it cannot be opened, or NULL */
   struct vd_chain *chain;       /* NULL if error is set */
   struct vd_reader *reader;     /* made when first used */
-  struct vd_disk *disk;         /* of the one that is written, or NULL: then
-                                   the reader is the disk's */
+  struct vd_disk *disk;         /* of one that is written, or NULL: then the
+                                   reader is the disk's */
+  bool may_write;               /* see when it is first used */
 };
 
 struct exports {
@@ -51,7 +52,13 @@ extern void exports_close (struct exports *e);
 extern struct export *exports_find (struct exports *e, const char *name,
                                     struct vd_err *err);
 
-/* The reader of an export without error. */
-extern struct vd_reader *export_reader (struct export *x, struct vd_err *err);
+/* The reader of an export without error.  With write=true for a directory or
+ * machine, this is where it is seen whether clients can write into it: only
+ * the disks that somebody uses are locked, and what became a parent since the
+ * start is none of them.
+ */
+extern struct vd_reader *export_reader (const struct exports *e,
+                                        struct export *x,
+                                        struct vd_err *err);
 
 #endif /* VMDK_EXPORTS_H */

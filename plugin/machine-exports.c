@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "machine-exports.h"
+#include "plugin-config.h"
 
 /* What a client sees in a list of exports. */
 static char *
@@ -76,6 +77,21 @@ warn_of_state (const struct exports *e)
              e->box->name);
 }
 
+/* What the machine uses now; what it had in its snapshots is only read.  It
+ * must be off: else what its guest has in memory does not fit any more.
+ */
+static int
+let_write (struct exports *e, struct vd_err *err)
+{
+  size_t i;
+
+  if (vd_vbox_check_off (e->box, &e->opts.log, err) == -1)
+    return -1;
+  for (i = 0; i < e->n; ++i)
+    e->export[i].may_write = e->views.view[i].current;
+  return 0;
+}
+
 int
 machine_open (struct exports *e, const char *path, struct vd_err *err)
 {
@@ -110,7 +126,7 @@ machine_open (struct exports *e, const char *path, struct vd_err *err)
   }
   warn_of_state (e);
   e->dflt = machine_find (e, "", err);  /* several disks: none */
-  return 0;
+  return config.write ? let_write (e, err) : 0;
 }
 
 void

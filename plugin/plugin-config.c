@@ -42,6 +42,9 @@ struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };
   X ("write-to", OPTION_PATH, &config.write_to,                             \
      "write-to=<NEW>   clients may write, into NEW, a child of FILE: it is\n" \
      "               created, or continued if it exists")                   \
+  X ("write-format", OPTION_TEXT, &config.write_format,                     \
+     "write-format=kdmv|cowd|vdi   the format of a NEW that is created\n"   \
+     "               (default: what usually stands on FILE)")               \
   X ("base-format", OPTION_RAW, &config.raw_base,                           \
      "base-format=raw   accept flat extents that begin like an image of\n"    \
      "               another format")                                       \

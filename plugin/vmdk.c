@@ -67,9 +67,13 @@ vmdk_config_complete (void)
                   "or write-to=NEW, which writes into a child of it");
     return -1;
   }
-  if ((config.write || config.write_to) && !config.file) {
-    nbdkit_error ("%s goes with file=FILE: of the disks in a directory none "
-                  "is written", config.write ? "write=true" : "write-to=");
+  if (config.write_format && !config.write_to) {
+    nbdkit_error ("write-format= goes with write-to=NEW: it is the format of "
+                  "the file that is created");
+    return -1;
+  }
+  if (config.write_to && !config.file) {
+    nbdkit_error ("write-to= goes with file=FILE: it is a child of one disk");
     return -1;
   }
   return 0;
@@ -154,7 +158,7 @@ vmdk_open (int readonly)
     return NULL;
   }
   h->export = x;
-  h->reader = export_reader (x, &err);
+  h->reader = export_reader (&exports, x, &err);
   if (!h->reader) {
     nbdkit_error ("%s", err.msg);
     free (h);

@@ -65,7 +65,7 @@ refuse () {  # TEXT ARGUMENT...
 }
 refuse 'run.vmdk was made on it' base.vmdk write=true
 refuse 'give either write=true' base.vmdk write=true write-to=run.vmdk
-refuse 'goes with file=' dir=. write=true
+refuse 'goes with file=' dir=. write-to=run.vmdk
 mkdir other
 qemu-img create -q -f vmdk other/base.vmdk 70M
 refuse 'is not a child of' other/base.vmdk write-to=run.vmdk

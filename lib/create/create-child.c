@@ -156,30 +156,61 @@ make_vmdk (const char *path, const struct vd_create_opts *opts,
 }
 
 int
-vd_create_child_of_raw (const char *path, uint64_t capacity,
-                        struct vd_err *err)
+vd_child_format (const char *name, enum vd_child_format *format,
+                 struct vd_err *err)
 {
+  static const char *const names[] = {
+    [VD_CHILD_KDMV] = "kdmv", [VD_CHILD_COWD] = "cowd", [VD_CHILD_VDI] = "vdi",
+  };
+  unsigned i;
+
+  *format = VD_CHILD_USUAL;
+  if (!name)
+    return 0;
+  for (i = VD_CHILD_KDMV; i <= VD_CHILD_VDI; ++i)
+    if (strcmp (name, names[i]) == 0) {
+      *format = (enum vd_child_format) i;
+      return 0;
+    }
+  return vd_fail (err, VD_USAGE, "'%.100s' is no format for a new child: kdmv, "
+                  "cowd and vdi are", name);
+}
+
+int
+vd_create_child_of_raw (const char *path, uint64_t capacity,
+                        enum vd_child_format format, struct vd_err *err)
+{
+  const bool cowd = format == VD_CHILD_COWD;
   const struct vd_create_opts opts = {
-    .format = VD_WRITER_SPARSE, .capacity = capacity, .store_zeros = true,
-    .parent_cid = VD_CID_FRESH, .create = vd_file_create_private,
+    .format = cowd ? VD_WRITER_COWD : VD_WRITER_SPARSE, .capacity = capacity,
+    .store_zeros = !cowd, .parent_cid = VD_CID_FRESH,
+    .create = vd_file_create_private,
   };
 
+  if (format == VD_CHILD_VDI)
+    return vd_fail (err, VD_UNSUPPORTED, "%s: a VDI stands on its parent by "
+                    "UUID, and raw bytes have none: kdmv and cowd are possible",
+                    path);
   return make_vmdk (path, &opts, err);
+}
+
+static enum vd_child_format
+usual_format (const struct vd_link *parent)
+{
+  return !parent->descriptor && !vd_uuid_is_null (parent->id.image)
+    ? VD_CHILD_VDI
+    : strcmp (vd_link_format (parent), "COWD") == 0 ? VD_CHILD_COWD
+    : VD_CHILD_KDMV;
 }
 
 int
 vd_create_child (const char *path, const struct vd_chain *chain,
-                 struct vd_err *err)
+                 enum vd_child_format format, struct vd_err *err)
 {
   const struct vd_link *parent = chain->links[0];
   const struct vd_file *like = vd_chain_strictest (chain);
-  const bool cowd = strcmp (vd_link_format (parent), "COWD") == 0;
   const bool by_uuid = !vd_uuid_is_null (parent->id.image);
-  struct vd_create_opts opts = {
-    .format = cowd ? VD_WRITER_COWD : VD_WRITER_SPARSE,
-    .capacity = parent->capacity, .store_zeros = !cowd,
-    .like = like,
-  };
+  struct vd_create_opts opts = { .capacity = parent->capacity, .like = like };
   CLEANUP_FREE char *hint = NULL;
   struct vd_identity id;
 
@@ -187,21 +218,28 @@ vd_create_child (const char *path, const struct vd_chain *chain,
     return vd_fail (err, VD_UNSUPPORTED, "%s is on another host, so that a "
                     "file here cannot say where its parent is: copy the chain "
                     "here first", parent->path);
+  if (format == VD_CHILD_USUAL)
+    format = usual_format (parent);
   if (vd_uuid_new (id.image, err) == -1 || vd_uuid_new (id.modified, err) == -1)
     return -1;
   memcpy (id.parent, parent->id.image, 16);
   memcpy (id.parent_modified, parent->id.modified, 16);
-  if (!parent->descriptor && by_uuid)
-    return vd_create_vdi_child (path, parent->capacity, &id, like, err);
+  if (format == VD_CHILD_VDI)
+    return by_uuid
+      ? vd_create_vdi_child (path, parent->capacity, &id, like, err)
+      : vd_fail (err, VD_UNSUPPORTED, "%s has no UUID, so that no VDI can say on "
+                 "which content it stands", parent->path);
   if (!parent->descriptor || !parent->descriptor->has_cid)
-    return vd_fail (err, VD_UNSUPPORTED, "%s has no %s, so that no child can "
+    return vd_fail (err, VD_UNSUPPORTED, "%s has no %s, so that no VMDK can "
                     "say on which content it stands", parent->path,
-                    parent->descriptor ? "CID" : "descriptor and no UUID");
+                    parent->descriptor ? "CID" : "descriptor");
   hint = vd_parent_hint (path, parent->path, err);
   if (!hint)
     return -1;
+  opts.format = format == VD_CHILD_COWD ? VD_WRITER_COWD : VD_WRITER_SPARSE;
+  opts.store_zeros = format != VD_CHILD_COWD;
   opts.parent_cid = parent->descriptor->cid;
   opts.parent_hint = hint;
-  opts.uuids = by_uuid && !cowd ? &id : NULL;
+  opts.uuids = by_uuid && format != VD_CHILD_COWD ? &id : NULL;
   return make_vmdk (path, &opts, err);
 }

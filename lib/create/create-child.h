@@ -12,20 +12,32 @@
 
 #include "chain/chain.h"
 
-/* Make it at `path`, which may not exist, on the newest link of the chain.  It
- * is what stands on such a parent: a VDI on a VDI, else a VMDK: COWD on COWD,
- * KDMV on all others (version 1, which all products read), by CID and name, and
- * by UUID too if the parent has one.  It gets its name when it is complete and
- * flushed, and the rights of vd_chain_strictest, because what is written to it
- * brings data of all links along.
- */
-extern int vd_create_child (const char *path, const struct vd_chain *chain,
+enum vd_child_format {
+  VD_CHILD_USUAL,               /* what stands on such a parent: a VDI on a
+                                   VDI, COWD on COWD, KDMV on all others */
+  VD_CHILD_KDMV,                /* version 1, which all products read */
+  VD_CHILD_COWD,
+  VD_CHILD_VDI,
+};
+
+/* From a name: kdmv, cowd, vdi; NULL is the usual one. */
+extern int vd_child_format (const char *name, enum vd_child_format *format,
                             struct vd_err *err);
 
-/* The same on raw bytes: a KDMV that says that it has a parent, but not which.
+/* Make it at `path`, which may not exist, on the newest link of the chain.  A
+ * VMDK stands on its parent by CID and name, and by UUID too if the parent has
+ * one, a VDI by UUID: VD_UNSUPPORTED if the parent has none.  It gets its name
+ * when it is complete and flushed, and the rights of vd_chain_strictest,
+ * because what is written to it brings data of all links along.
+ */
+extern int vd_create_child (const char *path, const struct vd_chain *chain,
+                            enum vd_child_format format, struct vd_err *err);
+
+/* The same on raw bytes: a VMDK that says that it has a parent, but not which.
  * Who may read those bytes is not known, so it is for its owner only.
  */
 extern int vd_create_child_of_raw (const char *path, uint64_t capacity,
+                                   enum vd_child_format format,
                                    struct vd_err *err);
 
 /* "disk-000003.vmdk" beside a VMDK, "{UUID}.vdi" beside a VDI: a name that is
