@@ -668,6 +668,8 @@ TEST (a_replaced_file_is_complete_at_every_moment)
 /* It came in an archive, or was copied with its directory. */
 TEST (a_journal_that_was_not_made_here_is_refused)
 {
+  static const char former[]
+    = "vmdkdelta-merge 1\nremove 61 1 2 3\nend 00000000\n";
   struct vd_err err;
 
   make ();
@@ -681,7 +683,7 @@ TEST (a_journal_that_was_not_made_here_is_refused)
   assert_int_equal (rename ("away/" JOURNAL, JOURNAL), 0);
   assert_int_equal (load (&err), 1);
   assert_int_equal (unlink (JOURNAL), 0);
-  put_text ("vmdkdelta-merge 1\nremove 61 1 2 3\nend 00000000\n", 51);
+  put_text (former, strlen (former));
   assert_int_equal (load (&err), -1);
   assert_err (&err, VD_UNSUPPORTED, JOURNAL, "another version", "remove it");
   end ();
