@@ -34,54 +34,75 @@
 
 /* ---- Where things are ----------------------------------------------------- */
 
-/* Is the directory of the full name `file` this one, or below it? */
-static bool
-is_in (const char *file, const char *dir, bool below)
+/* Is the directory of the full name `file` this one, or below it?  1, 0; -1: it
+ * cannot be found out.  A directory that is not there has no files.
+ */
+static int
+is_in (const char *file, const char *dir, bool below, struct vd_err *err)
 {
-  CLEANUP_FREE char *real = dir ? realpath (dir, NULL) : NULL;
+  CLEANUP_FREE char *real = realpath (dir, NULL);
   const size_t n = real ? strlen (real) : 0;
   const char *slash = strrchr (file, '/');
 
+  if (!real && (errno == ENOENT || errno == ENOTDIR))
+    return 0;
   if (!real)
-    return false;
+    return vd_fail_errno (err, errno, "%s", dir);
   if (strcmp (real, "/") == 0)
     return below || slash == file;
   return strncmp (file, real, n) == 0 && file[n] == '/' &&
     (below || file + n == slash);
 }
 
-static bool
-is_in_folder (const char *file, const char *dir, const char *folder)
+static int
+is_in_folder (const char *file, const char *dir, const char *folder,
+              struct vd_err *err)
 {
   CLEANUP_FREE char *path = NULL;
 
   if (folder[0] == '/')
-    return is_in (file, folder, false);
-  if (asprintf (&path, "%s/%s", dir, folder) == -1)
+    return is_in (file, folder, false, err);
+  if (asprintf (&path, "%s/%s", dir, folder) == -1) {
     path = NULL;
-  return is_in (file, path, false);
+    return vd_fail_nomem (err);
+  }
+  return is_in (file, path, false, err);
 }
 
-/* Without memory something stays that could go. */
-static bool
-is_of_disk (const struct vd_merge *m, const char *file)
+/* In the directories that the disk has by itself? */
+static int
+is_beside (const struct vd_merge *m, const char *file, struct vd_err *err)
 {
   CLEANUP_FREE char *dir = vd_directory_of (m->top), *above = NULL;
+  int r;
+
+  if (!dir)
+    return vd_fail_nomem (err);
+  r = is_in (file, dir, false, err);
+  if (r == 0)
+    r = is_in_folder (file, dir, VD_SNAPSHOTS, err);
+  if (r == 0 && m->box)
+    r = is_in_folder (file, dir, vd_vbox_snapshot_folder (m->box), err);
+  if (r != 0 || m->box || !vd_is_snapshots (dir))
+    return r;
+  above = vd_directory_of (dir);
+  return above ? is_in (file, above, false, err) : vd_fail_nomem (err);
+}
+
+static int
+is_of_disk (const struct vd_merge *m, const char *file, struct vd_err *err)
+{
   size_t i;
+  int r;
 
   if (m->opts.unconfined)
-    return true;
-  for (i = 0; i < m->opts.nr_dirs; ++i)
-    if (is_in (file, m->opts.dirs[i], true))
-      return true;
-  if (!dir)
-    return false;
-  if (is_in (file, dir, false) || is_in_folder (file, dir, VD_SNAPSHOTS))
-    return true;
-  if (m->box)
-    return is_in_folder (file, dir, vd_vbox_snapshot_folder (m->box));
-  above = vd_is_snapshots (dir) ? vd_directory_of (dir) : NULL;
-  return above && is_in (file, above, false);
+    return 1;
+  for (i = 0; i < m->opts.nr_dirs; ++i) {
+    r = is_in (file, m->opts.dirs[i], true, err);
+    if (r != 0)
+      return r;
+  }
+  return is_beside (m, file, err);
 }
 
 /* ---- Steps ---------------------------------------------------------------- */
@@ -162,12 +183,16 @@ remove_extent (struct vd_merge *m, struct vd_merge_disk *d, const char *own,
 {
   CLEANUP_FREE char *dir = vd_directory_of (own);
   CLEANUP_FREE char *real = vd_merge_real_path (f->name, f->dev, f->ino, err);
+  int r;
 
   if (!real)
     return -1;
   if (!dir)
     return vd_fail_nomem (err);
-  if (!is_in (real, dir, false))
+  r = is_in (real, dir, false, err);
+  if (r == -1)
+    return -1;
+  if (r == 0)
     return keep_file (m, real, own, true, err);
   return remove_step (m, d, VD_TAKE (real), f->ino, err);
 }
@@ -180,10 +205,14 @@ remove_link (struct vd_merge *m, struct vd_merge_disk *d,
                                                 link->ino, err);
   char *copy;
   size_t i;
+  int r;
 
   if (!real)
     return -1;
-  if (!is_of_disk (m, real))
+  r = is_of_disk (m, real, err);
+  if (r == -1)
+    return -1;
+  if (r == 0)
     return keep_file (m, real, m->top, false, err);
   copy = strdup (real);
   if (!copy)
