@@ -26,6 +26,8 @@ delta q2 d1.vmdk 00000002 00000002 8      # and another one
     --parent-cid=fffffffe --cid=0000000c --seed=9  # made for a raw disk
 cp d2-delta.vmdk bare.vmdk
 cp d3-delta.vmdk bare3.vmdk
+"$MKIMAGE" make cowd full1.vmdk --capacity=1M --grain=4K --fill=100 --seed=20
+"$MKIMAGE" make cowd full2.vmdk --capacity=1M --grain=4K --fill=100 --seed=21
 delta l base.vmdk 00000001 0000000d 10
 sed -i 's/^RW 2048/RW 1024/' l.vmdk       # a smaller disk
 mkdir later
@@ -251,6 +253,16 @@ expect_fail 'noted in .*t.vmdkdelta-state already' apply --state=other d1.vmdk
 same t c2
 apply --state=t.vmdkdelta-state d3.vmdk > out
 same t c3
+
+# Two deltas without names, whose grains lie in the same places.
+begin
+apply --quiet full1.vmdk 2> err
+cp t full
+perl half.pl t.vmdkdelta-state file
+expect_fail 'half written' apply full2.vmdk
+same t full
+apply full1.vmdk > out 2> err || { cat err; fail 'the same again'; }
+same t full
 
 kind=flat target=t-flat.vmdk store=t-flat.vmdk
 cp c0 t-flat.vmdk

@@ -355,7 +355,7 @@ apply_check_state (struct apply *a, struct vd_err *err)
   const bool mixed = !s->old || !s->old->finished;
 
   if (read_note (a, err) == -1 || read_marks (a, err) == -1 ||
-      vd_survey_chain (a->deltas.chain, &s->survey, err) == -1 ||
+      vd_survey_chain (a->reader, &s->survey, err) == -1 ||
       judge (a, err) == -1 || check_there (a, err) == -1)
     return -1;
   if (s->marks.there && !s->ignore && !s->there &&

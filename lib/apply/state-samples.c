@@ -102,10 +102,31 @@ survey_run (struct vd_survey *s, const struct vd_run *run)
   s->nr_other = n;
 }
 
+/* Deltas that are full have all the same map.  What cannot be read is found out
+ * by whoever needs it.
+ */
+static void
+survey_data (struct vd_reader *reader, struct vd_survey *s)
+{
+  static const struct vd_base nothing = { .align = 1 };
+  const uint64_t size = vd_reader_get_chain (reader)->size;
+  uint8_t buf[VD_SECTOR];
+  struct vd_err ignored;
+  size_t i;
+
+  for (i = 0; i < s->nr_touched; ++i) {
+    const size_t n = (size_t) vd_min (sizeof buf, size - s->touched[i]);
+
+    if (vd_read (reader, &nothing, buf, n, s->touched[i], &ignored) == 0)
+      digest_add (&s->map, libdeflate_crc32 (0, buf, n));
+  }
+}
+
 int
-vd_survey_chain (const struct vd_chain *chain, struct vd_survey *s,
+vd_survey_chain (struct vd_reader *reader, struct vd_survey *s,
                  struct vd_err *err)
 {
+  const struct vd_chain *chain = vd_reader_get_chain (reader);
   struct vd_runs batch = VD_BATCH_RUNS;
   struct vd_batch_walk walk;
   uint64_t count = 0, stride = 1;
@@ -123,6 +144,8 @@ vd_survey_chain (const struct vd_chain *chain, struct vd_survey *s,
       }
   vd_batch_walk_free (&walk);
   vd_runs_free (&batch);
+  if (r == 0)
+    survey_data (reader, s);
   return r;
 }
 

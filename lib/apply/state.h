@@ -117,8 +117,9 @@ extern void vd_target_state_free (struct vd_target_state *state);
 
 /* A look over all that a chain holds. */
 struct vd_survey {
-  uint64_t map;                 /* digest of its runs: two chains that differ in
-                                   it are not the same files */
+  uint64_t map;                 /* digest of its runs, and of the data of some of
+                                   them: chains that differ in it are not the
+                                   same files */
   uint64_t bytes;               /* that it holds */
   uint64_t touched[VD_SURVEY_PLACES]; /* some places that it holds */
   size_t nr_touched;
@@ -126,7 +127,7 @@ struct vd_survey {
   size_t nr_other;
 };
 
-extern int vd_survey_chain (const struct vd_chain *chain, struct vd_survey *s,
+extern int vd_survey_chain (struct vd_reader *reader, struct vd_survey *s,
                             struct vd_err *err);
 
 /* The marks of an undo file (tool/undo.h), which are in its descriptor. */

@@ -378,7 +378,7 @@ noted_run (struct vd_err *err)
   struct vd_target_state *old = NULL;
   struct vd_survey survey;
   enum vd_verdict v = VD_STEP_NEXT;
-  int r = file ? vd_survey_chain (deltas.chain, &survey, err) : -1;
+  int r = file ? vd_survey_chain (reader, &survey, err) : -1;
 
   if (r == 0)
     r = vd_target_state_read (note, &old, err);
