@@ -62,6 +62,7 @@ struct conn {
 struct nbd_file {
   struct vd_file file;
   struct nbd_dialer dialer;     /* dial NULL: by the URI, which is the name */
+  char *const *command;         /* or by a command, while it is opened */
   struct conn conn[MAX_CONNECTIONS];
   atomic_uint nr_conns;
   pthread_mutex_t grow;
@@ -512,6 +513,9 @@ connect_within (const struct nbd_file *n, struct conn *c, double limit,
   const double end = seconds_now () + limit;
   double left;
 
+  if (n->command)
+    return nbd_connect_systemd_socket_activation (c->h, (char **) n->command)
+      == -1 ? fail_nbd (err, name, "cannot be used") : 0;
   if (n->dialer.dial
       ? nbd_aio_connect_socket (c->h, take_socket (c)) == -1
       : nbd_aio_connect_uri (c->h, name) == -1)
@@ -724,6 +728,23 @@ nbdfile_open (const char *uri, bool writable, unsigned connections,
     return &n->file;
   if (n)
     vd_file_close (&n->file);
+  return NULL;
+}
+
+struct vd_file *
+nbdfile_open_command (const char *name, char *const *argv, bool writable,
+                      struct vd_err *err)
+{
+  struct nbd_file *n = new_file (name, writable, err);
+
+  if (!n)
+    return NULL;
+  n->command = argv;
+  if (connect_first (n, writable, err) == 0) {
+    n->command = NULL;
+    return &n->file;
+  }
+  vd_file_close (&n->file);
   return NULL;
 }
 

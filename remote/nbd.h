@@ -53,6 +53,14 @@ extern struct vd_file *nbdfile_open (const char *uri, bool writable,
                                       unsigned connections,
                                       struct vd_err *err);
 
+/* The same by a server that is started for this, and ends with it: argv, which
+ * ends with NULL and is borrowed, is a command that takes its socket from
+ * systemd (qemu-nbd, nbdkit).  There is one connection.
+ */
+extern struct vd_file *nbdfile_open_command (const char *name,
+                                             char *const *argv, bool writable,
+                                             struct vd_err *err);
+
 /* The same for reading by servers of our own, as many as there are connections:
  * the first at once, others when all are busy, up to so many.  The dialer is
  * taken over, also on error.

@@ -80,16 +80,38 @@ check_end (struct vd_file *file, struct vd_err *err)
   return -1;
 }
 
+char **
+target_command (char **argv, size_t *n)
+{
+  size_t i;
+
+  if (*n < 3 || strcmp (argv[*n - 1], "]") != 0)
+    return NULL;
+  for (i = *n - 2; i > 0 && strcmp (argv[i], "[") != 0; --i)
+    ;
+  if (strcmp (argv[i], "[") != 0 || i == *n - 2)
+    return NULL;
+  argv[*n - 1] = NULL;
+  *n = i;
+  return &argv[i + 1];
+}
+
 int
 target_open (struct target *target, const char *name, bool write,
-             unsigned threads, const struct vd_opts *opts, struct vd_err *err)
+             char *const *command, unsigned threads,
+             const struct vd_opts *opts, struct vd_err *err)
 {
   struct stat st;
 
   *target = (struct target) { .threads = threads };
-  target->is_nbd = nbdfile_is_uri (name);
+  target->is_nbd = command || nbdfile_is_uri (name);
+  if (!target->is_nbd && vd_is_uri (name))
+    return vd_fail (err, VD_UNSUPPORTED, "%s: a target is written, and that is "
+                    "possible in a local file or device, or by NBD", name);
   if (target->is_nbd) {
-    target->file = nbdfile_open (name, write, threads, err);
+    target->file = command
+      ? nbdfile_open_command (name, command, write, err)
+      : nbdfile_open (name, write, threads, err);
     if (!target->file || check_end (target->file, err) == -1 ||
         vd_check_raw (target->file, VD_RAW_TARGET, 1, opts, err) == -1) {
       target_close (target);

@@ -21,6 +21,12 @@ struct target {
   unsigned threads;             /* that make sense for it */
 };
 
+/* "[ COMMAND ... ]" at the end of n arguments: their number becomes what is in
+ * front of it, and the command ends with NULL where the "]" was.  NULL: there
+ * is none.
+ */
+extern char **target_command (char **argv, size_t *n);
+
 /* Open for writing, or, for a dry run, look only.  Refused, before anything
  * is written:
  *
@@ -31,11 +37,14 @@ struct target {
  *     loop device;
  *   - a device that is mounted or otherwise claimed.
  *
+ * With a command, which serves the target while it is used, `name` is for
+ * messages.
+ *
  * A lock that keeps others out is held until target_close.
  */
 extern int target_open (struct target *target, const char *name, bool write,
-                        unsigned threads, const struct vd_opts *opts,
-                        struct vd_err *err);
+                        char *const *command, unsigned threads,
+                        const struct vd_opts *opts, struct vd_err *err);
 
 extern void target_close (struct target *target);
 

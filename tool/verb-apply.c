@@ -215,8 +215,8 @@ prepare (struct apply *a, char **paths, size_t n, struct vd_err *err)
 {
   if (vd_deltas_open (&a->deltas, (const char *const *) paths, n, &a->how,
                       &a->opts, err) == -1 ||
-      target_open (&a->target, a->target_name, !a->dry_run, a->threads,
-                   &a->opts, err) == -1 ||
+      target_open (&a->target, a->target_name, !a->dry_run, a->command,
+                   a->threads, &a->opts, err) == -1 ||
       apply_check (a, err) == -1 ||
       vd_apply_plan (a->deltas.chain, &a->plan, err) == -1 ||
       apply_check_space (a, err) == -1)
@@ -320,7 +320,8 @@ const struct verb verb_apply = {
   .summary = "write deltas into a raw file, block device or NBD export",
   .help =
   "Writes what the deltas hold, oldest first, over TARGET: a raw or flat file,\n"
-  "a block device, or an NBD URI.  With one DELTA, those of its parents which\n"
+  "a block device, an NBD URI, or -- [ COMMAND ... ], a server that is started\n"
+  "for this (qemu-nbd, nbdkit).  With one DELTA, those of its parents which\n"
   "are deltas are applied too.  Everything is validated before the first byte\n"
   "is written.  If the command is interrupted, run it again.\n"
   "\n"
@@ -345,7 +346,8 @@ const struct verb verb_apply = {
   "Examples:\n"
   "  vmdkdelta apply --dry-run vm-000001.vmdk /dev/vg0/vm-hda\n"
   "  vmdkdelta apply --undo=back.vmdk vm-000001.vmdk vm-flat.vmdk\n"
-  "  vmdkdelta apply --verify old.vmdk new.vmdk nbd://localhost/disk\n",
+  "  vmdkdelta apply --verify old.vmdk new.vmdk nbd://localhost/disk\n"
+  "  vmdkdelta apply x.vmdk -- [ qemu-nbd -f qcow2 vm.qcow2 ]\n",
   .short_options = "",
   .long_options = long_options,
   .remote = true,
@@ -361,6 +363,7 @@ run (int argc, char **argv)
     .threads = VD_APPLY_THREADS,
   };
   int c, r = STATUS_OK;
+  size_t n;
 
   while (r == STATUS_OK &&
          (c = next_option (&verb_apply, argc, argv, &a.opts)) != -1) {
@@ -394,11 +397,14 @@ run (int argc, char **argv)
   }
   if (r != STATUS_OK)
     return r;
-  if (argc - optind < 2)
+  n = (size_t) (argc - optind);
+  a.command = target_command (&argv[optind], &n);
+  a.target_name = a.command ? a.command[0] : argv[argc - 1];
+  if (!a.command && n > 0)
+    --n;
+  if (n == 0)
     return tool_usage (&verb_apply, "give at least one DELTA, and the TARGET "
                        "last");
   progress_choose (&a.progress, a.quiet || a.json);
-
-  a.target_name = argv[argc - 1];
-  return run_apply (&a, &argv[optind], (size_t) (argc - 1 - optind));
+  return run_apply (&a, &argv[optind], n);
 }

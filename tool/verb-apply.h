@@ -18,6 +18,7 @@ struct apply {
   struct vd_opts opts;
   struct vd_deltas_opts how;
   const char *base, *undo, *target_name;
+  char **command;               /* that serves the target, or NULL */
   bool verify, dry_run, quiet, json, trust_data;
   enum progress_mode progress;
   unsigned threads;

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/uuid.h"
 #include "chain/chain.h"
+#include "format/prefetch.h"
 
 static void
 free_chain (struct vd_chain **chain)
@@ -197,6 +198,9 @@ vd_chain_new (struct vd_link **oldest_first, size_t n,
       return NULL;
   }
   chain->size = chain->links[0]->capacity;
+  for (k = 0; k < chain->nr_slots; ++k)
+    chain->far = chain->far || (chain->slots[k].image->file &&
+                                chain->slots[k].image->file->far);
   chain->has_base = chain->links[n - 1]->role == VD_ROLE_BASE;
   chain->nr_links = n;
   return VD_TAKE (chain);
@@ -343,6 +347,33 @@ map_lower (const struct vd_chain *chain, size_t i,
   return lower->n > 0 ? 0 : -1;
 }
 
+/* So much of what is asked for is asked for beforehand: a long range is mapped
+ * up to where the list is full.
+ */
+#define MAX_PREFETCH (UINT64_C (1) << 30)
+
+/* The tables of all links, before the first is waited for. */
+static void
+prefetch (const struct vd_chain *chain, uint64_t offset, uint64_t length)
+{
+  const uint64_t end = offset + vd_min (length, MAX_PREFETCH);
+  const enum vd_prefetch what[] = {
+    VD_PREFETCH_DIRECTORY, VD_PREFETCH_TABLES,
+  };
+  size_t i, k, w;
+
+  for (w = 0; w < 2; ++w)
+    for (i = 0; i < chain->nr_links; ++i)
+      for (k = 0; k < chain->links[i]->nr_pieces; ++k) {
+        const struct vd_piece *p = &chain->links[i]->pieces[k];
+        const uint64_t from = vd_max (offset, p->start);
+        const uint64_t to = vd_min (end, p->start + p->image->used);
+
+        if (from < to)
+          vd_image_prefetch (p->image, from - p->start, to - from, what[w]);
+      }
+}
+
 /* What one link may cost of what is left.  All get the same: if the first
  * took everything, most of what it found would be cut away again by the next.
  */
@@ -405,6 +436,8 @@ vd_chain_map (const struct vd_chain *chain, uint64_t offset, uint64_t length,
   uint64_t done = runs->work;
   int r;
 
+  if (chain->far)
+    prefetch (chain, offset, length);
   runs->max_work = share_of_work (chain, runs);
   runs->work = 0;
   r = map_links (chain, offset, length, runs->max_work, runs, &done, err);

@@ -39,6 +39,7 @@ struct vd_chain {
   uint64_t size;                /* bytes */
   bool has_base;                /* the oldest link is a base: nothing is
                                    VD_BASE, holes are zeros */
+  bool far;                     /* a file of it is */
 };
 
 /* Make a chain of links given oldest first (as users list deltas), and check

@@ -217,6 +217,7 @@ const struct vd_format vd_format_cowd = {
   .probe = cowd_probe,
   .open = cowd_open,
   .map = cowd_map,
+  .walk = &vd_walk_cowd,
   .explain = cowd_explain,
   .close = cowd_close,
 };

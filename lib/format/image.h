@@ -77,6 +77,8 @@ struct vd_image {
  */
 #define VD_MAX_COMPRESSED_GRAIN (UINT64_C (16) << 20)
 
+struct vd_walk;                 /* grain-tables.h */
+
 struct vd_format {
   const char *name;             /* "COWD"; also in --dump-plugin */
   const char *long_name;        /* for people */
@@ -103,6 +105,11 @@ struct vd_format {
    */
   int (*map) (const struct vd_image *image, uint64_t offset, uint64_t length,
               const struct vd_out *out, struct vd_err *err);
+
+  /* How to find the tables that map reads, for who asks for them beforehand
+   * (prefetch.h); NULL: there are none.
+   */
+  const struct vd_walk *walk;
 
   /* Say in err why the byte at offset is VD_DAMAGED: file, place, value
    * found, value allowed.  Always returns -1.

@@ -503,6 +503,7 @@ const struct vd_format vd_format_kdmv = {
   .probe = kdmv_probe,
   .open = kdmv_open,
   .map = kdmv_map,
+  .walk = &vd_walk_kdmv,
   .explain = kdmv_explain,
   .inflate = vd_stream_inflate,
   .close = kdmv_close,

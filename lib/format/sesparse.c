@@ -387,6 +387,7 @@ const struct vd_format vd_format_sesparse = {
   .probe = sesparse_probe,
   .open = sesparse_open,
   .map = sesparse_map,
+  .walk = &vd_walk_sesparse,
   .explain = sesparse_explain,
   .close = sesparse_close,
 };

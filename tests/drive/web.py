@@ -14,7 +14,8 @@ DIR/PATH.  Each request is noted in PORTFILE.log: method, path, range.
   drop=N       closes the connection in the middle of every Nth answer of data
   grow         the files have 512 bytes more from the 4th request for one of them on
   short        sends half of what it announces
-  shift        the size in HEAD is right, and the data that of other bytes' place: 416
+  lies         announces ranges, and ignores them
+  lies=N       the same from the Nth answer of data on
 """
 import base64, http.server, os, re, socketserver, sys, threading, time, urllib.parse
 
@@ -78,7 +79,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 size += 512
         start, end = 0, size
         wanted = re.match(r'bytes=(\d+)-(\d*)$', self.headers.get('Range', ''))
-        if wanted and 'noranges' not in manners:
+        lies = 'lies' in manners and answers >= int(manners['lies'] or 0)
+        if wanted and 'noranges' not in manners and not lies:
             start = int(wanted[1])
             end = min(size, int(wanted[2]) + 1) if wanted[2] else size
             if start >= end:

@@ -50,6 +50,7 @@ format/descriptor-edit.h  write merge apply
 format/descriptor-text.h  create write merge apply
 format/grain-tables.h     check write
 format/kdmv-header.h      create write
+format/prefetch.h         chain
 format/kdmv.h             check create write compact
 format/sesparse.h         check
 format/vdi.h              check create write compact merge
