@@ -273,6 +273,7 @@ $(TOOL): $(call objects,tool) $(call objects,remote) $(LIB)
 # Callbacks of the modules, with tests/unit/server.c in place of nbdkit.
 $(B)/tests/unit/test-filter-callbacks: $(call objects,filter) $(call objects,common) $(call objects,remote)
 $(B)/tests/unit/test-plugin-callbacks: $(call objects,plugin) $(call objects,common) $(call objects,remote)
+$(B)/tests/unit/test-remote-cache: $(call objects,remote)
 $(UNITS): %: %.o $(UNIT_HELP) $(LIB) $(MAKER)
 	$(call say,LINK)
 	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CMOCKA_LIBS) $(NBD_LIBS) $(XML_LIBS) $(DEFLATE_LIBS)

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <time.h>
 
 #include "base.h"
 
@@ -20,14 +21,45 @@
 /* Keep counts inside 32 bits, and aligned for layers that care. */
 #define MAX_EXTENTS_COUNT (UINT32_C (2) << 30)
 
+static uint64_t
+microseconds (void)
+{
+  struct timespec t;
+
+  clock_gettime (CLOCK_MONOTONIC, &t);
+  return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+}
+
+/* More than this is never read in vain, whatever was measured. */
+#define MAX_GAP (UINT64_C (1) << 20)
+
+/* A read of n bytes took so long.  The shortest one tells what a read costs in
+ * any case, and is slowly forgotten.  What arrives in that time need not be
+ * needed: reading it costs less than one more read.  It is a guess, so it does
+ * not matter if two threads make it at once.
+ */
+static void
+measure (struct base *base, uint64_t n, uint64_t took)
+{
+  const uint64_t known = base->latency;
+  const uint64_t latency = known == 0 || took < known ? vd_max (took, 1)
+    : known + (took - known) / 64;
+  const uint64_t gap = vd_min (latency * n / vd_max (took, 1), MAX_GAP);
+
+  base->latency = (unsigned) vd_min (latency, UINT32_MAX);
+  if (n >= 65536)
+    base->file.gap = (unsigned) ((base->file.gap * UINT64_C (7) + gap) / 8);
+}
+
 static int
 next_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
             struct vd_err *err)
 {
-  const struct base *base = (struct base *) f;
+  struct base *base = (struct base *) f;
   char *p = buf;
 
   while (n > 0) {
+    const uint64_t start = microseconds ();
     const uint32_t count = n < base->maximum ? (uint32_t) n : base->maximum;
     int errnum = EIO;
 
@@ -35,6 +67,7 @@ next_pread (struct vd_file *f, void *buf, size_t n, uint64_t offset,
       return vd_fail_errno (err, errnum, "%s: cannot read %" PRIu32
                             " bytes at byte %" PRIu64, f->name, count,
                             offset);
+    measure (base, count, microseconds () - start);
     p += count;
     n -= count;
     offset += count;
@@ -48,7 +81,8 @@ int
 base_look (struct base *base, struct vd_err *err)
 {
   struct base below = {
-    .file = base->file, .next = base->next, .maximum = base->maximum,
+    .file = { .name = base->file.name, .size = base->file.size },
+    .next = base->next, .maximum = base->maximum,
   };
 
   if (atomic_load_explicit (&base->is_raw, memory_order_acquire))

@@ -24,6 +24,7 @@ struct base {
   uint32_t align;               /* of reads, a power of two */
   const struct vd_opts *opts;
   atomic_bool is_raw;           /* it was looked at */
+  atomic_uint latency;          /* of a read, microseconds, as it seems */
 };
 
 /* Ready for use; size is what next->get_size said, and reads have at most

@@ -22,6 +22,7 @@
 #ifndef VD_FILE_H
 #define VD_FILE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -102,6 +103,8 @@ struct vd_file {
   uint64_t size;                /* bytes */
   bool far;                     /* a wait costs more than reading what is not
                                    needed, and several at a time one wait */
+  atomic_uint gap;              /* so many bytes that are not needed cost less
+                                   than one more read, as far as is known */
   bool growable;                /* writing past the end extends it; then it
                                    may be written by one thread only */
   bool data_only;               /* a flush is of bytes and size, not of times

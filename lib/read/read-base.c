@@ -10,7 +10,9 @@
 #include "base/bytes.h"
 #include "read/read-base.h"
 
-/* One read is cheaper than two, if so many bytes lie between them. */
+/* One read is cheaper than two, if so many bytes lie between them; more, if that
+ * was measured (file->gap).
+ */
 #define BASE_GAP (UINT64_C (64) << 10)
 
 /* Read [from, to) of the base into the window's buffer; what lies past its
@@ -62,6 +64,7 @@ vd_read_base (const struct vd_base *base, const struct vd_runs *runs,
               uint8_t *buf, uint64_t window, uint64_t end,
               struct vd_err *err)
 {
+  const uint64_t gap = vd_max (BASE_GAP, base->file ? base->file->gap : 0);
   size_t first = 0, last = 0;   /* pending: [first, last), if not empty */
   size_t i;
 
@@ -71,7 +74,7 @@ vd_read_base (const struct vd_base *base, const struct vd_runs *runs,
     if (r->kind != VD_BASE)
       continue;
     if (last > first &&
-        r->offset - vd_run_end (&runs->run[last - 1]) > BASE_GAP) {
+        r->offset - vd_run_end (&runs->run[last - 1]) > gap) {
       if (read_base_group (base, runs, first, last, buf, window, end,
                            err) == -1)
         return -1;

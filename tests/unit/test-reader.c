@@ -312,6 +312,26 @@ TEST (far_apart_grains_are_not_read_through)
   count_close (&c);
 }
 
+/* Where one more read costs more than what lies between, that is read along. */
+TEST (measured_gaps_of_the_base_are_read_over)
+{
+  struct mk_pattern far = { .run = 400, .alternate = true };
+  struct counted c;
+  unsigned reads;
+
+  count_open (&c, &far, MK_IN_ORDER, 4 * MIB);
+  u_compare (&c.disk, &c.model, 0, 4 * MIB);
+  reads = (unsigned) c.base_spy->preads;
+  assert_true (reads > 1);
+  count_close (&c);
+
+  count_open (&c, &far, MK_IN_ORDER, 4 * MIB);
+  c.disk.base.file->gap = 4 * MIB;
+  u_compare (&c.disk, &c.model, 0, 4 * MIB);
+  assert_int_equal (c.base_spy->preads, 1);
+  count_close (&c);
+}
+
 TEST (the_base_is_read_aligned)
 {
   struct counted c;
@@ -468,6 +488,7 @@ main (void)
     cmocka_unit_test (a_hole_is_read_from_the_base_alone),
     cmocka_unit_test (scattered_neighbours_are_fetched_together),
     cmocka_unit_test (far_apart_grains_are_not_read_through),
+    cmocka_unit_test (measured_gaps_of_the_base_are_read_over),
     cmocka_unit_test (the_base_is_read_aligned),
     cmocka_unit_test (tables_are_read_once),
     cmocka_unit_test (damage_is_met_only_where_it_is_read),
