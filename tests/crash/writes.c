@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "crash.h"
@@ -153,6 +154,19 @@ make_child (struct vd_err *err)
   return r;
 }
 
+/* Of two files the first may be there: it is not ours to overwrite, and the
+ * message says so.
+ */
+static bool
+remove_left (const struct vd_err *err)
+{
+  char extent[CR_PATH];
+
+  cr_path (extent, "child-delta.vmdk");
+  return strstr (err->msg, "has left it, remove it") != NULL &&
+    unlink (extent) == 0;
+}
+
 static int
 write_run (struct vd_err *err)
 {
@@ -164,7 +178,8 @@ write_run (struct vd_err *err)
   int r;
 
   if (note (0, err) == -1 ||
-      (child && !cr_exists (path) && make_child (err) == -1))
+      (child && !cr_exists (path) && make_child (err) == -1 &&
+       (!remove_left (err) || make_child (err) == -1)))
     return -1;
   r = open_chain (&v, path, &dirty, err);
   if (r == 0) {
