@@ -230,6 +230,37 @@ no_export (const struct exports *e, const char *what,
   return 0;
 }
 
+/* "disk.vmdk", "disk.vdi", and a redo log: "disk.vmdk.REDO_a1b2c3". */
+static bool
+is_disk_name (const char *name)
+{
+  return has_suffix (name, ".vmdk") || has_suffix (name, ".vdi") ||
+    strcasestr (name, ".vmdk.REDO_");
+}
+
+/* Data of a disk, which the guest could make look like anything, is no export.
+ * But somebody may have called a disk so: one without NAME.vmdk beside.
+ */
+static void
+look_at_flat (const struct exports *e, int dir, const char *name,
+              const char *path)
+{
+  char *descriptor = vd_descriptor_name (name);
+  struct vd_link *link = NULL;
+  struct vd_file *file;
+  struct vd_err ignored;
+
+  if (descriptor && faccessat (dir, descriptor, F_OK, 0) == -1 &&
+      (file = vd_dir_open (dir, name, path, &ignored)))
+    link = vd_link_read (file, path, &e->opts, &ignored);
+  if (link && link->role != VD_ROLE_BARE)
+    vd_warn (&e->opts.log, "not an export: %s looks like a disk, but is called "
+             "like the data of one: if it is none, rename it, or give it as "
+             "file=", path);
+  vd_link_close (link);
+  free (descriptor);
+}
+
 /* One file of the directory: an export if it is a disk or a snapshot, that
  * is, if it has a descriptor.
  */
@@ -245,9 +276,12 @@ add_file (void *opaque, int dir, const char *name, const char *path,
   enum vd_magic magic;
   struct vd_err why;
 
-  if ((!has_suffix (name, ".vmdk") && !has_suffix (name, ".vdi")) ||
-      vd_is_flat_name (name))
+  if (!is_disk_name (name))
     return 0;
+  if (vd_is_flat_name (name)) {
+    look_at_flat (e, dir, name, path);
+    return 0;
+  }
   file = vd_dir_open (dir, name, path, &why);
   if (!file || vd_image_probe (file, &magic, &fmt, &why) == -1) {
     vd_file_close (file);
@@ -330,7 +364,7 @@ count_disk (void *opaque, int dir, const char *name, const char *path,
   size_t *n = opaque;
 
   (void) dir, (void) path, (void) err;
-  *n += has_suffix (name, ".vmdk") || has_suffix (name, ".vdi");
+  *n += is_disk_name (name);
   return 0;
 }
 

@@ -200,8 +200,9 @@ put_extents (FILE *fp, const struct facts *f)
     [VD_RW] = "", [VD_RDONLY] = ", read-only", [VD_NOACCESS] = ", no access",
   };
   char buf[HUMAN_SIZE_MAX];
+  size_t i, missing = 0;
   struct vd_err err;
-  size_t i;
+  bool found;
 
   if (!d || f->member->link->embedded)
     return;
@@ -218,8 +219,11 @@ put_extents (FILE *fp, const struct facts *f)
     if (e->offset > 0)
       fprintf (fp, " from byte %" PRIu64, e->offset);
     fputs (access[e->access], fp);
+    found = extent_found (f, i, &err) == 0;
+    if (!found && missing++ > 0)
+      fputs (", not here", fp); /* why is said once */
     putc ('\n', fp);
-    if (extent_found (f, i, &err) == -1)
+    if (!found && missing == 1)
       line (fp, "", err.msg);
   }
 }

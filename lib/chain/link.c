@@ -17,6 +17,7 @@
 #include "base/uuid.h"
 #include "chain/candidates.h"
 #include "chain/link.h"
+#include "chain/suggest.h"
 #include "file/fd.h"
 #include "file/uri.h"
 #include "format/magic.h"
@@ -314,22 +315,62 @@ open_extent (const struct vd_link *link, const struct vd_extent_line *e,
   return VD_TAKE (image);
 }
 
+/* Pieces of a split disk that are not here. */
+struct lost {
+  size_t n;
+  uint64_t bytes;
+  struct vd_err first;          /* why */
+  char *names;                  /* of those behind the first, or NULL */
+};
+
+#define MAX_LOST_NAMES 60u
+
+static int
+note_lost (struct lost *lost, const struct vd_extent_line *e,
+           const struct vd_err *why, struct vd_err *err)
+{
+  char *longer;
+
+  lost->bytes += e->length;
+  if (lost->n++ == 0) {
+    lost->first = *why;
+    return 0;
+  }
+  if (lost->n > MAX_LOST_NAMES + 1)
+    return 0;
+  if (asprintf (&longer, "%s%s%s", lost->names ? lost->names : "",
+                lost->names ? ", " : "", lost->n > MAX_LOST_NAMES ? "..."
+                : e->shown) == -1)
+    return vd_fail_nomem (err);
+  free (lost->names);
+  lost->names = longer;
+  return 0;
+}
+
+static void
+free_lost (struct lost *lost)
+{
+  free (lost->names);
+}
+
 /* One piece of a split disk is not here: the others can be read.  A disk of
  * one extent has nothing to be read.
  */
 static struct vd_image *
 open_lost (const struct vd_link *link, const struct vd_extent_line *e,
-           const char *from, const struct vd_opts *opts, struct vd_err *err)
+           const char *from, struct lost *lost, struct vd_err *err)
 {
-  const struct vd_err why = *err;
+  struct vd_err why = *err;
 
+  if (lost->n == 0)
+    vd_suggest_extent (link, e, &why);
+  if (strncmp (why.msg, from, strlen (from)) != 0)
+    vd_err_prefix (&why, "%s: ", from);
+  *err = why;
   if (link->descriptor->nr_extents == 1 || !e->name ||
-      (why.code != VD_NOT_FOUND && why.code != VD_TRUNCATED))
+      (why.code != VD_NOT_FOUND && why.code != VD_TRUNCATED) ||
+      note_lost (lost, e, &why, err) == -1)
     return NULL;
-  vd_warn (&opts->log, "%s%s%s; the %" PRIu64 " bytes of this extent are lost",
-           strncmp (why.msg, from, strlen (from)) == 0 ? "" : from,
-           strncmp (why.msg, from, strlen (from)) == 0 ? "" : ": ", why.msg,
-           e->length);
   return vd_image_open_lost (e->name, e->length, &why, err);
 }
 
@@ -349,7 +390,7 @@ open_extents (struct vd_link *link, const struct vd_opts *opts,
               struct vd_err *err)
 {
   const struct vd_descriptor *d = link->descriptor;
-  struct vd_err first = { .code = VD_OK };
+  VD_CLEANUP (free_lost) struct lost lost = { .n = 0 };
   struct vd_image *image;
   size_t i;
 
@@ -362,10 +403,8 @@ open_extents (struct vd_link *link, const struct vd_opts *opts,
       return vd_fail_nomem (err);
     }
     image = open_extent (link, e, from, opts, err);
-    if (!image && first.code == VD_OK)
-      first = *err;
     if (!image)
-      image = open_lost (link, e, from, opts, err);
+      image = open_lost (link, e, from, &lost, err);
     if (!image || add_piece (link, image, e->length, err) == -1) {
       if (err->code == VD_NOMEM && err->errnum != 0)
         vd_err_prefix (err, "its %zu extents are open as long as the disk "
@@ -377,10 +416,17 @@ open_extents (struct vd_link *link, const struct vd_opts *opts,
       return -1;
     }
   }
-  if (first.code != VD_OK && all_lost (link)) {
-    *err = first;
+  if (lost.n > 0 && all_lost (link)) {
+    *err = lost.first;
     return -1;
   }
+  if (lost.n == 1)
+    vd_warn (&opts->log, "%s; the %" PRIu64 " bytes of this extent are lost",
+             lost.first.msg, lost.bytes);
+  else if (lost.n > 1)
+    vd_warn (&opts->log, "%s; nor are %zu other extents there (%s): %" PRIu64
+             " of %" PRIu64 " bytes are lost", lost.first.msg, lost.n - 1,
+             lost.names, lost.bytes, link->capacity);
   return 0;
 }
 

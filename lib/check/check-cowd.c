@@ -35,6 +35,8 @@ check_counter (struct vd_checker *c, uint32_t free_sector, struct vd_err *err)
   const uint64_t sectors = c->image->file->size / VD_SECTOR;
   const uint64_t used = vd_div_up (c->data_end, VD_SECTOR);
 
+  if (free_sector == VD_COWD_FREE_UNKNOWN)
+    return 0;
   if (free_sector * VD_SECTOR > c->image->file->size)
     return vd_check_add (c, VD_CHECK_FREE_SECTOR, VD_COWD_OFF_FREE_SECTOR, 0, 0, err,
                          "the header counts %" PRIu32 " sectors in use, but "

@@ -89,7 +89,8 @@ decode_header (const uint8_t *h, const struct vd_file *file,
   if (flags != VD_COWD_FLAGS)
     vd_warn (log, "%s: COWD flags are 0x%" PRIx32 ", expected is 3; going on",
              file->name, flags);
-  if (free_sector * VD_SECTOR > file->size)
+  if (free_sector != VD_COWD_FREE_UNKNOWN &&
+      free_sector * VD_SECTOR > file->size)
     vd_warn (log, "%s: the header counts %" PRIu32 " sectors in use, but the "
              "file ends at sector %" PRIu64 ": it looks truncated, reads of "
              "what is missing will fail", file->name, free_sector,

@@ -25,6 +25,7 @@ enum {
   VD_COWD_OFF_UNCLEAN = 1648,
 };
 
+#define VD_COWD_FREE_UNKNOWN UINT32_MAX /* its writer did not count */
 #define VD_COWD_FLAGS 3u        /* what every writer puts there */
 
 #endif /* VD_COWD_H */

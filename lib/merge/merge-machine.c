@@ -18,8 +18,10 @@
 #include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/path.h"
 #include "base/uuid.h"
 #include "file/scandir.h"
 #include "merge/merge-private.h"
@@ -47,6 +49,18 @@ find_disk (const struct vd_merge *m, const struct vd_vbox_medium *disk)
   return NULL;
 }
 
+static bool
+is_there (const struct vd_merge *m, const struct vd_vbox_medium *medium)
+{
+  CLEANUP_FREE char *dir = vd_directory_of (m->box_path), *path = NULL;
+
+  if (*medium->location == '/')
+    return access (medium->location, F_OK) == 0;
+  if (!dir || asprintf (&path, "%s/%s", dir, medium->location) == -1)
+    path = NULL;
+  return path && access (path, F_OK) == 0;
+}
+
 /* The registry may know of children whose files are elsewhere. */
 static int
 check_branches (const struct vd_merge *m, const struct vd_merge_disk *d,
@@ -65,12 +79,14 @@ check_branches (const struct vd_merge *m, const struct vd_merge_disk *d,
       continue;
     return vd_fail (err, VD_USAGE,
                     "%s has more than one child, %s and %s (in the registry "
-                    "of the machine): merging would destroy one of them.  "
+                    "of the machine%s): merging would destroy one of them.  "
                     "Remove or export one first, or merge only up to there "
                     "(--skip, --count); nothing was written",
                     d->chain->links[k]->path,
                     k > 0 ? d->chain->links[k - 1]->path
-                    : "the current state", c->location);
+                    : "the current state", c->location, is_there (m, c) ? ""
+                    : "; its file is not there: if it is gone for good, remove "
+                    "it in VirtualBox's media manager");
   }
   return 0;
 }

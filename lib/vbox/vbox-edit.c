@@ -400,6 +400,10 @@ vd_vbox_edit (const struct vd_vbox *box, const struct vd_vbox_change *changes,
   CLEANUP_FREE char *made = NULL;
   int r = -1;
 
+  if (box->converted)
+    return vd_fail (err, VD_UNSUPPORTED, "%s is not in UTF-8, as VirtualBox "
+                    "writes it, and can only be read.  Convert it (iconv -t "
+                    "UTF-8, and the encoding in its first line)", box->path);
   vd_splice_init (&e.splice, box->text, box->len, box->xml);
   if (vd_vbox_plan (&e.plan, box, changes, n, err) == 0 &&
       make_text (&e, &made, len, err) == 0 &&

@@ -234,23 +234,44 @@ scan_end_tag (struct scan *s)
   return 0;
 }
 
-/* encoding="..." in <?xml ...?>: only what UTF-8 contains. */
+void
+vd_xml_encoding (const char *text, size_t len, char name[VD_XML_ENCODING])
+{
+  const char *end = len > 5 && memcmp (text, "<?xml", 5) == 0
+    ? memmem (text, len, "?>", 2) : NULL;
+  const char *p
+    = end ? memmem (text, (size_t) (end - text), "encoding", 8) : NULL;
+  size_t n = 0;
+
+  if (p) {
+    for (p += 8; p < end && (is_space (*p) || *p == '='); ++p)
+      ;
+    if (p < end && (*p == '"' || *p == '\''))
+      ++p;
+    while (p < end && n < VD_XML_ENCODING - 1 && *p != '"' && *p != '\'')
+      name[n++] = *p++;
+  }
+  name[n] = '\0';
+}
+
+bool
+vd_xml_is_latin (const char *encoding)
+{
+  return strncasecmp (encoding, "ISO-8859-", 9) == 0 ||
+    strncasecmp (encoding, "windows-125", 11) == 0;
+}
+
+/* The text is UTF-8.  An editor may have written another encoding there that
+ * has all of ASCII in it; in others, markup could be hidden.
+ */
 static int
 check_declaration (struct scan *s)
 {
-  const char *end = memmem (&s->text[s->pos], s->len - s->pos, "?>", 2);
-  const char *p = end ? memmem (&s->text[s->pos],
-                                (size_t) (end - &s->text[s->pos]),
-                                "encoding", 8) : NULL;
+  char name[VD_XML_ENCODING];
 
-  if (!p)
-    return 0;
-  p += 8;
-  while (p < end && (is_space (*p) || *p == '='))
-    ++p;
-  if (p < end && (*p == '"' || *p == '\''))
-    ++p;
-  if (strncasecmp (p, "UTF-8", 5) == 0 || strncasecmp (p, "US-ASCII", 8) == 0)
+  vd_xml_encoding (&s->text[s->pos], s->len - s->pos, name);
+  if (!*name || strcasecmp (name, "UTF-8") == 0 ||
+      strcasecmp (name, "US-ASCII") == 0 || vd_xml_is_latin (name))
     return 0;
   return bad (s, VD_UNSUPPORTED, "the encoding is not UTF-8, as VirtualBox "
               "writes it");

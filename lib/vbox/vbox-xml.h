@@ -91,4 +91,12 @@ extern unsigned vd_xml_line (const char *text, size_t offset);
 extern int vd_xml_scan (const char *path, const char *text, size_t len,
                         struct vd_xml *xml, struct vd_err *err);
 
+/* The encoding in the first line, or "". */
+#define VD_XML_ENCODING 32u
+extern void vd_xml_encoding (const char *text, size_t len,
+                             char name[VD_XML_ENCODING]);
+
+/* Is it one of those that editors put there, of one byte a character? */
+extern bool vd_xml_is_latin (const char *encoding);
+
 #endif /* VD_VBOX_XML_H */

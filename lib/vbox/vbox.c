@@ -5,14 +5,18 @@
 
 /* VirtualBox machine files: opening, and looking things up; see vbox.h. */
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/charset.h"
 #include "base/uuid.h"
+#include "base/utf8.h"
 #include "format/magic.h"
 #include "vbox/vbox-read.h"
+#include "vbox/vbox-xml.h"
 
 static void
 free_state (struct vd_vbox_state *state)
@@ -93,6 +97,38 @@ vd_vbox_probe (const char *path)
     (f && f->xml);
 }
 
+static bool
+is_utf8 (const char *text)
+{
+  const unsigned char *p = (const unsigned char *) text;
+  uint32_t c;
+  size_t n;
+
+  while (*p && (n = *p < 0x80 ? 1 : vd_utf8_decode (p, &c)) > 0)
+    p += n;
+  return !*p;
+}
+
+/* VirtualBox writes UTF-8.  What an editor has made another encoding of can be
+ * read, but is not changed.
+ */
+static void
+convert (struct vd_vbox *box)
+{
+  char name[VD_XML_ENCODING], *text;
+
+  vd_xml_encoding (box->text, box->len, name);
+  if (!vd_xml_is_latin (name) || is_utf8 (box->text))
+    return;
+  text = vd_to_utf8 (box->text, name);
+  if (!text)
+    return;
+  free (box->text);
+  box->text = text;
+  box->len = strlen (text);
+  box->converted = true;
+}
+
 struct vd_vbox *
 vd_vbox_parse (const char *path, const char *text, size_t len,
                struct vd_err *err)
@@ -112,7 +148,9 @@ vd_vbox_parse (const char *path, const char *text, size_t len,
   memcpy (box->text, text, len);
   box->text[len] = '\0';
   box->len = len;
-  box->xml = vd_xml_parse (path, box->text, len, err);
+  if (strlen (box->text) == len)
+    convert (box);
+  box->xml = vd_xml_parse (path, box->text, box->len, err);
   if (!box->xml || vd_vbox_read (box, err) == -1)
     return NULL;
   return VD_TAKE (box);

@@ -85,6 +85,7 @@ struct vd_vbox {
   char *path;                   /* for messages, and to resolve locations */
   char *text;                   /* the whole file, NUL-terminated */
   size_t len;
+  bool converted;               /* the file is not UTF-8: it can only be read */
 
   uint8_t uuid[16];
   char *name;

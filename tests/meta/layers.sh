@@ -39,7 +39,7 @@ tool     base file format chain read check create write apply compact vbox merge
 # Headers that vmdkdelta.h does not include are private to their wing, but for these: the
 # header, and the other wings that may include it.
 private='
-base/charset.h            file format chain
+base/charset.h            file format chain vbox
 chain/candidates.h        vbox
 base/records.h            chain merge apply
 chain/link-files.h        create write apply compact merge

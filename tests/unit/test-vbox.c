@@ -194,7 +194,7 @@ TEST (hostile_xml)
     /* other encodings could hide all of that */
     { "<?xml version=\"1.0\" encoding=\"UTF-7\"?><VirtualBox/>",
       VD_UNSUPPORTED, "encoding is not UTF-8" },
-    { "<?xml version=\"1.0\" encoding='ISO-8859-1'?><VirtualBox/>",
+    { "<?xml version=\"1.0\" encoding='EBCDIC-CP-US'?><VirtualBox/>",
       VD_UNSUPPORTED, "encoding is not UTF-8" },
     { "<VirtualBox a=\"\xff\"/>", VD_UNSUPPORTED, "not text in UTF-8" },
     { "\xff\xfe<\x01", VD_UNSUPPORTED, "not text in UTF-8" },
