@@ -195,8 +195,10 @@ open_reader (struct vd_err *err)
     disk = vd_disk_open (deltas.chain, &how, err);
     reader = disk ? vd_disk_reader (disk) : NULL;
   }
-  else
+  else {
+    vd_warn_beside (deltas.chain->links[0], &opts, true);
     reader = vd_reader_new (deltas.chain, config.cache_size, err);
+  }
   return reader ? 0 : -1;
 }
 

@@ -32,6 +32,7 @@
  *               parents     where the parent of a link is              parents.h
  *               family      links opened once, and their parents       family.h
  *               children    who stands on a link                       children.h
+ *               beside      locks and newer snapshots beside it        beside.h
  *               deltas      deltas for a base that is not a VMDK       deltas.h
  *               chain       links on top of each other: answers map    chain.h
  *               siblings    deltas that lie beside a bare one          siblings.h
@@ -97,6 +98,7 @@
 #include "base/utf8.h"
 #include "base/uuid.h"
 #include "chain/chain.h"
+#include "chain/beside.h"
 #include "chain/children.h"
 #include "chain/deltas.h"
 #include "chain/family.h"

@@ -201,8 +201,10 @@ open_file (struct exports *e, struct vd_err *err)
       return -1;
   }
   e->dflt = &e->export[0];
-  if (!config.write && !config.write_to)
+  if (!config.write && !config.write_to) {
+    vd_warn_beside (e->export[0].member->link, &e->opts, true);
     return 0;
+  }
   return vd_check_no_children (e->export[0].member->link, &e->opts, err) == -1
     ? -1 : open_disk (e, &e->export[0], err);
 }

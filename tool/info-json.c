@@ -151,6 +151,8 @@ put_link (struct json *j, const struct facts *f)
   hex32 (j, "cid", d && d->has_cid, d ? d->cid : 0);
   hex32 (j, "parent-cid", d && d->has_parent_cid, d ? d->parent_cid : 0);
   put_parent (j, f);
+  json_string_or_null (j, "lock", f->beside.lock);
+  json_string_or_null (j, "newer", f->beside.newer);
   put_uuids (j, f);
   json_string_or_null (j, "change-track-path",
                        facts_key (f, "changetrackpath"));

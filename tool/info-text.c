@@ -241,6 +241,8 @@ text_report (FILE *fp, const struct report *r)
   put_uuids (fp, f);
   if (f->unclean)
     line (fp, "unclean", "yes: its writer did not close it");
+  line (fp, "lock", f->beside.lock);
+  line (fp, "newer", f->beside.newer);
   if (f->member->link->merging)
     line (fp, "merging", "a merge of it was interrupted");
   line (fp, "change track", facts_key (f, "changetrackpath"));

@@ -221,6 +221,7 @@ prepare (struct apply *a, char **paths, size_t n, struct vd_err *err)
       vd_apply_plan (a->deltas.chain, &a->plan, err) == -1 ||
       apply_check_space (a, err) == -1)
     return -1;
+  vd_warn_beside (a->deltas.chain->links[0], &a->opts, false);
   /* The map is walked once: a small cache will do. */
   a->reader = vd_reader_new (a->deltas.chain, UINT64_C (1) << 20, err);
   return a->reader ? apply_check_state (a, err) : -1;

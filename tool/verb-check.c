@@ -94,6 +94,7 @@ struct settings {
   bool json, chain, verbose;
   struct vd_check_opts check;
   struct vd_opts open;
+  struct vd_log log;
 };
 
 static void
@@ -114,7 +115,18 @@ parse (struct settings *s, int argc, char **argv)
   s->check.allow_dirty = s->open.allow_dirty;
   s->check.ignore_cid = s->open.ignore_cid;
   s->open.allow_dirty = s->open.ignore_cid = true;
+  s->log = s->open.log;
   s->open.log = (struct vd_log) { .fn = NULL };
+}
+
+static void
+say_beside (const struct settings *s, const struct checked *c)
+{
+  struct vd_opts loud = s->open;
+
+  loud.log = s->log;
+  if (c->stack.top)
+    vd_warn_beside (c->stack.top->link, &loud, false);
 }
 
 static int
@@ -145,6 +157,7 @@ run (int argc, char **argv)
         check_json (&j, &c);
       else
         check_text (fp, &c, s.verbose);
+      say_beside (&s, &c);
       damaged = damaged || checked_damaged (&c);
       failed = failed || c.failed;
     }

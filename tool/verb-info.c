@@ -55,6 +55,8 @@ gather (struct report *r, const char *path, bool chain,
     if (facts_of (&f[r->n], r->family, m, err) == -1)
       return -1;
     f = &f[r->n++];
+    if (r->n == 1)
+      vd_look_beside (m->link, opts, &f->beside);
     m = m->parent;
     if (!chain)
       break;
@@ -72,6 +74,8 @@ gather (struct report *r, const char *path, bool chain,
 static void
 report_free (struct report *r)
 {
+  if (r->n > 0)
+    vd_beside_free (&r->facts[0].beside);
   free (r->facts);
   vd_family_free (r->family);
 }

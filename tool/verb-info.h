@@ -46,6 +46,8 @@ struct facts {
   uint64_t files_usage;         /* on disk: less where they have holes */
   bool unclean;
 
+  struct vd_beside beside;      /* of the FILE itself */
+
   enum parent_state parent_state;
   struct vd_err parent_err;     /* with MISSING, MISFIT, BROKEN */
 };

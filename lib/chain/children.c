@@ -156,36 +156,59 @@ vd_around_free (struct vd_around *a)
 
 /* ---- Writing needs a link without children ------------------------------------ */
 
+struct children {
+  const struct vd_link *parent;
+  int (*fn) (void *opaque, const char *path, struct vd_err *err);
+  void *opaque;
+};
+
 static int
-refuse_child (void *opaque, struct vd_link **link, struct vd_err *err)
+judge_child (void *opaque, struct vd_link **link, struct vd_err *err)
+{
+  const struct children *c = opaque;
+
+  return vd_link_same (*link, c->parent) || !is_child (*link, c->parent)
+    ? 0 : c->fn (c->opaque, (*link)->path, err);
+}
+
+int
+vd_each_child (const struct vd_link *link, const struct vd_opts *opts,
+               const struct vd_log *log,
+               int (*fn) (void *opaque, const char *path,
+                          struct vd_err *err),
+               void *opaque, struct vd_err *err)
+{
+  struct children c = { .parent = link, .fn = fn, .opaque = opaque };
+  struct vd_around a = {
+    .fn = judge_child, .opaque = &c, .log = log, .what = link->path,
+  };
+  size_t i;
+  int r = vd_around_scan (&a, vd_confine_dir (link->places), err);
+
+  for (i = 0; r == 0 && i < opts->nr_dirs; ++i)
+    if (!vd_is_uri (opts->dirs[i]))
+      r = vd_around_scan (&a, opts->dirs[i], err);
+  vd_around_free (&a);
+  return r;
+}
+
+static int
+refuse_child (void *opaque, const char *path, struct vd_err *err)
 {
   const struct vd_link *parent = opaque;
 
-  if (vd_link_same (*link, parent) || !is_child (*link, parent))
-    return 0;
   return vd_fail (err, VD_DENIED, "%s may not be written: %s was made on it, "
                   "and would show what is written here.  Write to the newest "
-                  "link, or to a new child", parent->path, (*link)->path);
+                  "link, or to a new child", parent->path, path);
 }
 
 int
 vd_check_no_children (const struct vd_link *link, const struct vd_opts *opts,
                       struct vd_err *err)
 {
-  struct vd_around a = {
-    .fn = refuse_child, .opaque = (void *) (uintptr_t) link,
-    .log = &opts->log, .what = link->path,
-  };
-  size_t i;
-  int r;
-
   if (vd_is_uri (link->path))
     return vd_fail (err, VD_UNSUPPORTED, "%s is on another host, where disks "
                     "are only read", link->path);
-  r = vd_around_scan (&a, vd_confine_dir (link->places), err);
-  for (i = 0; r == 0 && i < opts->nr_dirs; ++i)
-    if (!vd_is_uri (opts->dirs[i]))
-      r = vd_around_scan (&a, opts->dirs[i], err);
-  vd_around_free (&a);
-  return r;
+  return vd_each_child (link, opts, &opts->log, refuse_child,
+                        (void *) (uintptr_t) link, err);
 }

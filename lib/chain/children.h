@@ -49,6 +49,14 @@ extern int vd_check_no_children (const struct vd_link *link,
                                  const struct vd_opts *opts,
                                  struct vd_err *err);
 
+/* Call fn for each child of a local link, until it returns -1. */
+extern int vd_each_child (const struct vd_link *link,
+                          const struct vd_opts *opts,
+                          const struct vd_log *log,
+                          int (*fn) (void *opaque, const char *path,
+                                     struct vd_err *err),
+                          void *opaque, struct vd_err *err);
+
 /* Are these the same file? */
 extern bool vd_link_same (const struct vd_link *a, const struct vd_link *b);
 

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "chain/suggest.h"
 #include "file/scandir.h"
+#include "file/uri.h"
 
 #define MAX_NAMES 3u
 
@@ -102,7 +103,7 @@ vd_suggest_extent (const struct vd_link *link, const struct vd_extent_line *e,
   struct suggest s = { .link = link, .line = e };
   struct vd_err ignored;
 
-  if (err->code != VD_NOT_FOUND || link->ino == 0 ||
+  if (err->code != VD_NOT_FOUND || link->ino == 0 || vd_is_uri (link->path) ||
       (e->type != VD_EXTENT_FLAT && e->type != VD_EXTENT_SPARSE))
     return;
   if (vd_scandir (vd_confine_dir (link->places), try_file, &s,

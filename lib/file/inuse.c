@@ -22,29 +22,15 @@
 #include "base/path.h"
 #include "file/inuse.h"
 
-/* Hosted products put a lock (a directory, or a file) beside a disk that is
- * in use: NAME.lck.
- */
 static int
 check_lck (const char *name, struct vd_err *err)
 {
-  char *stem = vd_flat_stem (name), *lck[2] = { NULL, NULL };
-  struct stat st;
-  int r = 0, i;
+  CLEANUP_FREE char *lck = vd_find_lock (name);
 
-  if (asprintf (&lck[0], "%s.lck", name) == -1)
-    lck[0] = NULL;
-  if (stem && asprintf (&lck[1], "%s.vmdk.lck", stem) == -1)
-    lck[1] = NULL;
-  for (i = 0; i < 2 && r == 0; ++i)
-    if (lck[i] && lstat (lck[i], &st) == 0)
-      r = vd_fail (err, VD_DENIED,
-                   "%s is in use: there is a lock %s.  Stop the VM; if there "
-                   "is none (after a crash), remove the lock", name, lck[i]);
-  free (lck[0]);
-  free (lck[1]);
-  free (stem);
-  return r;
+  return !lck ? 0
+    : vd_fail (err, VD_DENIED, "%s is in use: there is a lock %s.  Stop the "
+               "VM; if there is none (after a crash), remove the lock", name,
+               lck);
 }
 
 static int

@@ -21,6 +21,9 @@
 
 #include "file/file.h"
 
+/* The first sign: the lock, to be freed, or NULL. */
+extern char *vd_find_lock (const char *path);
+
 /* The first two signs, by name.  VD_DENIED when there is one. */
 extern int vd_check_unlocked (const char *path, struct vd_err *err);
 

@@ -79,13 +79,13 @@ check_branches (const struct vd_merge *m, const struct vd_merge_disk *d,
       continue;
     return vd_fail (err, VD_USAGE,
                     "%s has more than one child, %s and %s (in the registry "
-                    "of the machine%s): merging would destroy one of them.  "
+                    "of the machine): merging would destroy one of them.  "
                     "Remove or export one first, or merge only up to there "
-                    "(--skip, --count); nothing was written",
+                    "(--skip, --count)%s; nothing was written",
                     d->chain->links[k]->path,
                     k > 0 ? d->chain->links[k - 1]->path
                     : "the current state", c->location, is_there (m, c) ? ""
-                    : "; its file is not there: if it is gone for good, remove "
+                    : ".  Its file is not there: if it is gone for good, remove "
                     "it in VirtualBox's media manager");
   }
   return 0;
