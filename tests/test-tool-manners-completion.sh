@@ -28,6 +28,10 @@ for verb in $("$TOOL" --verbs); do
 done
 complete_words map --color = a > words
 [ "$(tr '\n' ' ' < words)" = 'auto always ' ]
+complete_words create --format = s > words
+[ "$(tr '\n' ' ' < words)" = 'sparse stream ' ]
+complete_words check --tables = '' > words
+[ "$(tr '\n' ' ' < words)" = 'first copy markers ' ]
 mkdir dir
 touch disk.vmdk
 complete_words info d > words

@@ -35,12 +35,20 @@ put_uuids (struct json *j, const struct facts *f)
     { "ddb.uuid", "disk" },
     { "ddb.longcontentid", "content" },
   };
+  const struct vd_identity *id = &f->member->link->id;
+  const uint8_t *const own[] = {
+    id->image, id->parent, id->modified, id->parent_modified,
+  };
+  static const uint8_t null[16];
+  char text[VD_UUID_TEXT];
   size_t i;
 
   json_begin_object (j, "uuids");
   for (i = 0; i < sizeof uuids / sizeof uuids[0]; ++i)
     if (facts_key (f, uuids[i].key))
       json_string (j, uuids[i].name, facts_key (f, uuids[i].key));
+    else if (i < sizeof own / sizeof own[0] && memcmp (own[i], null, 16) != 0)
+      json_string (j, uuids[i].name, vd_uuid_text (text, own[i]));
   json_end (j);
 }
 

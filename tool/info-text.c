@@ -179,16 +179,30 @@ put_parent (FILE *fp, const struct facts *f)
   putc ('\n', fp);
 }
 
+/* As a descriptor has it, or a VDI's header. */
+static void
+put_uuid (FILE *fp, const struct facts *f, const char *name, const char *key,
+          const uint8_t uuid[16])
+{
+  static const uint8_t null[16];
+  char text[VD_UUID_TEXT];
+  uint8_t parsed[16];
+  const char *value = facts_key (f, key);
+
+  if (value && vd_parse_uuid (value, parsed) && memcmp (parsed, null, 16) == 0)
+    return;
+  if (!value && memcmp (uuid, null, 16) != 0)
+    value = vd_uuid_text (text, uuid);
+  line (fp, name, value);
+}
+
 static void
 put_uuids (FILE *fp, const struct facts *f)
 {
-  static const uint8_t null[16];
-  uint8_t uuid[16];
-  const char *parent = facts_key (f, "ddb.uuid.parent");
+  const struct vd_identity *id = &f->member->link->id;
 
-  line (fp, "UUID", facts_key (f, "ddb.uuid.image"));
-  if (parent && vd_parse_uuid (parent, uuid) && memcmp (uuid, null, 16) != 0)
-    line (fp, "parent UUID", parent);
+  put_uuid (fp, f, "UUID", "ddb.uuid.image", id->image);
+  put_uuid (fp, f, "parent UUID", "ddb.uuid.parent", id->parent);
   line (fp, "disk UUID", facts_key (f, "ddb.uuid"));
 }
 

@@ -333,6 +333,26 @@ undo_save (struct vd_reader *reader, struct vd_file *target,
 }
 
 int
+undo_look (struct vd_reader *reader, struct vd_file *target, const char *path,
+           struct vd_err *err)
+{
+  const char *slash = strrchr (path, '/');
+  char *dir;
+  int r;
+
+  if (access (path, F_OK) == 0)
+    return check_existing (reader, target, path, err);
+  dir = slash ? strndup (path, (size_t) (slash - path) + 1) : strdup (".");
+  if (!dir)
+    return vd_fail (err, VD_NOMEM, "out of memory");
+  r = access (dir, W_OK | X_OK);
+  if (r == -1)
+    vd_fail_errno (err, errno, "%s: the undo file cannot be made", path);
+  free (dir);
+  return r;
+}
+
+int
 undo_size (const struct vd_chain *chain, uint64_t *bytes, struct vd_err *err)
 {
   struct toucher t;

@@ -38,6 +38,10 @@ extern int undo_save (struct vd_reader *reader, struct vd_file *target,
                       const char *path, const struct undo_opts *how,
                       bool *kept, struct vd_err *err);
 
+/* Could undo_save do its work?  Nothing is written. */
+extern int undo_look (struct vd_reader *reader, struct vd_file *target,
+                      const char *path, struct vd_err *err);
+
 /* Bytes that it will hold at the most. */
 extern int undo_size (const struct vd_chain *chain, uint64_t *bytes,
                       struct vd_err *err);

@@ -135,16 +135,39 @@ probe (struct apply *a, struct vd_err *err)
 }
 
 static int
-make_undo (struct apply *a, struct vd_err *err)
+look_at_undo (const struct apply *a, struct vd_err *err)
 {
+  return a->undo
+    ? undo_look (a->reader, a->target.file, a->undo, err) : 0;
+}
+
+/* "vmdkdelta apply UNDO TARGET", for a shell; to be freed. */
+static char *
+undo_command (const struct apply *a)
+{
+  CLEANUP_FREE char *undo = vd_shell_file (a->undo);
+  CLEANUP_FREE char *target = vd_shell_file (a->target_name);
   CLEANUP_FREE char *state
     = a->state.name ? vd_shell_word (a->state.name) : NULL;
+  char *r;
+
+  if (!undo || !target ||
+      asprintf (&r, "vmdkdelta apply %s%s%s%s %s", state ? "--state=" : "",
+                state ? state : "", state ? " " : "", undo, target) == -1)
+    r = NULL;
+  return r;
+}
+
+static int
+make_undo (struct apply *a, struct vd_err *err)
+{
   struct progress p;
   const struct undo_opts how = {
     .now = a->state.now, .survey = &a->state.survey,
     .again = a->state.verdict == VD_STEP_AGAIN,
     .progress = progress_update, .opaque = &p,
   };
+  char *command;
 
   progress_begin (&p, a->progress, "saving",
                   a->plan.data_bytes + a->plan.zero_bytes);
@@ -152,10 +175,11 @@ make_undo (struct apply *a, struct vd_err *err)
                  err) == -1)
     return -1;
   progress_end (&p, p.total);
-  apply_say (a, "undo    %s%s; to undo everything: vmdkdelta apply %s%s%s%s %s",
-             a->undo, a->undo_kept ? " (kept from an earlier run)" : "",
-             state ? "--state=" : "", state ? state : "", state ? " " : "",
-             a->undo, a->target_name);
+  command = undo_command (a);
+  apply_say (a, "undo    %s%s; to undo everything: %s", a->undo,
+             a->undo_kept ? " (kept from an earlier run)" : "",
+             command ? command : "vmdkdelta apply");
+  free (command);
   return 0;
 }
 
@@ -231,12 +255,13 @@ prepare (struct apply *a, char **paths, size_t n, struct vd_err *err)
 static void
 tell_state (const struct apply *a)
 {
-  if (!a->writing)
-    return;
-  tool_error ("%s is now partly old and partly new.  Nothing is lost: run the "
-              "same command again to complete it%s%s%s", a->target_name,
-              a->undo ? ", or undo it with: vmdkdelta apply " : "",
-              a->undo ? a->undo : "", a->undo ? " TARGET" : "");
+  char *command = a->undo ? undo_command (a) : NULL;
+
+  if (a->writing)
+    tool_error ("%s is now partly old and partly new.  Nothing is lost: run the "
+                "same command again to complete it%s%s", a->target_name,
+                command ? ", or undo it with: " : "", command ? command : "");
+  free (command);
 }
 
 static int
@@ -294,7 +319,7 @@ run_apply (struct apply *a, char **paths, size_t n)
   if (prepare (a, paths, n, &err) == 0) {
     say_plan (a);
     if (a->state.there ? keep_undo (a, &err) == 0
-        : a->dry_run ? probe (a, &err) == 0
+        : a->dry_run ? look_at_undo (a, &err) == 0 && probe (a, &err) == 0
         : (!a->undo || make_undo (a, &err) == 0) &&
         write_target (a, &err) == 0)
       status = result (a);

@@ -162,6 +162,21 @@ parse (int argc, char **argv, struct request *q, struct vd_opts *opts)
   return STATUS_OK;
 }
 
+/* Is it the parents that are the trouble? */
+static bool
+opens_alone (const char *name)
+{
+  static const struct vd_opts quiet = { .ignore_cid = true };
+  struct vd_err ignored;
+  struct stack stack;
+  bool r;
+
+  r = stack_open (&stack, (char *[]) { (char *) (uintptr_t) name }, 1,
+                  STACK_ALONE, &quiet, &ignored) == 0;
+  stack_close (&stack);
+  return r;
+}
+
 static int
 run (int argc, char **argv)
 {
@@ -180,8 +195,7 @@ run (int argc, char **argv)
                   q.no_parents ? STACK_ALONE : STACK_PARENTS, &opts,
                   &err) == -1) {
     tool_fail (&err);
-    if (argc - optind == 1 && !q.no_parents &&
-        (err.code == VD_NOT_FOUND || err.code == VD_USAGE))
+    if (argc - optind == 1 && !q.no_parents && opens_alone (argv[optind]))
       fprintf (stderr, "vmdkdelta: to see this file without its parents, add "
                "--no-parents\n");
     return STATUS_ERROR;

@@ -127,7 +127,8 @@ add_dirs (struct vd_confine *p, struct vd_err *err)
     }
     dir = realpath (given, NULL);
     if (!dir)
-      return vd_fail_errno (err, errno, "%s: cannot open directory", given);
+      return vd_fail_errno (err, errno, "%sparent-path=%s: cannot open directory",
+                            vd_opts_prefix (p->opts), given);
     if (add_place (p, dir, err) == -1)
       return -1;
   }

@@ -600,11 +600,18 @@ refuse_descriptor (const struct vd_file *file, const struct ends *e,
   const size_t rest = line ? e->n - (size_t) (line - text) : 0;
   const char *end = line ? memchr (line, '\n', rest) : NULL;
   const size_t n = end ? (size_t) (end - line) : rest;
+  const char *name = line ? memchr (line, '"', n) : NULL;
+  const char *close = name
+    ? memchr (name + 1, '"', n - (size_t) (name + 1 - line)) : NULL;
 
+  if (line && memmem (line, name ? (size_t) (name - line) : n, "SPARSE", 6))
+    return refuse_raw (file, use, "the descriptor of a snapshot or sparse disk",
+                       sparse_way (use), opts, err);
   return vd_fail (err, VD_NOT_FORMAT, "%s is a VMDK descriptor, %s: give the "
-                  "flat file that it names%s%.*s%s" UNLESS, file->name,
-                  needed[use], line ? " (" : "", (int) vd_min (n, 200),
-                  line ? line : "", line ? ")" : "", vd_opts_prefix (opts));
+                  "flat file that it names%s%.*s" UNLESS, file->name,
+                  needed[use], close ? ", " : "",
+                  close ? (int) vd_min ((size_t) (close - name - 1), 255) : 0,
+                  close ? name + 1 : "", vd_opts_prefix (opts));
 }
 
 int
