@@ -32,7 +32,7 @@ all () {
     cp disk-flat.vmdk target.raw
     "$TOOL" apply "$2" target.raw > out 2> log || fail "apply: $(cat log)"
     said "$1" "apply $2"
-    rm target.raw
+    rm target.raw*
 }
 
 all '' disk-000003.vmdk

@@ -64,7 +64,14 @@ grep -q 'name="before &lt;update' "$T/vm/m.vbox"
 "$TOOL" merge "$T/vm/m.vbox"
 [ "$(now)" = "${digests[-1]}" ]
 [ ! -e "$T/vm/$new" ]
-expect_fail 'nothing to merge' "$TOOL" merge "$T/vm/m.vbox"
+sums=$(sha256sum "$T"/vm/*)
+"$TOOL" merge "$T/vm/m.vbox" > out
+grep -q 'nothing to merge' out || fail "$(cat out)"
+"$TOOL" merge "$T/vm/${chain[0]}" --no-machine > out
+grep -q 'nothing to merge: the chain has 1 link, a base' out || fail "$(cat out)"
+[ -z "$("$TOOL" merge -q "$T/vm/m.vbox")" ] || fail 'quiet is not'
+"$TOOL" merge --json "$T/vm/m.vbox" | grep -q '"written": false' || fail 'no JSON'
+[ "$sums" = "$(sha256sum "$T"/vm/*)" ] || fail 'something was written'
 
 # Without what was written since the last snapshot: asked for.
 fresh
@@ -99,3 +106,19 @@ sed 's/11111111-2222/99999999-2222/' "$T/vm/m.vbox" > "$T/vm/other.vbox"
 expect_fail 'belongs to the machine .*/other.vbox too' "$TOOL" merge "$T/vm/m.vbox"
 for file in "${chain[@]}"; do same "$file" "$T/vm/$file"; done
 "$TOOL" merge --quiet --no-machine "$T/vm/m.vbox"
+
+# What users know: names and totals.  The files with --verbose.
+fresh
+"$TOOL" merge --dry-run "$T/vm/m.vbox" > out
+for ((i = 0; i < n - 1; i++)); do grep -qx "goes    snapshot snap$i" out || fail "$(cat out)"; done
+grep -qx "merge   base: $((n - 1)) files into base.vdi" out || fail "$(cat out)"
+! grep -q "$T\|${chain[1]}" out || fail "$(cat out)"
+"$TOOL" merge --dry-run --verbose "$T/vm/m.vbox" > verbose
+for file in "${chain[@]:1}"; do grep -q "^remove  .*/$file " verbose || fail "$(cat verbose)"; done
+
+# As vboxmerge's users spell it.
+"$TOOL" merge -n --count=1000 "$T/vm/m.vbox" | diff out -
+"$TOOL" merge --dryrun "$T/vm/m.vbox" | diff out -
+"$TOOL" merge -q --discard-currentstate --yes "$T/vm/m.vbox" > out
+[ ! -s out ] || fail "$(cat out)"
+[ "$(now)" = "${digests[-2]}" ] || fail '--discard-currentstate'

@@ -29,6 +29,7 @@ enum {
   OPT_QUIET,
   OPT_JSON,
   OPT_THREADS,
+  OPT_VERBOSE,
 };
 
 static const struct option long_options[] = {
@@ -37,6 +38,7 @@ static const struct option long_options[] = {
   { "skip", required_argument, NULL, OPT_SKIP },
   { "count", required_argument, NULL, OPT_COUNT },
   { "discard-current", no_argument, NULL, OPT_DISCARD_CURRENT },
+  { "discard-currentstate", no_argument, NULL, OPT_DISCARD_CURRENT },
   { "yes", no_argument, NULL, OPT_YES },
   { "compact", no_argument, NULL, OPT_COMPACT },
   { "snapshot", optional_argument, NULL, OPT_SNAPSHOT },
@@ -45,18 +47,24 @@ static const struct option long_options[] = {
   { "no-machine", no_argument, NULL, OPT_NO_MACHINE },
   { "allow-running", no_argument, NULL, OPT_ALLOW_RUNNING },
   { "dry-run", no_argument, NULL, OPT_DRY_RUN },
+  { "dryrun", no_argument, NULL, OPT_DRY_RUN },
   { "progress", optional_argument, NULL, OPT_PROGRESS },
   { "quiet", no_argument, NULL, OPT_QUIET },
   { "json", no_argument, NULL, OPT_JSON },
   { "threads", required_argument, NULL, OPT_THREADS },
+  { "verbose", no_argument, NULL, OPT_VERBOSE },
   { NULL, 0, NULL, 0 },
 };
+
+/* More than any chain has: "all of them". */
+#define MAX_COUNT 1000000u
 
 struct ask {
   struct vd_opts opts;
   struct vd_merge_opts how;
   const char *name;
-  bool dry_run, quiet, json, yes, allow_running;
+  bool dry_run, quiet, json, yes, allow_running, verbose;
+  bool brief;                   /* a machine's files are not listed */
   enum progress_mode progress;
   struct progress bar;
   const char *phase;
@@ -81,7 +89,8 @@ say_step (void *opaque, const char *text)
 {
   struct ask *a = opaque;
 
-  say (a, "%s", text);
+  if (!a->brief)
+    say (a, "%s", text);
   if (a->fp)
     json_string (&a->j, NULL, text);
 }
@@ -133,6 +142,45 @@ say_disk (const struct ask *a, const struct vd_merge_disk *d)
   if (d->cbt)
     say (a, "note    changed block tracking is dropped: the next backup reads "
          "everything");
+}
+
+/* The disks of a machine, whose files are called by their UUIDs: what users know
+ * are the names of snapshots and disks.
+ */
+static void
+say_machine (const struct ask *a, const struct vd_merge *m)
+{
+  const struct vd_merge_numbers *n = &m->numbers;
+  char b[HUMAN_SIZE_MAX];
+  size_t i;
+
+  for (i = 0; i < m->box->nr_snapshots; ++i)
+    if (m->removed[i])
+      say (a, "goes    snapshot %s", m->box->snapshots[i].name);
+  if (m->how.snapshot)
+    say (a, "new     snapshot %s", m->how.snapshot_name
+         ? m->how.snapshot_name : "merged");
+  for (i = 0; i < m->nr_disks; ++i) {
+    const struct vd_merge_disk *d = &m->disk[i];
+
+    if (d->discard)
+      say (a, "drop    %s: what was written since its newest snapshot", d->name);
+    if (d->nr > 0)
+      say (a, "merge   %s: %zu file%s into %s", d->name, d->nr,
+           d->nr == 1 ? "" : "s", base_name (d->target->path));
+    else if (!d->discard)
+      say (a, "stays   %s", d->name);
+  }
+  say (a, "writes  %s", human_size (b, n->data_bytes));
+  say (a, "zeroes  %s", human_size (b, n->zero_bytes));
+  if (n->one_by_one > n->data_bytes + n->zero_bytes)
+    say (a, "saves   %s: merging link after link would write %s",
+         short_size (b, n->one_by_one - n->data_bytes - n->zero_bytes),
+         human_size ((char[HUMAN_SIZE_MAX]) { "" }, n->one_by_one));
+  say (a, "new     %" PRIu64 " block%s; the disks grow by %s", n->new_blocks,
+       n->new_blocks == 1 ? "" : "s", human_size (b, n->growth));
+  say (a, "space   up to %s needed, %s given back", short_size (b, n->space),
+       short_size ((char[HUMAN_SIZE_MAX]) { "" }, n->freed));
 }
 
 static void
@@ -316,13 +364,41 @@ resume (struct ask *a)
   return STATUS_OK;
 }
 
+/* Nothing to merge is what was asked for, done already. */
+static int
+nothing (const struct ask *a, const struct vd_err *err)
+{
+  if (a->json)
+    printf ("{ \"disks\": [], \"steps\": [], \"written\": false }\n");
+  else if (!a->quiet)
+    printf ("%s\n", err->msg);
+  return fflush (stdout) == EOF || ferror (stdout)
+    ? tool_error ("stdout cannot be written") : STATUS_OK;
+}
+
+/* What is going to be done. */
+static void
+say_plan (struct ask *a, const struct vd_merge *m)
+{
+  size_t i;
+
+  a->brief = m->box && !a->verbose;
+  if (a->brief)
+    say_machine (a, m);
+  for (i = 0; i < m->nr_disks && !a->brief; ++i)
+    say_disk (a, &m->disk[i]);
+  for (i = 0; i < m->nr_disks && !m->disk[i].resumed; ++i)
+    ;
+  if (i < m->nr_disks)
+    say (a, "This completes a merge that was interrupted.");
+}
+
 static int
 merge (struct ask *a)
 {
   struct timespec start;
   struct vd_merge *m;
   struct vd_err err;
-  size_t i;
   int r, status = STATUS_ERROR;
 
   if (check_stopped (a) != STATUS_OK)
@@ -332,15 +408,10 @@ merge (struct ask *a)
     return r;
   m = vd_merge_open (a->name, &a->how, &a->opts, &err);
   if (!m)
-    return tool_fail (&err);
+    return err.code == VD_NOTHING ? nothing (a, &err) : tool_fail (&err);
   r = 0;
 
-  for (i = 0; i < m->nr_disks; ++i)
-    say_disk (a, &m->disk[i]);
-  for (i = 0; i < m->nr_disks && !m->disk[i].resumed; ++i)
-    ;
-  if (i < m->nr_disks)
-    say (a, "This completes a merge that was interrupted.");
+  say_plan (a, m);
   if (!begin_json (a, m) || !confirmed (a, m))
     goto out;
   clock_gettime (CLOCK_MONOTONIC, &start);
@@ -384,6 +455,8 @@ const struct verb verb_merge = {
   "  --count=N          merge only N files, starting with the newest one that\n"
   "                     is not skipped\n"
   "  --discard-current  drop the newest file and merge the rest; asks first\n"
+  "  --discard-currentstate\n"
+  "                     the same\n"
   "  --yes              do not ask\n"
   "  --compact          do not store zeros; give back unused blocks\n"
   "  --snapshot[=NAME]  leave a new, empty child on top\n"
@@ -391,10 +464,12 @@ const struct verb verb_merge = {
   "  --disk=NAME        merge only this disk of a machine\n"
   "  --no-machine       merge TOP even if a .vbox file registers it\n"
   "  --allow-running    merge a machine even while VirtualBox is running\n"
-  "  --dry-run          do everything except writing; print what would be done\n"
+  "  -n, --dry-run      do everything except writing; print what would be done\n"
+  "  --dryrun           the same\n"
   "  --threads=N        read and write with N threads (default 4)\n"
   "  --progress[=json]  show a bar, or a line of JSON each second, on stderr\n"
-  "  --quiet            print only errors and warnings\n"
+  "  -q, --quiet        print only errors and warnings\n"
+  "  --verbose          of a machine, print each file and step\n"
   "  --json             print the result as JSON\n"
   CHAIN_HELP
   "  --help             print this help\n"
@@ -403,7 +478,7 @@ const struct verb verb_merge = {
   "  vmdkdelta merge --dry-run disk-000002.vmdk\n"
   "  vmdkdelta merge vm/vm.vbox\n"
   "  vmdkdelta merge --skip=1 --disk=disk0 vm/vm.vbox\n",
-  .short_options = "",
+  .short_options = "nq",
   .long_options = long_options,
   .run = run,
 };
@@ -418,11 +493,10 @@ run (int argc, char **argv)
          (c = next_option (&verb_merge, argc, argv, &a.opts)) != -1) {
     switch (c) {
     case OPT_SKIP:
-      r = option_number (&verb_merge, "skip", optarg, 0, VD_MAX_LINKS,
-                         &a.how.skip);
+      r = option_number (&verb_merge, "skip", optarg, 0, MAX_COUNT, &a.how.skip);
       break;
     case OPT_COUNT:
-      r = option_number (&verb_merge, "count", optarg, 1, VD_MAX_LINKS,
+      r = option_number (&verb_merge, "count", optarg, 1, MAX_COUNT,
                          &a.how.count);
       break;
     case OPT_THREADS:
@@ -440,9 +514,12 @@ run (int argc, char **argv)
     case OPT_DISK: a.how.disk = optarg; break;
     case OPT_NO_MACHINE: a.how.no_machine = true; break;
     case OPT_ALLOW_RUNNING: a.allow_running = true; break;
+    case 'n':
     case OPT_DRY_RUN: a.dry_run = true; break;
+    case 'q':
     case OPT_QUIET: a.quiet = true; break;
     case OPT_JSON: a.json = true; break;
+    case OPT_VERBOSE: a.verbose = true; break;
     case OPT_PROGRESS:
       r = option_progress (&verb_merge, optarg, &a.progress);
       break;

@@ -39,6 +39,7 @@ enum vd_code {
   VD_NOMEM,                     /* no memory, or no open file, left: it says
                                    nothing of the image */
   VD_NOSPACE,
+  VD_NOTHING,                   /* there is nothing to do; no failure */
 };
 
 #define VD_ERR_MAX 2048

@@ -430,7 +430,7 @@ vd_merge_open_machine (struct vd_merge *m, struct vd_err *err)
     return vd_fail (err, VD_NOT_FOUND, "%s: the disk %s is not attached to "
                     "the machine now", m->given, m->how.disk);
   if (!any_work (m))
-    return vd_fail (err, VD_USAGE, "%s: nothing to merge: no disk of the "
+    return vd_fail (err, VD_NOTHING, "%s: nothing to merge: no disk of the "
                     "machine has %s", m->given,
                     m->how.skip ? "so many snapshots" : "a snapshot");
   /* What it will be is made now, so that an error comes before all else. */

@@ -38,7 +38,7 @@ choose (const struct vd_merge *m, struct vd_merge_disk *d,
   left = d->first < n - 1 ? n - 1 - d->first : 0;
   d->nr = how->count ? (size_t) vd_min (how->count, left) : left;
   if (d->nr == 0 && !d->discard && !how->snapshot && !m->box)
-    return vd_fail (err, VD_USAGE, "%s: nothing to merge: the chain has %zu "
+    return vd_fail (err, VD_NOTHING, "%s: nothing to merge: the chain has %zu "
                     "link%s%s%s", d->name, n, n == 1 ? ", a base" : "s",
                     how->skip ? ", and newest ones are to stay" : "",
                     d->discard ? ", and one is dropped" : "");
