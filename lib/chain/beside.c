@@ -67,8 +67,8 @@ vd_look_beside (const struct vd_link *link, const struct vd_opts *opts,
     return;
   descriptor = descriptor_of (link);
   b->lock = vd_find_lock (descriptor ? descriptor->path : link->path);
-  vd_each_child (descriptor ? descriptor : link, opts, &none, add_newer, &s,
-                 &ignored);
+  vd_each_child (descriptor ? descriptor : link, opts, false, &none, add_newer,
+                 &s, &ignored);
   b->newer = s.names;
   vd_link_close (descriptor);
 }

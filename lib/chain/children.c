@@ -158,6 +158,7 @@ vd_around_free (struct vd_around *a)
 
 struct children {
   const struct vd_link *parent;
+  bool by_cid;
   int (*fn) (void *opaque, const char *path, struct vd_err *err);
   void *opaque;
 };
@@ -167,18 +168,22 @@ judge_child (void *opaque, struct vd_link **link, struct vd_err *err)
 {
   const struct children *c = opaque;
 
-  return vd_link_same (*link, c->parent) || !is_child (*link, c->parent)
-    ? 0 : c->fn (c->opaque, (*link)->path, err);
+  if (vd_link_same (*link, c->parent) ||
+      !(c->by_cid ? is_child : vd_link_stands_on) (*link, c->parent))
+    return 0;
+  return c->fn (c->opaque, (*link)->path, err);
 }
 
 int
 vd_each_child (const struct vd_link *link, const struct vd_opts *opts,
-               const struct vd_log *log,
+               bool by_cid, const struct vd_log *log,
                int (*fn) (void *opaque, const char *path,
                           struct vd_err *err),
                void *opaque, struct vd_err *err)
 {
-  struct children c = { .parent = link, .fn = fn, .opaque = opaque };
+  struct children c = {
+    .parent = link, .by_cid = by_cid, .fn = fn, .opaque = opaque
+  };
   struct vd_around a = {
     .fn = judge_child, .opaque = &c, .log = log, .what = link->path,
   };
@@ -209,6 +214,6 @@ vd_check_no_children (const struct vd_link *link, const struct vd_opts *opts,
   if (vd_is_uri (link->path))
     return vd_fail (err, VD_UNSUPPORTED, "%s is on another host, where disks "
                     "are only read", link->path);
-  return vd_each_child (link, opts, &opts->log, refuse_child,
+  return vd_each_child (link, opts, true, &opts->log, refuse_child,
                         (void *) (uintptr_t) link, err);
 }

@@ -49,10 +49,13 @@ extern int vd_check_no_children (const struct vd_link *link,
                                  const struct vd_opts *opts,
                                  struct vd_err *err);
 
-/* Call fn for each child of a local link, until it returns -1. */
+/* Call fn for each child of a local link, until it returns -1: by UUID or name,
+ * and (by_cid) by a parentCID that is the link's CID, which a copy or an undo
+ * file has too.
+ */
 extern int vd_each_child (const struct vd_link *link,
                           const struct vd_opts *opts,
-                          const struct vd_log *log,
+                          bool by_cid, const struct vd_log *log,
                           int (*fn) (void *opaque, const char *path,
                                      struct vd_err *err),
                           void *opaque, struct vd_err *err);
