@@ -305,7 +305,10 @@ parse_name (struct parser *ps, struct vd_extent_line *e, char *p)
   /* The offset counts sectors.  What may follow it (a partition's UUID, a
    * device identifier) does not matter.
    */
-  if (*rest == '\0' || is_comment (rest) || e->type == VD_EXTENT_ELSEWHERE)
+  if (*rest == '\0' || e->type == VD_EXTENT_ELSEWHERE)
+    return 0;
+  /* A comment is one behind a blank: '"name"#18' was '"name" 18'. */
+  if (is_comment (rest) && (rest[-1] == ' ' || rest[-1] == '\t'))
     return 0;
   word = next_word (&rest);
   if (!parse_number (word, &n) || !vd_sectors (n, &e->offset))

@@ -80,6 +80,7 @@ try_footer (struct vd_file *file, const struct vd_kdmv_header *head,
 {
   uint8_t s[VD_SECTOR];
   struct vd_marker m;
+  int r;
 
   if (memcmp (sector, "KDMV", 4) != 0 || pos < 3 * VD_SECTOR)
     return 0;
@@ -90,13 +91,24 @@ try_footer (struct vd_file *file, const struct vd_kdmv_header *head,
   if (m.size != 0 || m.type != VD_MARKER_FOOTER ||
       k->gd_offset == VD_KDMV_GD_AT_END)
     return 0;
-  return at_end || is_same_disk (head, k) ? has_directory (file, k, pos, at_end, err)
-    : 0;
+  if (!at_end && !is_same_disk (head, k))
+    return 0;
+  r = has_directory (file, k, pos, at_end, err);
+  /* The one at the end has precedence over the header, which would be read
+   * instead.
+   */
+  if (r == 0 && at_end && head->gd_offset != VD_KDMV_GD_AT_END)
+    return vd_fail (err, VD_CORRUPT, "%s: the footer at byte %" PRIu64 " says "
+                    "that the grain directory is at sector %" PRIu64 ", where "
+                    "none is, and the header that it is at sector %" PRIu64,
+                    file->name, pos, k->gd_offset, head->gd_offset);
+  return r;
 }
 
 int
 vd_stream_footer (struct vd_file *file, const struct vd_kdmv_header *head,
-                  struct vd_kdmv_header *k, struct vd_err *err)
+                  struct vd_kdmv_header *k, const struct vd_log *log,
+                  struct vd_err *err)
 {
   const uint64_t end = vd_round_down (file->size, VD_SECTOR);
   const uint64_t lowest = end > VD_MAX_TAIL ? end - VD_MAX_TAIL : VD_SECTOR;
@@ -122,6 +134,10 @@ vd_stream_footer (struct vd_file *file, const struct vd_kdmv_header *head,
       if (memcmp (s, "KDMV", 4) == 0 && ++tries > MAX_TRIES)
         return 0;
       r = try_footer (file, head, s, pos + i - VD_SECTOR, zeros, k, err);
+      if (r == 1 && !zeros)
+        vd_warn (log, "%s: behind its footer, which is at byte %" PRIu64
+                 ", there is more (%" PRIu64 " bytes), which is left out",
+                 file->name, pos + i - VD_SECTOR, end - (pos + i));
       if (r != 0)
         return r;
       zeros = false;

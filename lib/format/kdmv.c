@@ -256,7 +256,8 @@ check_descriptor (const struct vd_kdmv_header *k, const struct vd_file *file,
 /* The header, or the footer, which has precedence over it. */
 static int
 read_header (struct vd_file *file, struct vd_kdmv_image *h,
-             struct vd_kdmv_header *k, struct vd_err *err)
+             struct vd_kdmv_header *k, const struct vd_log *log,
+             struct vd_err *err)
 {
   uint8_t header[VD_SECTOR];
   struct vd_kdmv_header footer;
@@ -270,7 +271,7 @@ read_header (struct vd_file *file, struct vd_kdmv_image *h,
     return -1;
   if (!(k->flags & VD_KDMV_MARKERS))
     return 0;
-  r = vd_stream_footer (file, k, &footer, err);
+  r = vd_stream_footer (file, k, &footer, log, err);
   if (r != 1)
     return r;
   if (check_features (&footer, file->name, err) == -1) {
@@ -301,7 +302,7 @@ kdmv_open (struct vd_file *file, const struct vd_opts *opts,
 
   if (!h)
     return vd_fail_nomem (err);
-  if (read_header (file, h, &k, err) == -1)
+  if (read_header (file, h, &k, &opts->log, err) == -1)
     return -1;
 
   /* With capacity 0 the embedded descriptor names other files. */

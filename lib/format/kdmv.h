@@ -34,12 +34,14 @@ vd_kdmv (const struct vd_image *image)
 
 /* Look for a footer: the copy of the header that a stream has at its end.  What
  * lies behind it (a tail) is not more than VD_MAX_TAIL.
- * Returns 1 with *k filled, 0 when there is none, -1 on an I/O error.
+ * Returns 1 with *k filled, 0 when there is none, -1 on an I/O error.  A tail that
+ * is not zeros is warned of: it may be what a damaged footer does not lead to.
  */
 #define VD_MAX_TAIL (UINT64_C (64) << 20)
 extern int vd_stream_footer (struct vd_file *file,
                              const struct vd_kdmv_header *head,
-                             struct vd_kdmv_header *k, struct vd_err *err);
+                             struct vd_kdmv_header *k,
+                             const struct vd_log *log, struct vd_err *err);
 
 /* Open a stream by its markers, without its tables: see kdmv-markers.c.  What
  * the header says is in *like.

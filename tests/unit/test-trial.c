@@ -169,6 +169,81 @@ TEST (a_vdi_of_another_size)
   free (m.mem.data);
 }
 
+/* '"flat" 18' of which the blank became a number sign: the offset is not a
+ * comment.
+ */
+TEST (an_offset_that_became_a_comment)
+{
+  static const char good[] = "CID=1\nparentCID=ffffffff\n"
+    "RW 8 FLAT \"flat\" # the first\n";
+  static const char bad[] = "CID=1\nparentCID=ffffffff\n"
+    "RW 8 FLAT \"flat\"#18\n";
+  struct vd_descriptor *d;
+  struct vd_err err;
+
+  d = vd_descriptor_parse (good, strlen (good), "d.vmdk", NULL, &err);
+  assert_opened (d, &err);
+  vd_descriptor_free (d);
+  assert_null (vd_descriptor_parse (bad, strlen (bad), "d.vmdk", NULL, &err));
+  assert_err (&err, VD_CORRUPT, "bad extent offset '#18'");
+}
+
+static void
+make_stream (struct u_image *m)
+{
+  static struct mk_content content = { .seed = 3, .layer = 1 };
+  static const struct mk_pattern all = { .seed = 1, .run = 4, .fill = 700 };
+  const struct mk_spec spec = {
+    .format = MK_STREAM, .capacity = 256 * KIB, .grain_size = 8 * KIB,
+    .map = mk_map_pattern ((struct mk_pattern *) (uintptr_t) &all),
+    .fill = mk_fill_content (&content), .style = MK_STREAM_BOTH, .eos = true,
+  };
+
+  u_make (m, &spec);
+}
+
+/* The beginning of a stream is that of another one, whose tables are in front; its
+ * own footer, which has precedence, leads to no directory any more.
+ */
+TEST (a_footer_that_leads_nowhere)
+{
+  struct u_image m;
+  struct vd_image *image;
+  struct vd_err err;
+
+  make_stream (&m);
+  u_put (&m, m.layout.gd - 512 + MK_MARKER_TYPE, 4, 77);
+  image = u_open (&m, NULL, &err);
+  assert_null (image);
+  assert_err (&err, VD_CORRUPT, "where none is, and the header");
+  u_free (&m);
+}
+
+/* The end of a smaller stream, with its footer, and behind it what was there
+ * before.
+ */
+TEST (a_tail_that_is_not_zeros)
+{
+  struct u_image m;
+  struct vd_image *image;
+  struct u_log log;
+  const struct vd_opts opts = u_opts (&log);
+  struct vd_err err;
+  size_t end;
+
+  make_stream (&m);
+  end = m.mem.size;
+  m.mem.data = realloc (m.mem.data, end + 1024);
+  assert_non_null (m.mem.data);
+  memset (m.mem.data + end, 0x77, 1024);
+  m.mem.size = end + 1024;
+  image = u_open (&m, &opts, &err);
+  assert_opened (image, &err);
+  assert_text (log.text, "behind its footer");
+  vd_image_close (image);
+  u_free (&m);
+}
+
 int
 main (void)
 {
@@ -178,6 +253,9 @@ main (void)
     tmpdir_test (an_embedded_descriptor_that_was_lost),
     cmocka_unit_test (areas_of_a_sesparse_that_overlap),
     cmocka_unit_test (a_vdi_of_another_size),
+    cmocka_unit_test (an_offset_that_became_a_comment),
+    cmocka_unit_test (a_footer_that_leads_nowhere),
+    cmocka_unit_test (a_tail_that_is_not_zeros),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);
