@@ -38,11 +38,16 @@ tool_error (const char *fs, ...)
 }
 
 void
-tool_vsay (const char *fs, va_list args)
+tool_say (bool not, const char *fs, ...)
 {
   char raw[VD_ERR_MAX], safe[VD_ERR_MAX];
+  va_list args;
 
+  if (not)
+    return;
+  va_start (args, fs);
   vsnprintf (raw, sizeof raw, fs, args);
+  va_end (args);
   vd_escape (safe, sizeof safe, raw);
   printf ("%s\n", safe);
   fflush (stdout);

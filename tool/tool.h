@@ -154,8 +154,8 @@ extern int tool_usage (const struct verb *verb, const char *fs, ...)
 /* For struct vd_log: "vmdkdelta: warning: ..." on stderr. */
 extern void tool_log (void *opaque, enum vd_level level, const char *msg);
 
-/* A line for people on stdout, escaped, at once. */
-extern void tool_vsay (const char *fs, va_list args);
+/* A line for people on stdout, escaped, at once; with `not` none. */
+extern void tool_say (bool not, const char *fs, ...) VD_PRINTF (2, 3);
 
 /* ---- Output (out.c) ----------------------------------------------------- */
 

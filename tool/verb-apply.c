@@ -55,18 +55,6 @@ static const struct option long_options[] = {
   { NULL, 0, NULL, 0 },
 };
 
-void
-apply_say (const struct apply *a, const char *fs, ...)
-{
-  va_list args;
-
-  if (a->quiet || a->json)
-    return;
-  va_start (args, fs);
-  tool_vsay (fs, args);
-  va_end (args);
-}
-
 static void
 say_plan (const struct apply *a)
 {

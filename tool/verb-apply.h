@@ -35,8 +35,7 @@ struct apply {
 };
 
 /* Messages for people; not with --quiet or --json. */
-extern void apply_say (const struct apply *a, const char *fs, ...)
-  VD_PRINTF (2, 3);
+#define apply_say(a, ...) tool_say ((a)->quiet || (a)->json, __VA_ARGS__)
 
 /* With deltas and target open: may the deltas be applied to this target?
  * Everything is compared and the whole of every delta validated.

@@ -48,20 +48,7 @@ struct compact {
   struct vd_compact_result result;
 };
 
-static void say (const struct compact *c, const char *fs, ...)
-  VD_PRINTF (2, 3);
-
-static void
-say (const struct compact *c, const char *fs, ...)
-{
-  va_list args;
-
-  if (c->quiet || c->json)
-    return;
-  va_start (args, fs);
-  tool_vsay (fs, args);
-  va_end (args);
-}
+#define say(q, ...) tool_say ((q)->quiet || (q)->json, __VA_ARGS__)
 
 static int
 progress (void *opaque, enum vd_compact_phase phase, uint64_t done,

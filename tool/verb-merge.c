@@ -72,17 +72,7 @@ struct ask {
   struct json j;
 };
 
-static void
-say (const struct ask *a, const char *fs, ...)
-{
-  va_list args;
-
-  if (a->quiet || a->json)
-    return;
-  va_start (args, fs);
-  tool_vsay (fs, args);
-  va_end (args);
-}
+#define say(q, ...) tool_say ((q)->quiet || (q)->json, __VA_ARGS__)
 
 static void
 say_step (void *opaque, const char *text)

@@ -484,7 +484,7 @@ kdmv_explain (const struct vd_image *image, uint64_t offset,
                     h->prefix);
   vd_tables_explain (image, &h->tables, 4, offset, kdmv_gde, kdmv_gte, err);
   /* 0 as the first: what the copy says, if that can be. */
-  if (has_copy && vd_kdmv_doubt (image, grain, 0, copy))
+  if (has_copy && copy != first && vd_kdmv_doubt (image, grain, 0, copy))
     vd_err_append (err, "; its redundant copy has %" PRIu32 ": %stables=copy "
                    "reads by that", copy, h->prefix);
   return -1;
