@@ -6,8 +6,8 @@
 need tool plugin filter mkimage qemu-img qemu-io nbdkit:plugin:file nbdkit:filter:delay
 . "$top_srcdir/tests/merge.sh"
 
-[ "$("$TOOL" --verbs | sort | tr '\n' ' ')" = 'apply check compact create info map merge snapshot ' ] ||
-    fail 'there is a verb that this test does not know'
+[ "$("$TOOL" --verbs | sort | tr '\n' ' ')" = 'apply check compact compare create info map merge snapshot ' ] ||
+    fail 'there is a verb that this test does not know'      # compare writes nothing
 umask 022
 # own and is: root in a directory of somebody else
 root=
@@ -54,11 +54,11 @@ for mode in 600 640 660 644 604; do
     umask ${masks[mode]}
     rm -rf w; mkdir -m 755 w
     if [ "$root" ]; then chown 4711:4712 w; fi
-    # -- apply: the undo file; the target is as it was
+    # -- apply: the undo file, the note of what the target holds; the target is as it was
     cp old.img w/flat.img
     own $mode w/flat.img
     "$TOOL" apply --quiet --undo=w/undo.vmdk a.vmdk w/flat.img
-    is $mode w/flat.img w/undo.vmdk
+    is $mode w/flat.img w/undo.vmdk w/flat.img.vmdkdelta-state
 
     # -- create: what is in the delta comes from --to
     cp new.img w/new.img

@@ -12,6 +12,7 @@
  * whenever something was really started there.
  */
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <libdeflate.h>
 #include <stdio.h>
@@ -327,6 +328,21 @@ parse_id (const char *text, uint64_t *id)
   return *id != 0;
 }
 
+/* Up to so many hexadecimal digits; false if there is none. */
+static bool
+parse_hex (const char **text, unsigned most, uint64_t *value)
+{
+  const char *p = *text;
+
+  for (*value = 0; isxdigit ((unsigned char) *p) && p < *text + most; ++p)
+    *value = *value * 16 +
+      (uint64_t) (*p <= '9' ? *p - '0' : (*p | 0x20) - 'a' + 10);
+  if (p == *text)
+    return false;
+  *text = p;
+  return true;
+}
+
 /* One line of samples, which all lie in the disk. */
 static int
 parse_samples (const char *text, uint64_t capacity, struct vd_undo_marks *m,
@@ -334,18 +350,18 @@ parse_samples (const char *text, uint64_t capacity, struct vd_undo_marks *m,
 {
   struct vd_sample one = { .length = VD_SECTOR };
   const char *p = text;
-  int n;
+  uint64_t crc;
 
-  for (; *p; p += n) {
-    n = 0;
-    if (m->nr_samples == VD_MAX_SAMPLES ||
-        sscanf (p, "%16" SCNx64 ":%8" SCNx32 "%n", &one.offset, &one.crc,
-                &n) != 2 || n == 0 || one.offset % VD_SECTOR != 0 ||
-        capacity < VD_SECTOR || one.offset > capacity - VD_SECTOR)
+  while (*p) {
+    if (m->nr_samples == VD_MAX_SAMPLES || !parse_hex (&p, 16, &one.offset) ||
+        *p++ != ':' || !parse_hex (&p, 8, &crc) ||
+        one.offset % VD_SECTOR != 0 || capacity < VD_SECTOR ||
+        one.offset > capacity - VD_SECTOR)
       return 1;
+    one.crc = (uint32_t) crc;
     if (vd_add_sample (&m->sample, &m->nr_samples, &one, err) == -1)
       return -1;
-    n += p[n] == ' ';
+    p += *p == ' ';
   }
   return 0;
 }

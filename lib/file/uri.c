@@ -178,7 +178,7 @@ vd_uri_with_path (const struct vd_uri *u, const char *path)
     else
       o += sprintf (o, "%%%02X", c);
   }
-  strcpy (o, u->query);
+  memcpy (o, u->query, strlen (u->query) + 1);
   return text;
 }
 

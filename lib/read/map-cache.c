@@ -521,7 +521,7 @@ replace (const struct vd_map *map, struct shard *s, struct node *old,
   pthread_mutex_unlock (&s->lock);
   unref_list (over);
   if (found)
-    unref (old);                /* the reference of the shard */
+    atomic_fetch_sub (&old->refs, 1);   /* of the shard; ours is still there */
   else if (now)
     unref (now);
   unref (old);

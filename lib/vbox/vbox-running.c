@@ -173,7 +173,7 @@ vd_vbox_check_stopped (const char *path, struct vd_err *err)
   while (dir && !name && (d = readdir (dir)) != NULL)
     if (d->d_name[0] >= '1' && d->d_name[0] <= '9' &&
         strlen (d->d_name) < sizeof pid) {
-      strcpy (pid, d->d_name);
+      memcpy (pid, d->d_name, strlen (d->d_name) + 1);
       name = program_of (pid);
       if (name && has_machine (pid, uuid) == NO)
         name = NULL;
