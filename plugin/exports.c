@@ -446,10 +446,11 @@ check_dirs (struct vd_err *err)
     if (vd_is_uri (config.dirs.path[i]))
       continue;
     if (stat (config.dirs.path[i], &st) == -1)
-      return vd_fail_errno (err, errno, "parent-path=%s", config.dirs.path[i]);
+      return vd_fail_errno (err, errno, "parent-path=%s: cannot open directory",
+                            config.dirs.path[i]);
     if (!S_ISDIR (st.st_mode))
-      return vd_fail (err, VD_USAGE, "parent-path=%s: not a directory",
-                      config.dirs.path[i]);
+      return vd_fail_errno (err, ENOTDIR, "parent-path=%s: cannot open directory",
+                            config.dirs.path[i]);
   }
   return 0;
 }

@@ -49,7 +49,7 @@ for subformat in streamOptimized twoGbMaxExtentSparse; do
 done
 refused 'a sparse image \(KDMV\)' streamOptimized.vmdk
 refused 'a sparse image \(KDMV\)' twoGbMaxExtentSparse-s001.vmdk
-refused 'a VMDK descriptor.*give the flat file that it names \(RW 8192' twoGbMaxExtentSparse.vmdk
+refused 'the descriptor of a snapshot or sparse disk.*nbdkit vmdk' twoGbMaxExtentSparse.vmdk
 refused 'a sparse image \(COWD\)' x-cowd.vmdk
 delta s sesparse --capacity=16M
 refused 'a sparse image \(SEsparse\)' s-sesparse.vmdk
