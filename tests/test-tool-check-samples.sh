@@ -27,8 +27,9 @@ check_sample () {
         status=0
         "$TOOL" check $chain "$file" > out 2>&1 || status=$?
         [ $status -eq $want ] || { cat out; fail "$file: status $status, expected $want"; }
-        # VirtualBox left some of its VMDK children marked as open.
-        if sed '/^  warning: unclean /d' out | grep -q -e 'error:' -e 'warning:' && [ $want -eq 0 ]; then
+        # VirtualBox left some of its VMDK children marked as open.  That newer links lie
+        # beside one is said, and is no fault.
+        if sed -e '/^  warning: unclean /d' -e '/warning: .* is not the newest state of its disk/d' out | grep -q -e 'error:' -e 'warning:' && [ $want -eq 0 ]; then
             cat out; fail "$file: not clean"
         fi
         clean=$((clean + (want == 0)))
