@@ -551,6 +551,20 @@ show_names (struct vd_descriptor *d, struct vd_err *err)
   return 0;
 }
 
+/* QEMU puts a new CID into the text, and leaves what the old text had behind: if
+ * the CID has two digits or more less than it had, the end of the text stands
+ * there twice.
+ */
+static bool
+is_old_end (const char *text, size_t n, size_t end, size_t more)
+{
+  const size_t left = strnlen (text + more, n - more);
+
+  return more == end + 1 && left <= 6 && left <= end &&
+    memcmp (text + end - left, text + more, left) == 0 &&
+    vd_is_zero (text + more + left, n - more - left);
+}
+
 /* Only zeros are to follow: where a part of the text was lost, an extent that
  * was named behind it would be too.
  */
@@ -563,7 +577,7 @@ warn_more (const char *text, size_t n, const char *name,
 
   while (more < n && text[more] == '\0')
     ++more;
-  if (more < n)
+  if (more < n && !is_old_end (text, n, end, more))
     vd_warn (log, "%s: the descriptor's text ends at byte %zu, but at byte "
              "%zu of it there is something more, which is not read: if a part "
              "was lost, the disk may be larger", name, end, more);

@@ -376,6 +376,32 @@ TEST (text_behind_zeros_is_warned_of)
   vd_descriptor_free (d);
 }
 
+/* QEMU replaces a CID by a shorter one, and leaves the old end of the text. */
+TEST (the_old_end_of_a_text_is_known)
+{
+  static const char old[] = "CID=1234567\nRW 10 FLAT \"a\" 0\nddb.x = \"1\"\n";
+  static const char now[] = "CID=12345\nRW 10 FLAT \"a\" 0\nddb.x = \"1\"\n";
+  char text[sizeof old + 10] = { 0 };
+  struct vd_descriptor *d;
+  struct u_log log;
+  const struct vd_opts opts = u_opts (&log);
+  struct vd_err err;
+
+  memcpy (text, old, sizeof old);
+  memcpy (text, now, sizeof now);
+  d = vd_descriptor_parse (text, sizeof text, "d.vmdk", &opts.log, &err);
+  assert_opened (d, &err);
+  assert_int_equal (log.n, 0);
+  vd_descriptor_free (d);
+
+  /* and what it is not is said */
+  text[sizeof now] = 'R';
+  d = vd_descriptor_parse (text, sizeof text, "d.vmdk", &opts.log, &err);
+  assert_opened (d, &err);
+  assert_text (log.text, "there is something more");
+  vd_descriptor_free (d);
+}
+
 TEST (sector_counts_are_checked)
 {
   static const struct bad bad[] = {
@@ -676,6 +702,7 @@ main (void)
     cmocka_unit_test (every_extent_line_counts_or_is_refused),
     cmocka_unit_test (no_access_is_warned_of),
     cmocka_unit_test (text_behind_zeros_is_warned_of),
+    cmocka_unit_test (the_old_end_of_a_text_is_known),
     cmocka_unit_test (sector_counts_are_checked),
     cmocka_unit_test (there_are_limits_to_the_number_of_extents),
     cmocka_unit_test (disks_whose_data_is_elsewhere_say_so),
