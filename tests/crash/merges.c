@@ -430,7 +430,8 @@ merge_right (void)
 static bool
 done_already (const struct vd_err *err)
 {
-  return (err->code == VD_MISMATCH || err->code == VD_USAGE) &&
+  return (err->code == VD_MISMATCH || err->code == VD_USAGE ||
+          err->code == VD_NOTHING) &&
     !cr_exists (journal) && target_right (true);
 }
 
