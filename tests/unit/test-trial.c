@@ -207,13 +207,14 @@ make_stream (struct u_image *m)
  */
 TEST (a_footer_that_leads_nowhere)
 {
+  static const struct vd_opts none;
   struct u_image m;
   struct vd_image *image;
   struct vd_err err;
 
   make_stream (&m);
   u_put (&m, m.layout.gd - 512 + MK_MARKER_TYPE, 4, 77);
-  image = u_open (&m, NULL, &err);
+  image = u_open (&m, &none, &err);
   assert_null (image);
   assert_err (&err, VD_CORRUPT, "where none is, and the header");
   u_free (&m);
