@@ -32,9 +32,9 @@ same before "it's here/a b.raw"
 
 # A directory that is not there is said to be the trouble.
 for where in dir=. file=disk-000002.vmdk; do
-    expect_fail 'error: parent-path=.*nowhere: No such file' nbdkit "$PLUGIN" "$where" parent-path=nowhere --run true
+    expect_fail 'error: parent-path=.*nowhere: cannot open directory: No such file' nbdkit "$PLUGIN" "$where" parent-path=nowhere --run true
 done
-expect_fail 'error: parent-path=.*disk.vmdk: not a directory' nbdkit "$PLUGIN" dir=. parent-path=disk.vmdk --run true
+expect_fail 'error: parent-path=.*disk.vmdk: cannot open directory: Not a directory' nbdkit "$PLUGIN" dir=. parent-path=disk.vmdk --run true
 expect_fail '.-parent-path=nowhere: cannot open directory' "$TOOL" info --parent-path=nowhere disk-000002.vmdk
 
 # map: --no-parents where that helps.
