@@ -348,6 +348,22 @@ say_state (const struct apply *a)
                "--state=FILE would do that");
 }
 
+/* A new undo file of a target that is half written would hold new bytes. */
+static int
+refuse_late_undo (const struct apply *a, struct vd_err *err)
+{
+  const char *undo = a->state.old->undo;
+
+  if (undo)
+    return vd_fail (err, VD_USAGE, "%s is half written, and what was there "
+                    "before is in %s: use that, or no --undo", a->target_name,
+                    undo);
+  return vd_fail (err, VD_USAGE, "%s is half written, by a run without "
+                  "--undo: an undo file that is made now would not hold what "
+                  "was there before.  Complete it without --undo",
+                  a->target_name);
+}
+
 int
 apply_check_state (struct apply *a, struct vd_err *err)
 {
@@ -362,17 +378,9 @@ apply_check_state (struct apply *a, struct vd_err *err)
       vd_undo_fits (&s->marks, a->reader, a->target.file,
                     mixed || s->verdict == VD_STEP_AGAIN, err) == -1)
     return -1;
-  if (a->undo && s->verdict == VD_STEP_AGAIN && s->old && !s->old->undo &&
+  if (a->undo && s->verdict == VD_STEP_AGAIN && s->old &&
       access (a->undo, F_OK) == -1)
-    return vd_fail (err, VD_USAGE, "%s is half written, by a run without "
-                    "--undo: an undo file that is made now would not hold what "
-                    "was there before.  Complete it without --undo",
-                    a->target_name);
-  if (a->undo && s->verdict == VD_STEP_AGAIN && s->old && s->old->undo &&
-      access (a->undo, F_OK) == -1)
-    return vd_fail (err, VD_USAGE, "%s is half written, and what was there "
-                    "before is in %s: use that, or no --undo", a->target_name,
-                    s->old->undo);
+    return refuse_late_undo (a, err);
   say_state (a);
   if (s->there)
     return 0;

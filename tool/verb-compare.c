@@ -221,7 +221,6 @@ const struct verb verb_compare = {
   "  vmdkdelta compare base.img nbd://localhost/disk\n",
   .short_options = "",
   .long_options = long_options,
-  .remote = true,
   .run = run,
 };
 

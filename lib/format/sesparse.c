@@ -118,53 +118,12 @@ must_be_apart (const struct vd_file *file, const char *a, uint64_t a_offset,
                   file->name, a, a_offset, a_size, b, b_offset, b_size);
 }
 
+/* Where directory, tables and grains are, and that they are apart. */
 static int
-decode_header (const uint8_t *h, const struct vd_file *file,
-               struct sesparse_image *se, struct vd_err *err)
+decode_areas (const uint8_t *h, const struct vd_file *file,
+              struct sesparse_image *se, struct vd_err *err)
 {
-  const uint64_t version = vd_le64 (h + VD_SESPARSE_OFF_VERSION);
-  const uint64_t reserved1 = vd_le64 (h + VD_SESPARSE_OFF_RESERVED1);
   uint64_t gd_offset, gd_size, gt_size, grains_size, tables;
-  const uint8_t *p;
-
-  if (version != VERSION_2_1)
-    return vd_fail (err, VD_UNSUPPORTED,
-                    "%s: SEsparse version %" PRIu64 ".%" PRIu64 " (header "
-                    "byte %d) is not supported, only 2.1", file->name,
-                    version >> 32, version & UINT32_MAX, VD_SESPARSE_OFF_VERSION);
-  if (must_be (file, h, VD_SESPARSE_OFF_GRAIN_SIZE, GRAIN_SECTORS, "grain size",
-               err) == -1 ||
-      must_be (file, h, VD_SESPARSE_OFF_GT_SIZE, GT_SECTORS, "grain table size",
-               err) == -1 ||
-      must_be (file, h, VD_SESPARSE_OFF_FLAGS, 0, "flags", err) == -1)
-    return -1;
-  /* 0x200 is met in the field; the layout is the same. */
-  if (reserved1 != 0 && reserved1 != 0x200)
-    return vd_fail (err, VD_UNSUPPORTED,
-                    "%s: SEsparse reserved field 1 (header byte %d) is 0x%"
-                    PRIx64 ", only 0 and 0x200 are supported", file->name,
-                    VD_SESPARSE_OFF_RESERVED1, reserved1);
-  if (must_be (file, h, VD_SESPARSE_OFF_RESERVED2, 0, "reserved field 2", err) == -1 ||
-      must_be (file, h, VD_SESPARSE_OFF_RESERVED3, 0, "reserved field 3", err) == -1 ||
-      must_be (file, h, VD_SESPARSE_OFF_RESERVED4, 0, "reserved field 4", err) == -1)
-    return -1;
-  p = first_nonzero (h + VD_SESPARSE_OFF_PAD, VD_SECTOR - VD_SESPARSE_OFF_PAD);
-  if (p)
-    return vd_fail (err, VD_UNSUPPORTED,
-                    "%s: SEsparse header byte %d is 0x%02x, only 0 is "
-                    "supported there", file->name, (int) (p - h), *p);
-
-  if (vd_le64 (h + VD_SESPARSE_OFF_CAPACITY) == 0)
-    return vd_fail (err, VD_CORRUPT,
-                    "%s: disk has no sectors (header byte %d)", file->name,
-                    VD_SESPARSE_OFF_CAPACITY);
-  if (!vd_sectors (vd_le64 (h + VD_SESPARSE_OFF_CAPACITY), &se->image.capacity) ||
-      se->image.capacity > VD_MAX_CAPACITY)
-    return vd_fail (err, VD_CORRUPT,
-                    "%s: capacity is %" PRIu64 " sectors (header byte %d), "
-                    "more than 2^62 bytes", file->name,
-                    vd_le64 (h + VD_SESPARSE_OFF_CAPACITY),
-                    VD_SESPARSE_OFF_CAPACITY);
 
   if (get_area (file, h, VD_SESPARSE_OFF_GD, "grain directory", &gd_offset,
                 &gd_size, err) == -1 ||
@@ -205,8 +164,57 @@ decode_header (const uint8_t *h, const struct vd_file *file,
   se->nr_grains = grains_size / GRAIN_SIZE;
   se->image.grain_size = GRAIN_SIZE;
   se->image.tables_size = se->tables.coverage;
-  se->image.version = 0x21;
   return 0;
+}
+
+static int
+decode_header (const uint8_t *h, const struct vd_file *file,
+               struct sesparse_image *se, struct vd_err *err)
+{
+  const uint64_t version = vd_le64 (h + VD_SESPARSE_OFF_VERSION);
+  const uint64_t reserved1 = vd_le64 (h + VD_SESPARSE_OFF_RESERVED1);
+  const uint8_t *p;
+
+  if (version != VERSION_2_1)
+    return vd_fail (err, VD_UNSUPPORTED,
+                    "%s: SEsparse version %" PRIu64 ".%" PRIu64 " (header "
+                    "byte %d) is not supported, only 2.1", file->name,
+                    version >> 32, version & UINT32_MAX, VD_SESPARSE_OFF_VERSION);
+  if (must_be (file, h, VD_SESPARSE_OFF_GRAIN_SIZE, GRAIN_SECTORS, "grain size",
+               err) == -1 ||
+      must_be (file, h, VD_SESPARSE_OFF_GT_SIZE, GT_SECTORS, "grain table size",
+               err) == -1 ||
+      must_be (file, h, VD_SESPARSE_OFF_FLAGS, 0, "flags", err) == -1)
+    return -1;
+  /* 0x200 is met in the field; the layout is the same. */
+  if (reserved1 != 0 && reserved1 != 0x200)
+    return vd_fail (err, VD_UNSUPPORTED,
+                    "%s: SEsparse reserved field 1 (header byte %d) is 0x%"
+                    PRIx64 ", only 0 and 0x200 are supported", file->name,
+                    VD_SESPARSE_OFF_RESERVED1, reserved1);
+  if (must_be (file, h, VD_SESPARSE_OFF_RESERVED2, 0, "reserved field 2", err) == -1 ||
+      must_be (file, h, VD_SESPARSE_OFF_RESERVED3, 0, "reserved field 3", err) == -1 ||
+      must_be (file, h, VD_SESPARSE_OFF_RESERVED4, 0, "reserved field 4", err) == -1)
+    return -1;
+  p = first_nonzero (h + VD_SESPARSE_OFF_PAD, VD_SECTOR - VD_SESPARSE_OFF_PAD);
+  if (p)
+    return vd_fail (err, VD_UNSUPPORTED,
+                    "%s: SEsparse header byte %d is 0x%02x, only 0 is "
+                    "supported there", file->name, (int) (p - h), *p);
+
+  if (vd_le64 (h + VD_SESPARSE_OFF_CAPACITY) == 0)
+    return vd_fail (err, VD_CORRUPT,
+                    "%s: disk has no sectors (header byte %d)", file->name,
+                    VD_SESPARSE_OFF_CAPACITY);
+  if (!vd_sectors (vd_le64 (h + VD_SESPARSE_OFF_CAPACITY), &se->image.capacity) ||
+      se->image.capacity > VD_MAX_CAPACITY)
+    return vd_fail (err, VD_CORRUPT,
+                    "%s: capacity is %" PRIu64 " sectors (header byte %d), "
+                    "more than 2^62 bytes", file->name,
+                    vd_le64 (h + VD_SESPARSE_OFF_CAPACITY),
+                    VD_SESPARSE_OFF_CAPACITY);
+  se->image.version = 0x21;
+  return decode_areas (h, file, se, err);
 }
 
 static int

@@ -97,6 +97,7 @@ struct disk_part {
   atomic_uchar *changed;
 
   bool sound;                   /* for certain: it ends where the file does */
+  bool unsettled;               /* some table and its copy differ */
   pthread_mutex_t place_lock;
   uint64_t next;                /* where space is free */
   uint64_t size;                /* of the file: a little more */
@@ -207,8 +208,10 @@ extern int disk_tables_place (struct disk_part *p, struct disk_table *table,
  */
 extern int disk_tables_settle (struct disk_part *p, struct vd_err *err);
 
-/* Where is nothing in use any more? */
-extern int disk_tables_find_end (const struct disk_part *p, uint64_t *end,
+/* Where is nothing in use any more?  Goes through all tables, and sets
+ * p->unsettled on the way.
+ */
+extern int disk_tables_find_end (struct disk_part *p, uint64_t *end,
                                  struct vd_err *err);
 
 /* Did the file have these bytes when it was opened? */

@@ -130,8 +130,8 @@ pass_fixed (const struct disk_part *p, uint64_t *end)
 }
 
 static int
-pass_table (const struct disk_part *p, const struct vd_entries *tables,
-            uint64_t t, uint64_t *end, struct vd_err *err)
+pass_table (struct disk_part *p, const struct vd_entries *tables, uint64_t t,
+            uint64_t *end, struct vd_err *err)
 {
   const uint64_t bytes = vd_entries_table_size (tables);
   uint32_t raw[VD_ENTRIES_MAX];
@@ -141,6 +141,7 @@ pass_table (const struct disk_part *p, const struct vd_entries *tables,
 
   if (vd_entries_load (tables, t, raw, &n, &place, err) == -1)
     return -1;
+  p->unsettled |= place.differs;
   if (!is_vdi (p)) {
     if (place.where != 0)
       pass (place.where, bytes, end);
@@ -162,7 +163,7 @@ disk_tables_settle (struct disk_part *p, struct vd_err *err)
   bool changed;
   uint64_t t;
 
-  if (p->flat || !p->inner->unclean || !p->entries.has_copies)
+  if (!p->unsettled || !p->inner->unclean)
     return 0;
   for (t = 0; t < p->entries.nr_tables; ++t) {
     if (vd_entries_settle (&p->entries, t, &changed, err) == -1)
@@ -174,8 +175,7 @@ disk_tables_settle (struct disk_part *p, struct vd_err *err)
 }
 
 int
-disk_tables_find_end (const struct disk_part *p, uint64_t *end,
-                      struct vd_err *err)
+disk_tables_find_end (struct disk_part *p, uint64_t *end, struct vd_err *err)
 {
   const struct vd_entries tables = disk_tables_as_opened (p);
   uint64_t t;
