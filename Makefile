@@ -56,7 +56,7 @@ UNIT_HELP := $(filter-out $(B)/tests/unit/test-%,$(call objects,tests/unit))
 # The fuzz targets: with libFuzzer ("make fuzz") or as replayers of tests/corpus.
 LIBFUZZER := $(findstring fuzzer,$(SANITIZE))
 FUZZ_HELP := $(patsubst %,$(B)/fuzz/%.o,memory disk image $(if $(LIBFUZZER),,replay))
-FUZZ_TEXT := $(patsubst %,$(B)/fuzz/target-%,descriptor vbox)
+FUZZ_TEXT := $(patsubst %,$(B)/fuzz/target-%,descriptor vbox vmx)
 
 # Comparisons of numbers are not worth their time in the walks over tables; the
 # fuzzer's own mutations (fuzz/mutate.c) know what numbers mean.
@@ -161,7 +161,7 @@ coverage:  ## measure how much of lib/ the tests cover; TESTS="a b" runs only th
 	$(Q)scripts/coverage build/coverage
 
 MEMCHECK_UNITS := cowd kdmv kdmv-stream sesparse vdi link chain reader descriptor check check-stop \
-  journal merge compact-odd write-parts write-tables vbox vbox-edit vbox-files vbox-verify parents lacking refused
+  journal merge compact-odd write-parts write-tables vbox vbox-edit vbox-files vbox-verify vmx parents lacking refused
 memcheck: all tests  ## run unit tests, the command and nbdkit under valgrind
 	$(Q)FILTER='$(FILTER:%=$(CURDIR)/%)' PLUGIN='$(PLUGIN:%=$(CURDIR)/%)' TOOL='$(TOOL:%=$(CURDIR)/%)' \
 	  MKIMAGE='$(MKIMAGE:%=$(CURDIR)/%)' UNITS='$(patsubst %,$(CURDIR)/$(B)/tests/unit/test-%,$(MEMCHECK_UNITS))' \

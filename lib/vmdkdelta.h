@@ -52,6 +52,7 @@
  *     compact/  compact     space given back                           compact.h
  *     vbox/     vbox        VirtualBox's machine files                 vbox.h
  *               vbox-edit   and changing them                          vbox-edit.h
+ *     vmx/      vmx         VMware's machine files                     vmx.h
  *     merge/    merge       links merged into their parent             merge.h
  *
  * and two headers of small helpers, bytes.h and cleanup.h.
@@ -129,6 +130,7 @@
 #include "read/reader.h"
 #include "vbox/vbox-edit.h"
 #include "vbox/vbox.h"
+#include "vmx/vmx.h"
 #include "write/disk.h"
 #include "write/write.h"
 

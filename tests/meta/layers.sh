@@ -22,6 +22,7 @@ write    base file format chain read check
 apply    base file format chain read
 compact  base file format chain check write
 vbox     base file format chain
+vmx      base file format chain
 merge    base file format chain read check create write apply compact vbox
 '
 
@@ -39,8 +40,8 @@ tool     base file format chain read check create write apply compact vbox merge
 # Headers that vmdkdelta.h does not include are private to their wing, but for these: the
 # header, and the other wings that may include it.
 private='
-base/charset.h            file format chain vbox
-chain/candidates.h        vbox
+base/charset.h            file format chain vbox vmx
+chain/candidates.h        vbox vmx
 base/records.h            chain merge apply
 chain/link-files.h        create write apply compact merge
 file/newfile.h            create compact merge format apply
