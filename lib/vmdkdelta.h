@@ -53,6 +53,7 @@
  *     vbox/     vbox        VirtualBox's machine files                 vbox.h
  *               vbox-edit   and changing them                          vbox-edit.h
  *     vmx/      vmx         VMware's machine files                     vmx.h
+ *     machine/  machines    of either, to be served                   machines.h
  *     merge/    merge       links merged into their parent             merge.h
  *
  * and two headers of small helpers, bytes.h and cleanup.h.
@@ -124,6 +125,7 @@
 #include "format/image.h"
 #include "format/magic.h"
 #include "format/runs.h"
+#include "machine/machines.h"
 #include "merge/merge.h"
 #include "read/compare.h"
 #include "read/map-cache.h"

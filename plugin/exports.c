@@ -492,7 +492,7 @@ exports_open (struct exports *e, struct vd_err *err)
   if (stat (config.file, &st) == 0 && S_ISDIR (st.st_mode))
     return vd_fail (err, VD_USAGE, "%s is a directory: dir=%s serves the disks "
                     "in it", config.file, config.file);
-  if (!vd_vbox_probe (config.file))
+  if (!vd_machine_probe (config.file))
     return open_file (e, err);
   if (config.write_to)
     return vd_fail (err, VD_USAGE, "%s is a machine: write-to= goes with one "
@@ -518,7 +518,7 @@ exports_find (struct exports *e, const char *name, struct vd_err *err)
 {
   size_t i;
 
-  if (e->box)
+  if (e->machine)
     return machine_find (e, name, err);
   if (*name == '\0' && e->dflt)
     name = e->dflt->name;

@@ -36,9 +36,7 @@ struct exports {
   size_t n;
   const struct export *dflt;    /* what "" means; NULL: nothing */
 
-  /* Of a VirtualBox machine file only. */
-  struct vd_vbox *box;
-  struct vd_vbox_views views;
+  struct vd_machine *machine;   /* of a machine file only */
 };
 
 /* Find and open everything that the configuration asks for.  -1 after

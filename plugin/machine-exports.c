@@ -3,9 +3,9 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* A VirtualBox machine file as exports; see machine.h.
+/* A machine file as exports; see machine-exports.h.
  *
- * Invariant: the exports are e->views, one for one and in that order.
+ * Invariant: the exports are e->machine->view, one for one and in that order.
  */
 
 #include <inttypes.h>
@@ -18,20 +18,20 @@
 
 /* What a client sees in a list of exports. */
 static char *
-describe (const struct export *x, const struct vd_vbox_view *v)
+describe (const struct vd_machine *m, const struct export *x,
+          const struct vd_machine_view *v)
 {
   const struct vd_link *link = x->member->link;
   char what[512], when[64], *text;
 
-  vd_escape (what, sizeof what, v->snapshot ? v->snapshot->name
-             : v->medium->location);
-  vd_escape (when, sizeof when, v->snapshot ? v->snapshot->time : "");
+  vd_escape (what, sizeof what, v->snapshot ? v->snapshot
+             : v->current ? v->disk : v->file);
+  vd_escape (when, sizeof when, v->time);
   if (asprintf (&text, "%s%s%s%s%s, %s, depth %u, %" PRIu64 " bytes",
                 v->snapshot ? "snapshot " : v->current ? "current state of "
-                : "attached nowhere: ", v->current ? v->disk_name : what,
-                *when ? " (" : "", when, *when ? ")" : "",
-                vd_link_format (link), vd_member_depth (x->member),
-                link->capacity) == -1)
+                : m->kind->loose, what, *when ? " (" : "", when,
+                *when ? ")" : "", vd_link_format (link),
+                vd_member_depth (x->member), link->capacity) == -1)
     return NULL;
   return text;
 }
@@ -40,20 +40,20 @@ describe (const struct export *x, const struct vd_vbox_view *v)
  * one, and told to the client who asks for it.
  */
 static int
-add_export (struct exports *e, const struct vd_vbox_view *v,
-            struct vd_err *first, struct vd_err *err)
+add_export (struct exports *e, struct vd_err *first, struct vd_err *err)
 {
+  const struct vd_machine *m = e->machine;
+  const struct vd_machine_view *v = &m->view[e->n];
   struct export *x = &e->export[e->n];
 
   *x = (struct export) { .name = strdup (v->name) };
   if (!x->name)
     return vd_fail (err, VD_NOMEM, "out of memory");
-  e->n++;
-  x->member = vd_vbox_add_chain (e->box, v->medium, e->family, err);
+  x->member = vd_machine_member (m, e->n++, err);
   if (x->member)
     x->chain = vd_family_chain (e->family, x->member, err);
   if (x->chain) {
-    x->description = describe (x, v);
+    x->description = describe (m, x, v);
     return x->description ? 0 : vd_fail (err, VD_NOMEM, "out of memory");
   }
   if (err->code == VD_NOMEM)
@@ -65,18 +65,6 @@ add_export (struct exports *e, const struct vd_vbox_view *v,
   return x->error ? 0 : vd_fail (err, VD_NOMEM, "out of memory");
 }
 
-/* What the disks hold now may not be what the guest thinks it wrote. */
-static void
-warn_of_state (const struct exports *e)
-{
-  struct vd_err err;
-
-  if (vd_vbox_check_off (e->box, &e->opts.log, &err) == -1)
-    vd_warn (&e->opts.log, "the machine '%.100s' is in the Saved state: some "
-             "of what its guest wrote may be only in its saved memory",
-             e->box->name);
-}
-
 /* What the machine uses now; what it had in its snapshots is only read.  It
  * must be off: else what its guest has in memory does not fit any more.
  */
@@ -85,10 +73,10 @@ let_write (struct exports *e, struct vd_err *err)
 {
   size_t i;
 
-  if (vd_vbox_check_off (e->box, &e->opts.log, err) == -1)
+  if (vd_machine_check_off (e->machine, &e->opts.log, err) == -1)
     return -1;
   for (i = 0; i < e->n; ++i)
-    e->export[i].may_write = e->views.view[i].current;
+    e->export[i].may_write = e->machine->view[i].current;
   return 0;
 }
 
@@ -96,27 +84,28 @@ int
 machine_open (struct exports *e, const char *path, struct vd_err *err)
 {
   struct vd_err first = { .code = VD_OK };
+  struct vd_machine *m;
   size_t i, n = 0;
 
   if (e->opts.parent)
     return vd_fail (err, VD_USAGE, "%s says who the parents of its disks are: "
                     "parent=FILE has no meaning with a machine file", path);
-  e->box = vd_vbox_open (path, err);
-  if (!e->box || vd_vbox_views (e->box, &e->views, err) == -1)
+  e->machine = m = vd_machine_open (path, e->family, err);
+  if (!m)
     return -1;
-  if (vd_vbox_check_registry (e->box, err) == -1) {
-    if (e->views.n == 0)
+  if (vd_machine_trouble (m, err) == -1) {
+    if (m->n == 0)
       return -1;
     vd_warn (&e->opts.log, "not an export: %s", err->msg);
   }
-  if (e->views.n == 0)
+  if (m->n == 0)
     return vd_fail (err, VD_NOT_FOUND, "%s: the machine '%.100s' has no disk",
-                    path, e->box->name);
-  e->export = calloc (e->views.n, sizeof *e->export);
+                    path, m->name);
+  e->export = calloc (m->n, sizeof *e->export);
   if (!e->export)
     return vd_fail (err, VD_NOMEM, "out of memory");
-  for (i = 0; i < e->views.n; ++i) {
-    if (add_export (e, &e->views.view[i], &first, err) == -1)
+  for (i = 0; i < m->n; ++i) {
+    if (add_export (e, &first, err) == -1)
       return -1;
     n += e->export[i].chain != NULL;
   }
@@ -124,7 +113,7 @@ machine_open (struct exports *e, const char *path, struct vd_err *err)
     *err = first;
     return -1;
   }
-  warn_of_state (e);
+  vd_machine_warn_state (m);
   e->dflt = machine_find (e, "", err);  /* several disks: none */
   return config.write ? let_write (e, err) : 0;
 }
@@ -132,16 +121,14 @@ machine_open (struct exports *e, const char *path, struct vd_err *err)
 void
 machine_close (struct exports *e)
 {
-  vd_vbox_views_free (&e->views);
-  vd_vbox_free (e->box);
-  e->box = NULL;
+  vd_machine_free (e->machine);
+  e->machine = NULL;
 }
 
 struct export *
 machine_find (struct exports *e, const char *name, struct vd_err *err)
 {
-  const struct vd_vbox_view *v
-    = vd_vbox_find_view (e->box, &e->views, name, err);
+  const struct vd_machine_view *v = vd_machine_find (e->machine, name, err);
 
-  return v ? &e->export[v - e->views.view] : NULL;
+  return v ? &e->export[v - e->machine->view] : NULL;
 }

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-/* The exports of a VirtualBox machine file. */
+/* The exports of a machine file, VirtualBox's or VMware's. */
 
 #ifndef VMDK_MACHINE_H
 #define VMDK_MACHINE_H

@@ -16,8 +16,9 @@ struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };
      "[file=]<FILE>   a VMDK disk or snapshot (also ssh://, https://, nbd://\n" \
      "               URIs): its descriptor, or the file\n"                  \
      "               that contains it; each link of its chain is an\n"      \
-     "               export.  Or a VirtualBox machine (.vbox): each of its\n" \
-     "               disks, now and in each snapshot, is an export")        \
+     "               export.  Or a machine (VMware's .vmx, VirtualBox's\n"  \
+     "               .vbox): each of its disks, now and in each snapshot,\n" \
+     "               is an export")                                         \
   X ("dir", OPTION_PATH, &config.dir,                                       \
      "dir=<DIR>   a directory: each disk and each snapshot in it is an\n"   \
      "               export")                                               \

@@ -23,6 +23,7 @@ apply    base file format chain read
 compact  base file format chain check write
 vbox     base file format chain
 vmx      base file format chain
+machine  base file format chain vbox vmx
 merge    base file format chain read check create write apply compact vbox
 '
 
@@ -33,8 +34,8 @@ faces='
 common   base file format chain read
 remote   base file
 filter   base file format chain read check create write
-plugin   base file format chain read check create write vbox
-tool     base file format chain read check create write apply compact vbox merge
+plugin   base file format chain read check create write vbox vmx machine
+tool     base file format chain read check create write apply compact vbox vmx machine merge
 '
 
 # Headers that vmdkdelta.h does not include are private to their wing, but for these: the
