@@ -230,6 +230,11 @@ make_files () {
     cp machine.vdi disk0.vdi
     machine "$(vdi_uuid disk0.vdi)" > machine.vbox
 
+    # A machine of VMware, with a snapshot.
+    printf 'scsi0:0.fileName = "disk-000002.vmdk"\n' > vm.vmx
+    printf 'snapshot0.%s\n' 'uid = "1"' 'displayName = "before update"' 'disk0.node = "scsi0:0"' \
+        'disk0.fileName = "disk-000001.vmdk"' > vm.vmsd
+
     # What "vmdkdelta merge" is given: a machine with two snapshots, a letter in each.
     merge_files
 

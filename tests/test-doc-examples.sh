@@ -15,7 +15,8 @@ check () {
     case $1 in
         *--filter=partition*disk-000002.vmdk*) expected=2.partition.expected ;;
         *--filter=partition*) expected=x.partition.expected ;;
-        *disk-000002.vmdk*) expected=2.expected ;;
+        *'scsi0:0@'*) expected=1.expected ;;
+        *vm.vmx*|*disk-000002.vmdk*) expected=2.expected ;;
         *disk-000001.vmdk*) expected=1.expected ;;
         *clone.vmdk*) expected=clone.expected ;;
         *machine.vbox*|*disk0@*) expected=machine.expected ;;
@@ -33,6 +34,7 @@ check () {
         *null:*) ;;
         'vmdkdelta info --chain '*) grep -q '^disk-000002.vmdk .* ok' log && grep -q '^disk.vmdk .* ok' log ;;
         'vmdkdelta info machine.vbox'*) grep -q '^  before-update  *2026-11-21T19:30:47Z' log ;;
+        'vmdkdelta info vm.vmx'*) grep -q '^  before update ' log ;;
         'vmdkdelta info '*) grep -q 'found, its CID fits' log ;;
         'vmdkdelta check --chain '*) grep -q 'chain of 3 links: clean' log ;;
         'vmdkdelta check '*) grep -q '^x.vmdk: clean' log ;;

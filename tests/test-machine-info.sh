@@ -108,7 +108,7 @@ sha256sum --quiet -c sum
 # Nor do they for VMware's.
 for text in '.encoding = "UTF-8"' '#!/usr/bin/vmware\n.encoding = "UTF-8"'; do
     printf "$text\nscsi0:0.fileName = \"vm-000001.vmdk\"\n" > vm.vmx
-    for verb in info compact check map; do
+    for verb in compact check map; do
         status=0
         "$TOOL" $verb vm.vmx > out 2>&1 || status=$?
         [ $status = 1 ] || { cat out; fail "$verb: status $status"; }

@@ -58,7 +58,7 @@ is disk-000001-ctk.vmdk 'is a list of changed blocks \(CBT\): it holds nothing o
 text vm.vmsn '\320\276\322\276\010\0\0\0aaaa';   is vm.vmsn 'is a memory snapshot'
 text vm.nvram 'MRVN\001\0\0\0';                  is vm.nvram 'is the BIOS settings'
 text vm.vmsd '.encoding = "UTF-8"\nsnapshot.lastUID = "2"\n'; is vm.vmsd 'list of snapshots'
-text vm.vmx '.encoding = "UTF-8"\nconfig.version = "8"\n';    is vm.vmx "is a machine file of VMware's"
+text vm.conf '.encoding = "UTF-8"\nconfig.version = "8"\n';   is vm.conf "is a machine file of VMware's"
 text x.mf 'SHA256(x.ovf)= 0123\n';               is x.mf 'is a list of checksums'
 text vmware.log '2026-01-01T00:00:00| vmx| I125: Log for VMware ESX\n'; is vmware.log 'is a log'
 is x.ovf 'is an OVF envelope.*ovf:href'

@@ -110,6 +110,7 @@ put_machine (struct json *j, const struct machine *m)
   json_string_or_null (j, "reason", m->foreign.code != VD_OK ? m->foreign.msg
                        : NULL);
   json_string (j, "role", "machine");
+  json_string (j, "product", "VirtualBox");
   json_string (j, "name", box->name);
   put_uuid (j, "uuid", box->uuid);
   json_string (j, "settings-version", box->version);

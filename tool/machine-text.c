@@ -11,36 +11,6 @@
 
 #include "machine.h"
 
-/* A row begins with a name of this width at most; longer ones shift it. */
-#define MAX_WIDTH 48
-
-static void
-line (FILE *fp, const char *name, const char *value)
-{
-  fprintf (fp, "  %-14s ", name);
-  out_text (fp, value);
-  putc ('\n', fp);
-}
-
-/* The name, indented, and blanks up to width. */
-static void
-cell (FILE *fp, unsigned indent, const char *name, unsigned width)
-{
-  const unsigned used = indent + (unsigned) vd_utf8_columns (name);
-
-  fprintf (fp, "%*s", (int) indent, "");
-  out_text (fp, name);
-  fprintf (fp, "%*s", used < width ? (int) (width - used) : 0, "");
-}
-
-static unsigned
-wider (unsigned width, unsigned indent, const char *name)
-{
-  const unsigned n = indent + (unsigned) vd_utf8_columns (name);
-
-  return n > width && n <= MAX_WIDTH ? n : width;
-}
-
 /* ---- The machine -------------------------------------------------------- */
 
 static void
@@ -51,16 +21,16 @@ put_machine (FILE *fp, const struct machine *m)
 
   out_text (fp, m->path);
   fputs ("\n  kind           a VirtualBox machine\n", fp);
-  line (fp, "name", box->name);
-  line (fp, "UUID", vd_uuid_text (text, box->uuid));
-  line (fp, "settings", box->version);
-  line (fp, "state", box->power == VD_VBOX_SAVED
-        ? "saved: some of what its guest wrote may be only in its memory"
-        : box->power == VD_VBOX_ABORTED
-        ? "aborted: its disks are as after a power failure"
-        : "off, if it is not running: this file does not show that");
+  machine_line (fp, "name", box->name);
+  machine_line (fp, "UUID", vd_uuid_text (text, box->uuid));
+  machine_line (fp, "settings", box->version);
+  machine_line (fp, "state", box->power == VD_VBOX_SAVED
+                ? "saved: some of what its guest wrote may be only in its "
+                "memory" : box->power == VD_VBOX_ABORTED
+                ? "aborted: its disks are as after a power failure"
+                : "off, if it is not running: this file does not show that");
   if (*box->last_change)
-    line (fp, "last change", box->last_change);
+    machine_line (fp, "last change", box->last_change);
 }
 
 /* ---- Disks -------------------------------------------------------------- */
@@ -93,7 +63,7 @@ put_disk (FILE *fp, const struct machine *m, const struct vd_vbox_view *v,
   char size[HUMAN_SIZE_MAX];
   const unsigned links = machine_links (v->medium);
 
-  cell (fp, 2, v->disk_name, width);
+  machine_cell (fp, 2, v->disk_name, width);
   fputs ("  ", fp);
   if (member)
     fprintf (fp, "%9s", short_size (size, member->link->capacity));
@@ -114,7 +84,7 @@ put_disks (FILE *fp, const struct machine *m)
   size_t i, n = 0;
 
   for (i = 0; i < m->views.n; ++i)
-    width = wider (width, 2, m->views.view[i].disk_name);
+    width = machine_wider (width, 2, m->views.view[i].disk_name);
   fputs ("Disks, as they are now:\n", fp);
   for (i = 0; i < m->views.n; ++i)
     if (m->views.view[i].current) {
@@ -161,7 +131,7 @@ put_medium (FILE *fp, const struct machine *m,
   const struct medium_facts *f = machine_facts (m, medium);
   char size[2][HUMAN_SIZE_MAX];
 
-  cell (fp, indent_of (medium), base_name (medium->location), width);
+  machine_cell (fp, indent_of (medium), base_name (medium->location), width);
   fprintf (fp, "  %-8s", format_of (m, medium));
   if (f->has_facts && f->facts.walked)
     fprintf (fp, "  %9s  %9s  %-10s",
@@ -185,10 +155,10 @@ put_media (FILE *fp, const struct machine *m)
   size_t i;
 
   for (i = 0; i < box->nr_media; ++i)
-    width = wider (width, indent_of (&box->media[i]),
-                   base_name (box->media[i].location));
+    width = machine_wider (width, indent_of (&box->media[i]),
+                           base_name (box->media[i].location));
   fputs ("Files, each below its parent:\n", fp);
-  cell (fp, 2, "NAME", width);
+  machine_cell (fp, 2, "NAME", width);
   fprintf (fp, "  %-8s  %9s  %9s  %-10s  %s\n", "FORMAT", "ALLOCATED", "ZERO",
            "STATE", "OF");
   for (i = 0; i < box->nr_media; ++i)
@@ -209,7 +179,7 @@ put_snapshot (FILE *fp, const struct vd_vbox *box,
 {
   const unsigned indent = 2 + 2 * s->depth;
 
-  cell (fp, indent, s->name, width);
+  machine_cell (fp, indent, s->name, width);
   fputs ("  ", fp);
   out_text (fp, *s->time ? s->time : "-");
   if (s == box->current_snapshot)
@@ -234,8 +204,8 @@ put_snapshots (FILE *fp, const struct vd_vbox *box)
   size_t i;
 
   for (i = 0; i < box->nr_snapshots; ++i)
-    width = wider (width, 2 + 2 * box->snapshots[i].depth,
-                   box->snapshots[i].name);
+    width = machine_wider (width, 2 + 2 * box->snapshots[i].depth,
+                           box->snapshots[i].name);
   fputs ("Snapshots, each below its parent:\n", fp);
   for (i = 0; i < box->nr_snapshots; ++i) {
     s = &box->snapshots[i];
@@ -259,18 +229,19 @@ put_trouble (FILE *fp, const struct machine *m)
   size_t i;
 
   if (m->foreign.code != VD_OK)
-    line (fp, "not here", m->foreign.msg);
+    machine_line (fp, "not here", m->foreign.msg);
   for (i = 0; i < m->box->nr_media; ++i) {
     const struct medium_facts *f = &m->media[i];
     const struct facts *g = &f->facts;
 
     if (!f->member)
-      line (fp, m->box->media[i].encrypted ? "encrypted" : "unreadable",
-            f->err.msg);
+      machine_line (fp, m->box->media[i].encrypted ? "encrypted"
+                    : "unreadable", f->err.msg);
     else if (f->has_facts && !facts_complete (g))
-      line (fp, "incomplete", g->loaded ? g->walk_err.msg : g->load_err.msg);
+      machine_line (fp, "incomplete", g->loaded ? g->walk_err.msg
+                    : g->load_err.msg);
     else if (f->has_facts && g->damage.code != VD_OK)
-      line (fp, "damaged", g->damage.msg);
+      machine_line (fp, "damaged", g->damage.msg);
   }
 }
 
@@ -284,34 +255,6 @@ is_missing (const struct machine *m)
                                 m->media[i].err.code == VD_DENIED))
       return true;
   return false;
-}
-
-/* An export's name as it stands in an NBD URI. */
-static char *
-uri_name (const char *name)
-{
-  static const char plain[] =
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~@";
-  char *out = malloc (strlen (name) * 3 + 1), *o = out;
-
-  for (; out && *name; ++name)
-    if (strchr (plain, *name))
-      *o++ = *name;
-    else
-      o += sprintf (o, "%%%02X", (unsigned) (unsigned char) *name);
-  if (out)
-    *o = '\0';
-  return out;
-}
-
-static void
-put_copy (FILE *fp, const struct vd_vbox_view *v)
-{
-  char *name = uri_name (v->name);
-
-  if (name)
-    fprintf (fp, "    nbdcopy nbd://localhost/%s out.raw\n", name);
-  free (name);
 }
 
 static void
@@ -343,10 +286,10 @@ put_next (FILE *fp, const struct machine *m)
   out_command (fp, "nbdkit vmdk file=", m->path, "");
   fputs ("    nbdinfo --list nbd://localhost\n", fp);
   if (!one)
-    put_copy (fp, &m->views.view[0]);
+    machine_copy (fp, m->views.view[0].name);
   if (!old)
     return;
-  put_copy (fp, old);
+  machine_copy (fp, old->name);
   fputs ("Or, to merge its snapshots, first see what would be done:\n", fp);
   out_command (fp, "vmdkdelta merge --dry-run ", m->path, "");
 }

@@ -55,4 +55,20 @@ extern unsigned machine_links (const struct vd_vbox_medium *medium);
 extern void text_machine (FILE *fp, const struct machine *m, bool chain);
 extern void json_machine (struct json *j, const struct machine *m);
 
+/* ---- Parts of all reports of machines (machine-parts.c) ------------------ */
+
+/* "  NAME   VALUE" */
+extern void machine_line (FILE *fp, const char *name, const char *value);
+
+/* The name, indented, and blanks up to width. */
+extern void machine_cell (FILE *fp, unsigned indent, const char *name,
+                          unsigned width);
+
+/* The width that has room for this name too, if it is not too long. */
+extern unsigned machine_wider (unsigned width, unsigned indent,
+                               const char *name);
+
+/* The command that copies an export. */
+extern void machine_copy (FILE *fp, const char *export);
+
 #endif /* VMDKDELTA_MACHINE_H */

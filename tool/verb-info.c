@@ -6,9 +6,13 @@
 /* vmdkdelta info: what an image is, and what to do with it. */
 
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 
 #include "machine.h"
 #include "verb-info.h"
+#include "vmware.h"
 
 enum { OPT_JSON = OPT_OWN, OPT_CHAIN };
 
@@ -160,14 +164,87 @@ answer_machine (struct answer *a, const char *path, struct vd_err *err)
 }
 
 static int
+answer_vmware (struct answer *a, const char *path, struct vd_err *err)
+{
+  struct vmware m;
+  const int ok = vmware_gather (&m, path, a->chain, a->opts, err);
+
+  if (ok == 0) {
+    if (a->json)
+      json_vmware (a->json, &m);
+    else if (m.vmx) {
+      if (!a->first)
+        putc ('\n', a->fp);
+      text_vmware (a->fp, &m);
+    }
+    if (!m.vmx)
+      tool_fail (&m.err);
+    a->complete = a->complete && vmware_complete (&m);
+  }
+  vmware_free (&m);
+  return ok;
+}
+
+static int
+answer_file (struct answer *a, const char *path, struct vd_err *err)
+{
+  const int ok = vd_vmx_probe (path) ? answer_vmware (a, path, err)
+    : vd_vbox_probe (path) ? answer_machine (a, path, err)
+    : answer_image (a, path, err);
+
+  a->first = false;
+  return ok;
+}
+
+/* Of a directory, the machines in it. */
+struct machines_in {
+  struct answer *a;
+  size_t n;
+};
+
+static int
+add_machine_in (void *opaque, int dir, const char *name, const char *path,
+                struct vd_err *err)
+{
+  struct machines_in *in = opaque;
+  const char *dot = strrchr (name, '.');
+
+  (void) dir;
+  if (!dot || (strcasecmp (dot, ".vmx") != 0 && strcasecmp (dot, ".vbox") != 0))
+    return 0;
+  in->n++;
+  return answer_file (in->a, path, err);
+}
+
+static int
+answer (struct answer *a, const char *path, struct vd_err *err)
+{
+  struct machines_in in = { .a = a };
+  struct stat st;
+  struct vd_err why;
+
+  if (vd_is_uri (path) || stat (path, &st) == -1 || !S_ISDIR (st.st_mode))
+    return answer_file (a, path, err);
+  if (vd_scandir (path, add_machine_in, &in, err) == -1)
+    return -1;
+  if (in.n > 0)
+    return 0;
+  vd_fail (&why, VD_NOT_FOUND, "%s: there is no machine (.vmx, .vbox) in this "
+           "directory: name a disk in it", path);
+  tool_fail (&why);
+  a->complete = false;
+  return 0;
+}
+
+static int
 run (int argc, char **argv)
 {
   struct vd_opts opts = { .log = { .fn = NULL }, .headers = true };
-  struct answer a = { .opts = &opts, .complete = true };
+  struct answer a = { .opts = &opts, .first = true, .complete = true };
   bool as_json = false;
   struct vd_err err;
   struct json j;
-  int c, i, ok;
+  int c, i;
 
   while ((c = next_option (&verb_info, argc, argv, &opts)) != -1) {
     if (c == OPT_JSON)
@@ -187,10 +264,7 @@ run (int argc, char **argv)
     json_begin_array (&j, NULL);
   }
   for (i = optind; i < argc; ++i) {
-    a.first = i == optind;
-    ok = vd_vbox_probe (argv[i]) ? answer_machine (&a, argv[i], &err)
-      : answer_image (&a, argv[i], &err);
-    if (ok == -1) {
+    if (answer (&a, argv[i], &err) == -1) {
       out_discard (a.fp);
       return tool_fail (&err);
     }
@@ -207,7 +281,8 @@ const struct verb verb_info = {
   .summary = "show what an image is and what it holds",
   .help =
     "A FILE is a disk or snapshot (its descriptor, or a file that contains it),\n"
-    "a bare extent, or a VirtualBox machine (.vbox).\n"
+    "a bare extent, a machine (VMware's .vmx, VirtualBox's .vbox), or a directory\n"
+    "with machines in it.\n"
     "\n"
     "Options:\n"
     "  --chain            print a table of FILE and all its ancestors, base\n"

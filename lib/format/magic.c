@@ -388,8 +388,8 @@ static const struct {
                    "give the .vmdk file that a line with fileName in it "
                    "names") },
   { is_vmware_text, PAGE ("a machine file of VMware's, not a disk",
-                          "give the .vmdk file that a line with fileName in "
-                          "it names") },
+                          "give one of the disks that vmdkdelta info lists "
+                          "for it") },
   { is_manifest, PAGE ("a list of checksums", BESIDE) },
   { is_pem, PAGE ("a certificate or key", BESIDE) },
   { is_utf16, PAGE ("a descriptor in UTF-16, as Notepad saves \"Unicode\"",
@@ -423,7 +423,8 @@ static const struct {
   { ".vswp", OTHER ("the swap file of a machine (.vswp)", BESIDE) },
   { ".nvram", OTHER ("the BIOS settings of a machine (.nvram)", BESIDE) },
   { ".vmsd", OTHER ("VMware's list of snapshots (.vmsd)", BESIDE) },
-  { ".vmx", OTHER ("a machine file of VMware's (.vmx)", BESIDE) },
+  { ".vmx", OTHER ("a machine file of VMware's (.vmx)", "give one of the "
+                   "disks that vmdkdelta info lists for it") },
   { ".vmtx", OTHER ("a machine file of VMware's (.vmtx)", BESIDE) },
   { ".vmxf", OTHER ("a machine file of VMware's (.vmxf)", BESIDE) },
   { ".ovf", OTHER ("an OVF envelope", BESIDE) },

@@ -16,7 +16,7 @@ done
 page_of () {
     local verb=${1#tool/}
     verb=${verb#verb-} verb=${verb%.c} verb=${verb%%-*}
-    [ "$verb" != machine ] || verb=info
+    case $verb in machine|vmware) verb=info ;; esac
     echo "docs/vmdkdelta-$verb.pod"
 }
 n=0
