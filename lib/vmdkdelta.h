@@ -55,6 +55,7 @@
  *     vmx/      vmx         VMware's machine files                     vmx.h
  *     machine/  machines    of either, to be served                   machines.h
  *     merge/    merge       links merged into their parent             merge.h
+ *               compact-machine   all disks of a machine compacted   compact-machine.h
  *
  * and two headers of small helpers, bytes.h and cleanup.h.
  *
@@ -126,6 +127,7 @@
 #include "format/magic.h"
 #include "format/runs.h"
 #include "machine/machines.h"
+#include "merge/compact-machine.h"
 #include "merge/merge.h"
 #include "read/compare.h"
 #include "read/map-cache.h"

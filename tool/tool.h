@@ -189,6 +189,14 @@ extern const char *human_size (char buf[HUMAN_SIZE_MAX], uint64_t bytes);
 /* "10.5 GiB", "512 B". */
 extern const char *short_size (char buf[HUMAN_SIZE_MAX], uint64_t bytes);
 
+/* "46.0 GiB -> 8.1 GiB, on the file system ...": the sizes before and after a
+ * compaction, in verb-compact.c; dry: that of the files only.
+ */
+#define COMPACT_SIZES_MAX (4 * HUMAN_SIZE_MAX + 64)
+extern const char *compact_sizes (char buf[COMPACT_SIZES_MAX],
+                                  const struct vd_compact_result *r,
+                                  bool dry);
+
 /* The part of a path after its last slash. */
 extern const char *base_name (const char *path);
 

@@ -202,11 +202,71 @@ tell (const struct compact *c)
   return STATUS_OK;
 }
 
+/* ---- A machine ---------------------------------------------------------- */
+
+const char *
+compact_sizes (char buf[COMPACT_SIZES_MAX], const struct vd_compact_result *r,
+               bool dry)
+{
+  char a[HUMAN_SIZE_MAX], b[HUMAN_SIZE_MAX], c[HUMAN_SIZE_MAX],
+    d[HUMAN_SIZE_MAX];
+
+  short_size (a, r->size_before);
+  short_size (b, r->size_after);
+  if (dry)
+    snprintf (buf, COMPACT_SIZES_MAX, "%s -> %s", a, b);
+  else
+    snprintf (buf, COMPACT_SIZES_MAX, "%s -> %s, on the file system %s -> %s",
+              a, b, short_size (c, r->allocated_before),
+              short_size (d, r->allocated_after));
+  return buf;
+}
+
+/* One disk is done, and the next begins with a bar of its own. */
+static void
+disk_done (void *opaque, const char *name, const struct vd_compact_result *r)
+{
+  struct compact *c = opaque;
+  char sizes[COMPACT_SIZES_MAX];
+
+  if (c->showing)
+    progress_end (&c->progress, c->progress.total);
+  c->showing = false;
+  say (c, "compact %s: %s", name, compact_sizes (sizes, r, c->dry_run));
+}
+
+static int
+compact_machine (struct compact *c)
+{
+  const struct vd_compact_machine_opts how = {
+    .how = { .dry_run = c->dry_run, .progress = progress, .opaque = c },
+    .done = disk_done, .opaque = c,
+  };
+  char sizes[COMPACT_SIZES_MAX];
+  struct vd_err err;
+  size_t n;
+
+  if (c->output)
+    return tool_usage (&verb_compact, "--output is for one disk: give its "
+                       "file, not the machine");
+  progress_catch_signals ();
+  if (vd_compact_machine (c->file, &c->opts, &how, &c->result, &n,
+                          &err) == -1)
+    return tool_fail (&err);
+  if (c->json)
+    return tell_json (c);
+  say (c, "%s %zu disk%s: %s", c->dry_run ? "dry run" : "done   ", n,
+       n == 1 ? "" : "s", compact_sizes (sizes, &c->result, c->dry_run));
+  if (fflush (stdout) == EOF || ferror (stdout))
+    return tool_error ("stdout cannot be written");
+  return STATUS_OK;
+}
+
 static int run (int argc, char **argv);
 
 const struct verb verb_compact = {
   .name = "compact",
-  .synopsis = "[OPTIONS] FILE",
+  .synopsis = "[OPTIONS] FILE | MACHINE.vbox",
   .summary = "give back the space of zeros and of unused blocks",
   .help =
   "Makes a disk smaller without changing what it reads as: a VDI, a sparse VMDK\n"
@@ -215,6 +275,7 @@ const struct verb verb_compact = {
   "the gaps, and the file is truncated; in flat and raw files holes are punched.\n"
   "Nothing may use FILE meanwhile.  If the command is interrupted, run it again.\n"
   "UUIDs and CIDs stay the same, so snapshots made on FILE stay valid.\n"
+  "Of a machine, the base files of all its disks of type Normal are compacted.\n"
   "\n"
   "Options:\n"
   "  --output=NEW       write a dense new file instead, and leave FILE alone\n"
@@ -229,6 +290,7 @@ const struct verb verb_compact = {
   "Examples:\n"
   "  vmdkdelta compact --dry-run machine.vdi\n"
   "  vmdkdelta compact machine.vdi\n"
+  "  vmdkdelta compact vm/vm.vbox\n"
   "  vmdkdelta compact --output=dense.vdi machine.vdi\n",
   .short_options = "",
   .long_options = long_options,
@@ -259,9 +321,11 @@ run (int argc, char **argv)
     }
   }
   if (argc - optind != 1)
-    return tool_usage (&verb_compact, "give one FILE");
+    return tool_usage (&verb_compact, "give one FILE, or one MACHINE.vbox");
   progress_choose (&c.mode, c.quiet || c.json);
   c.file = argv[optind];
+  if (vd_vbox_probe (c.file))
+    return compact_machine (&c);
   if (work (&c, &err) == -1)
     return tool_fail (&err);
   return tell (&c);

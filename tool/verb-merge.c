@@ -68,6 +68,8 @@ struct ask {
   enum progress_mode progress;
   struct progress bar;
   const char *phase;
+  struct vd_compact_result compacted; /* of all disks of a machine */
+  size_t nr_compacted;
   FILE *fp;                     /* the steps, for JSON */
   struct json j;
 };
@@ -235,6 +237,89 @@ say_vmx (const struct ask *a, const struct vd_merge *m)
          a->dry_run ? "then" : "now", base_name (name), base_name (top->path));
 }
 
+/* ---- --compact, of a machine -------------------------------------------- */
+
+static int
+on_compact (void *opaque, enum vd_compact_phase phase, uint64_t done,
+            uint64_t total)
+{
+  (void) phase;
+  return on_progress (opaque, "compacting", done, total);
+}
+
+static void
+add_compacted (struct ask *a, const struct vd_compact_result *r)
+{
+  vd_compact_add (&a->compacted, r);
+  a->nr_compacted++;
+}
+
+/* The disks that nothing was merged into, too: vboxmerge's users call it once
+ * more when all is merged and the guest has written zeros.  After the merge,
+ * which is complete then, whatever happens here; m: NULL, nothing was merged.
+ */
+static int
+compact_others (struct ask *a, const struct vd_merge *m, struct vd_err *err)
+{
+  struct vd_compact_machine_opts how = {
+    .disk = a->how.disk,
+    .how = { .dry_run = a->dry_run, .progress = on_compact, .opaque = a },
+  };
+  const size_t nr = m ? m->nr_disks : 0;
+  uint8_t (*except)[16] = calloc (nr + 1, sizeof *except);
+  struct vd_compact_result sum;
+  size_t i, n = 0;
+  int r;
+
+  if (!except)
+    return vd_fail (err, VD_NOMEM, "out of memory");
+  for (i = 0; i < nr; ++i) {
+    const struct vd_merge_disk *d = &m->disk[i];
+
+    if (d->nr > 0 && d->first + d->nr + 1 == d->chain->nr_links)
+      memcpy (except[how.nr_except++], d->medium->uuid, 16);
+    if (d->compacted)
+      add_compacted (a, &d->compact);
+  }
+  how.except = except;
+  r = vd_compact_machine (a->name, &a->opts, &how, &sum, &n, err);
+  free (except);
+  if (a->phase)
+    progress_end (&a->bar, r == 0 ? a->bar.total : 0);
+  a->phase = NULL;
+  vd_compact_add (&a->compacted, &sum);
+  a->nr_compacted += n;
+  return r;
+}
+
+static void
+say_compacted (struct ask *a)
+{
+  char sizes[COMPACT_SIZES_MAX];
+
+  if (a->nr_compacted > 0)
+    say (a, "compact %zu disk%s: %s", a->nr_compacted,
+         a->nr_compacted == 1 ? "" : "s",
+         compact_sizes (sizes, &a->compacted, a->dry_run));
+}
+
+static void
+json_compacted (struct ask *a)
+{
+  const struct vd_compact_result *r = &a->compacted;
+
+  if (a->nr_compacted == 0)
+    return;
+  json_begin_object (&a->j, "compacted");
+  json_u64 (&a->j, "disks", a->nr_compacted);
+  json_u64 (&a->j, "size-before", r->size_before);
+  json_u64 (&a->j, "size-after", r->size_after);
+  json_u64 (&a->j, "allocated-before", r->allocated_before);
+  json_u64_or_null (&a->j, "allocated-after", !a->dry_run,
+                    r->allocated_after);
+  json_end (&a->j);
+}
+
 static int
 result (struct ask *a, const struct vd_merge *m, double seconds)
 {
@@ -242,12 +327,14 @@ result (struct ask *a, const struct vd_merge *m, double seconds)
 
   if (a->json) {
     json_end (&a->j);
+    json_compacted (a);
     json_bool (&a->j, "written", !a->dry_run);
     json_end (&a->j);
     fputc ('\n', a->fp);
     return out_commit (VD_TAKE (a->fp));
   }
   say_vmx (a, m);
+  say_compacted (a);
   if (a->dry_run)
     say (a, "dry run: nothing was written");
   else
@@ -356,12 +443,35 @@ resume (struct ask *a)
 
 /* Nothing to merge is what was asked for, done already. */
 static int
-nothing (const struct ask *a, const struct vd_err *err)
+nothing (struct ask *a, const struct vd_err *why)
 {
-  if (a->json)
-    printf ("{ \"disks\": [], \"steps\": [], \"written\": false }\n");
-  else if (!a->quiet)
-    printf ("%s\n", err->msg);
+  struct vd_err err;
+
+  say (a, "%s", why->msg);
+  if (a->how.compact && vd_vbox_probe (a->name)) {
+    progress_catch_signals ();
+    if (compact_others (a, NULL, &err) == -1)
+      return tool_fail (&err);
+  }
+  if (a->json) {
+    a->fp = out_begin ();
+    if (!a->fp)
+      return STATUS_ERROR;
+    a->j = (struct json) JSON_INIT (a->fp);
+    json_begin_object (&a->j, NULL);
+    json_begin_array (&a->j, "disks");
+    json_end (&a->j);
+    json_begin_array (&a->j, "steps");
+    json_end (&a->j);
+    json_compacted (a);
+    json_bool (&a->j, "written", a->compacted.changed && !a->dry_run);
+    json_end (&a->j);
+    fputc ('\n', a->fp);
+    return out_commit (VD_TAKE (a->fp));
+  }
+  say_compacted (a);
+  if (a->dry_run && a->how.compact)
+    say (a, "dry run: nothing was written");
   return fflush (stdout) == EOF || ferror (stdout)
     ? tool_error ("stdout cannot be written") : STATUS_OK;
 }
@@ -412,10 +522,17 @@ merge (struct ask *a)
     r = vd_merge_run (m, on_progress, a, &err);
     if (a->phase)
       progress_end (&a->bar, r == 0 ? a->bar.total : 0);
+    a->phase = NULL;
   }
   if (r == 0)
     r = vd_merge_commit (m, a->dry_run, say_step, a, &err);
-  if (r == 0)
+  if (r == 0 && m->box && a->how.compact &&
+      compact_others (a, m, &err) == -1) {
+    vd_err_prefix (&err, a->dry_run ? "" : "merged, but not all is compacted "
+                   "(run the same command again): ");
+    tool_fail (&err);
+  }
+  else if (r == 0)
     status = result (a, m, seconds_since (&start));
   else {
     tool_fail (&err);
@@ -448,7 +565,8 @@ const struct verb verb_merge = {
   "  --discard-currentstate\n"
   "                     the same\n"
   "  --yes              do not ask\n"
-  "  --compact          do not store zeros; give back unused blocks\n"
+  "  --compact          do not store zeros; give back unused blocks, of a machine\n"
+  "                     those of all its disks, also if there is nothing to merge\n"
   "  --snapshot[=NAME]  leave a new, empty child on top\n"
   "  --keep             do not remove the merged files\n"
   "  --disk=NAME        merge only this disk of a machine\n"

@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "compact/compact.h"
 #include "merge/merge-private.h"
 #include "write/write.h"
 
@@ -268,19 +267,22 @@ report_compact (void *opaque, enum vd_compact_phase phase, uint64_t done,
 
 /* Before it is verified, so that a run that was cut off here is repeated. */
 static int
-compact (const struct vd_merge *m, const struct vd_merge_disk *d,
+compact (const struct vd_merge *m, struct vd_merge_disk *d,
          struct phase *phase, struct vd_err *err)
 {
   const struct vd_compact_opts how = {
     .same = d->target, .progress = report_compact, .opaque = phase,
   };
-  struct vd_compact_result result;
   struct vd_opts quiet = m->opts;
 
   quiet.log.fn = NULL;
-  if (!m->how.compact ||
-      vd_compact_in_place (d->target->path, &quiet, &how, &result, err) == 0)
+  if (!m->how.compact)
     return 0;
+  if (vd_compact_in_place (d->target->path, &quiet, &how, &d->compact,
+                           err) == 0) {
+    d->compacted = true;
+    return 0;
+  }
   if (err->code != VD_UNSUPPORTED)
     return -1;
   vd_warn (&m->opts.log, "not compacted: %s", err->msg);

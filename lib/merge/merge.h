@@ -36,6 +36,7 @@
 
 #include "apply/apply.h"
 #include "chain/family.h"
+#include "compact/compact.h"
 #include "vbox/vbox-edit.h"
 
 struct vd_journal;
@@ -45,7 +46,8 @@ struct vd_merge_opts {
   unsigned count;               /* links to merge; 0: all that are left */
   bool discard_current;         /* drop the newest link, with its data */
   bool keep;                    /* remove no files */
-  bool compact;                 /* do not store zeros; compact the target */
+  bool compact;                 /* do not store zeros; compact the target
+                                   (other disks: compact-machine.h) */
   bool no_machine;              /* a file: although a .vbox registers it */
   const char *disk;             /* of a machine; NULL: all */
   bool snapshot;                /* leave a fresh child on top */
@@ -82,6 +84,8 @@ struct vd_merge_disk {
   bool cbt;                     /* change tracking is dropped */
   bool resumed;                 /* an interrupted run has begun with it */
   unsigned new_marks;           /* made by this run (merge-mark.c) */
+  bool compacted;               /* how.compact, and it could be done */
+  struct vd_compact_result compact;
 
   /* Of a machine: the base of the disk, and what each snapshot loses. */
   const struct vd_vbox_medium *medium;
