@@ -7,7 +7,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/cleanup.h"
 #include "merge/compact-machine.h"
@@ -78,7 +77,7 @@ add_base (struct machine *m, const struct vd_vbox_medium *base,
 
   if (is_known (m, base))
     return 0;
-  if (!m->how->disk && base->type && strcasecmp (base->type, "Normal") != 0) {
+  if (!m->how->disk && !vd_vbox_is_normal (base)) {
     vd_warn (&m->opts->log, "%s is of type %s and is not compacted",
              base->location, base->type);
     return 0;

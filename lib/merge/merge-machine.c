@@ -9,6 +9,10 @@
  * or merged away and not the newest that is; the newest merged one lives on in
  * the target, which takes its place in all states.  A snapshot that is lost for
  * all of its disks goes; one that others still need stays, without this disk.
+ *
+ * As in VirtualBox, disks that have no states (writethrough and the like) keep
+ * no snapshot alive, and stay attached in one that remains.  Disks on an
+ * immutable or multi-attach base are left alone.
  */
 
 #include <errno.h>
@@ -167,6 +171,8 @@ find_removed (struct vd_merge *m, struct vd_err *err)
       const struct vd_merge_disk *d
         = medium ? find_disk (m, vd_vbox_disk (medium)) : NULL;
 
+      if (medium && !vd_vbox_has_states (medium))
+        continue;
       if (d && d->lost[s])
         lost = true;
       else
@@ -192,15 +198,9 @@ add_disk (struct vd_merge *m, const struct vd_vbox_medium *top,
   const struct vd_vbox_medium *base = vd_vbox_disk (top);
   struct vd_merge_disk *d = &m->disk[m->nr_disks];
 
-  if (find_disk (m, base))
-    return 0;
   d->medium = base;
   d->left_alone = !selected;
   m->nr_disks++;
-  if (selected && base->type && strcasecmp (base->type, "Normal") != 0)
-    return vd_fail (err, VD_UNSUPPORTED, "%s is of type %s: only disks of type "
-                    "Normal are merged (--disk chooses one)", base->location,
-                    base->type);
   d->name = vd_vbox_disk_name (m->box, base, err);
   if (!d->name)
     return -1;
@@ -209,6 +209,32 @@ add_disk (struct vd_merge *m, const struct vd_vbox_medium *top,
       ((d->nr > 0 || d->discard) && check_branches (m, d, err) == -1))
     return -1;
   return find_lost (m, d, err);
+}
+
+/* A disk that is attached now: is it merged, or only gets a new child, or has
+ * nothing to do with any of it?
+ */
+static int
+take_disk (struct vd_merge *m, const struct vd_vbox_medium *top,
+           const struct vd_vbox_medium *only, struct vd_err *err)
+{
+  const struct vd_vbox_medium *base = vd_vbox_disk (top);
+  bool selected = !only || base == only;
+
+  if (find_disk (m, base))
+    return 0;
+  if (selected && !vd_vbox_is_normal (base)) {
+    if (only)
+      return vd_fail (err, VD_UNSUPPORTED, "%s is of type %s: only disks of "
+                      "type Normal are merged", base->location, base->type);
+    if (vd_vbox_has_states (base))
+      vd_warn (&m->opts.log, "%s is of type %s and is not merged: snapshots "
+               "which have it stay", base->location, base->type);
+    selected = false;
+  }
+  if (!selected && !(m->how.snapshot && vd_vbox_has_states (base)))
+    return 0;
+  return add_disk (m, top, selected, err);
 }
 
 static bool
@@ -342,6 +368,8 @@ edit_snapshot (const struct vd_merge *m, const char *old, size_t old_len,
     memcpy (c->to, top, 16);
     c->location = location_of (m, d->new_child);
     c->format = d->chain->links[0]->descriptor ? "VMDK" : "VDI";
+    c->auto_reset = d->medium->type &&
+      strcasecmp (d->medium->type, "Immutable") == 0;
     c = add (&l, VD_VBOX_ATTACH, top);
     memcpy (c->to, d->new_uuid, 16);
   }
@@ -420,10 +448,8 @@ vd_merge_open_machine (struct vd_merge *m, struct vd_err *err)
     return vd_fail_nomem (err);
   for (i = 0; i < box->current.n; ++i) {
     const struct vd_vbox_medium *top = box->current.attached[i].medium;
-    const bool selected = top && (!only || vd_vbox_disk (top) == only);
 
-    if (top && (selected || m->how.snapshot) &&
-        add_disk (m, top, selected, err) == -1)
+    if (top && take_disk (m, top, only, err) == -1)
       return -1;
   }
   if (only && !find_disk (m, only))

@@ -78,9 +78,9 @@ print_medium (FILE *fp, const struct edit *e, const struct vd_vbox_change *c,
   struct vd_braced b;
   bool open = false;
 
-  fprintf (fp, "<HardDisk uuid=\"%s\" location=\"%s\" format=\"%s\"%s",
+  fprintf (fp, "<HardDisk uuid=\"%s\" location=\"%s\" format=\"%s\"%s%s",
            vd_braced (&b, c->uuid), location ? location : "",
-           format ? format : "",
+           format ? format : "", c->auto_reset ? " autoReset=\"true\"" : "",
            vd_uuid_is_null (c->to) ? " type=\"Normal\"" : "");
   for (d = c + 1; d < end; ++d) {
     if (d->kind != VD_VBOX_ADD_MEDIUM || memcmp (d->to, c->uuid, 16) != 0)

@@ -80,6 +80,8 @@ struct vd_vbox_change {
   /* Borrowed.  Any UTF-8 without control characters; escaped here. */
   const char *location;         /* ADD_MEDIUM, MOVE_MEDIUM */
   const char *format;           /* ADD_MEDIUM: "VDI", "VMDK"; MOVE_MEDIUM */
+  bool auto_reset;              /* ADD_MEDIUM: emptied when the machine is
+                                   started, as all on immutable bases are */
   const char *name;             /* ADD_SNAPSHOT */
   const char *time;             /* ADD_SNAPSHOT: "2026-11-21T19:30:47Z" */
 };

@@ -227,6 +227,27 @@ vd_vbox_attached (const struct vd_vbox_state *state,
   return NULL;
 }
 
+static bool
+is_of_type (const struct vd_vbox_medium *medium, const char *type)
+{
+  const struct vd_vbox_medium *disk = vd_vbox_disk (medium);
+
+  return strcasecmp (disk->type ? disk->type : "Normal", type) == 0;
+}
+
+bool
+vd_vbox_has_states (const struct vd_vbox_medium *medium)
+{
+  return !is_of_type (medium, "Writethrough") &&
+    !is_of_type (medium, "Shareable") && !is_of_type (medium, "Readonly");
+}
+
+bool
+vd_vbox_is_normal (const struct vd_vbox_medium *medium)
+{
+  return is_of_type (medium, "Normal");
+}
+
 int
 vd_vbox_check_off (const struct vd_vbox *box, const struct vd_log *log,
                    struct vd_err *err)

@@ -153,6 +153,15 @@ extern struct vd_vbox_medium *
 vd_vbox_attached (const struct vd_vbox_state *state,
                   const struct vd_vbox_medium *disk);
 
+/* Do snapshots keep what the disk of this medium held?  Not of the types
+ * Writethrough, Shareable and Readonly: VirtualBox makes no child of them, and
+ * attaches the one medium in all states.
+ */
+extern bool vd_vbox_has_states (const struct vd_vbox_medium *medium);
+
+/* Type Normal, or none told: may be merged into. */
+extern bool vd_vbox_is_normal (const struct vd_vbox_medium *medium);
+
 /* May the machine's disks be changed, as far as this file can say?  -1 and
  * VD_USAGE when it is in the Saved state: its memory belongs to what the disks
  * hold now.  After an abort the answer is 0 and a warning.

@@ -226,6 +226,9 @@ TEST (disks_of_a_machine)
   machine (BOX ("", MEDIA (DISK (01, "1.vdi", " type=\"Immutable\">\n")
                            DISK (02, "2.vdi", "/>\n") "</HardDisk>\n")
                 STATE (DEVICE (02, 0))));
+  refused ("m.vbox", &how, VD_NOTHING, "m.vbox: nothing to merge",
+           "no disk of the machine");
+  how.disk = "1";
   refused ("m.vbox", &how, VD_UNSUPPORTED, "1.vdi is of type Immutable",
            "only disks of type Normal");
 }
