@@ -14,6 +14,7 @@ vm/tree.vbox
   settings       1.19-linux
   state          off, if it is not running: this file does not show that
   last change    2026-11-21T19:31:42Z
+  total          652 KiB in 12 files
 Disks, as they are now:
   disk0        64 KiB  sata-0-0, a chain of 3 files: Snapshots/{35b30b4a-333d-4dd3-97f1-b17da36c33d7}.vdi
   disk1        64 KiB  sata-1-0, a chain of 3 files: Snapshots/{c88a03b9-5b08-41fb-900f-b467cb4634d1}.vmdk
@@ -32,7 +33,8 @@ Next, to read one of these, by the name of its export:
 Or, to merge its snapshots, first see what would be done:
     vmdkdelta merge --dry-run vm/tree.vbox
 END
-"$TOOL" info vm/tree.vbox > out
+# Where small files are packed, they use less than their size.
+"$TOOL" info vm/tree.vbox | sed '/^  total /s/, .* on disk$//' > out
 diff want out
 
 "$TOOL" info --chain vm/tree.vbox > out
@@ -95,15 +97,15 @@ expect_fail '"state": "unreadable"' "$TOOL" info --json bad.vbox
 grep -q '^  kind  *a disk without a parent' out
 grep -q '^  kind  *a VirtualBox machine' out
 
-# Verbs that work on one disk say so; "compact" does not take it for a raw disk, and
-# "check" does not call it damaged.
+# Verbs that work on one disk say so; "check" does not call it damaged.
 sha256sum vm/tree.vbox > sum
-for verb in 'compact' 'compact --output=x.vdi' check map 'create --to vm/disk0.vdi x.vmdk --from'; do
+for verb in check map 'create --to vm/disk0.vdi x.vmdk --from'; do
     status=0
     # shellcheck disable=SC2086  # words
     "$TOOL" $verb vm/tree.vbox > out 2>&1 || status=$?
     [ $status = 1 ] && grep -q 'is a machine file (XML)' out || { cat out; fail "$verb: status $status"; }
 done
+"$TOOL" compact vm/tree.vbox > out  # of its disks
 sha256sum --quiet -c sum
 # Nor do they for VMware's.
 for text in '.encoding = "UTF-8"' '#!/usr/bin/vmware\n.encoding = "UTF-8"'; do

@@ -85,6 +85,20 @@ fresh
 [ "$(now)" = "${digests[-2]}" ] || fail '--discard-current without merging'
 [ "$(digest "$T/vm/${chain[-2]}")" = "${digests[-2]}" ] || fail 'the snapshot was changed'
 
+# The directory, if there is one machine in it.
+fresh
+"$TOOL" merge --quiet "$T/vm"
+[ "$(now)" = "${digests[-1]}" ] || fail 'merge DIR'
+[ "$(cd "$T/vm"; ls -- *.vdi)" = "${chain[0]}" ] || fail 'merge DIR does not merge'
+"$TOOL" compact --quiet "$T/vm"
+fresh
+cp "$T/vm/m.vbox" "$T/vm/n.VBOX"
+expect_fail 'more than one VirtualBox machine.*/m\.vbox or .*/n\.VBOX' "$TOOL" merge "$T/vm"
+rm "$T/vm"/*.vbox "$T/vm"/*.VBOX
+expect_fail 'there is no VirtualBox machine .*in this directory' "$TOOL" merge "$T/vm/"
+expect_fail 'there is no VirtualBox machine .*in this directory' "$TOOL" compact "$T/vm"
+for file in "${chain[@]}"; do same "$file" "$T/vm/$file"; done
+
 # A saved machine, and one that runs (has a file open for writing).
 fresh
 sed -i 's/lastStateChange=/stateFile="Snapshots\/x.sav" &/' "$T/vm/m.vbox"

@@ -59,6 +59,8 @@ is parent-cid "$(printf %08x "$(qemu parent-cid)")"
 grep -q '"state": "found"' o.json
 grep -q '"hint": "base.vmdk"' o.json
 grep -q '"file": "[^"]*/base.vmdk"' o.json
+"$TOOL" info --chain child.vmdk > out
+grep -q '^  total  *[0-9.]* [KM]iB in 2 files' out || fail "$(cat out)"
 "$TOOL" info child.vmdk > out
 grep -q 'found, its CID fits' out
 grep -q '^    nbdkit vmdk file=child.vmdk$' out

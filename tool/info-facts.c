@@ -64,8 +64,8 @@ add_file (struct facts *f, uint64_t size, const struct stat *st)
     : size;
 }
 
-static void
-count_files (struct facts *f)
+void
+facts_count_files (struct facts *f)
 {
   const struct vd_link *link = f->member->link;
   const struct vd_image *image;
@@ -127,7 +127,7 @@ facts_of (struct facts *f, struct vd_family *family,
   f->loaded = vd_link_load (member->link, family->opts, &f->load_err) == 0;
   if (f->loaded)
     f->walked = vd_walk_link (member->link, count_piece, f, &f->walk_err) == 0;
-  count_files (f);
+  facts_count_files (f);
   find_parent (f, family);
   if (!f->loaded && f->load_err.code == VD_NOMEM)
     *err = f->load_err;

@@ -322,11 +322,32 @@ short_name (char *buf, size_t n, const char *path)
 }
 
 void
+total_add (struct total *t, const struct facts *f)
+{
+  t->files += f->nr_files;
+  t->size += f->files_size;
+  t->usage += f->files_usage;
+}
+
+void
+total_text (FILE *fp, const struct total *t)
+{
+  char size[HUMAN_SIZE_MAX];
+
+  fprintf (fp, "%s in %zu file%s", short_size (size, t->size), t->files,
+           t->files == 1 ? "" : "s");
+  if (t->usage < t->size)
+    fprintf (fp, ", %s on disk", short_size (size, t->usage));
+  putc ('\n', fp);
+}
+
+void
 text_chain (FILE *fp, const struct report *r)
 {
   char name[256];
   size_t i, width = 4;
   const struct facts *oldest = &r->facts[r->n - 1];
+  struct total total = { 0, 0, 0 };
 
   for (i = 0; i < r->n; ++i) {
     short_name (name, sizeof name, r->facts[i].path);
@@ -340,7 +361,10 @@ text_chain (FILE *fp, const struct report *r)
   for (i = r->n; i-- > 0; ) {
     short_name (name, sizeof name, r->facts[i].path);
     chain_row (fp, &r->facts[i], name, width);
+    total_add (&total, &r->facts[i]);
   }
+  label (fp, "total");
+  total_text (fp, &total);
   for (i = r->n; i-- > 0; ) {
     const struct facts *f = &r->facts[i];
     const char *why = !f->loaded ? f->load_err.msg

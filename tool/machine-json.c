@@ -120,6 +120,9 @@ put_machine (struct json *j, const struct machine *m)
   put_uuid (j, "current-snapshot", box->current_snapshot
             ? box->current_snapshot->uuid : NULL);
   json_bool (j, "current-state-modified", !box->unmodified);
+  json_u64 (j, "files", m->total.files);
+  json_u64 (j, "file-size", m->total.size);
+  json_u64 (j, "disk-usage", m->total.usage);
   put_attached (j, &box->current);
   json_begin_array (j, "media");
   for (i = 0; i < box->nr_media; ++i)

@@ -31,6 +31,10 @@ put_machine (FILE *fp, const struct machine *m)
                 : "off, if it is not running: this file does not show that");
   if (*box->last_change)
     machine_line (fp, "last change", box->last_change);
+  if (m->total.files > 0) {
+    fprintf (fp, "  %-14s ", "total");
+    total_text (fp, &m->total);
+  }
 }
 
 /* ---- Disks -------------------------------------------------------------- */

@@ -36,17 +36,26 @@ gather_medium (struct machine *m, size_t i, bool chain)
 {
   struct medium_facts *f = &m->media[i];
   const struct vd_vbox_medium *medium = &m->box->media[i];
+  struct vd_err ignored;
 
   f->member = vd_vbox_add_medium (m->box, medium, m->family, &f->err);
   if (f->member && (!medium->parent ||
                     machine_facts (m, medium->parent)->member) &&
       !vd_vbox_add_chain (m->box, medium, m->family, &f->err))
     f->member = NULL;
-  if (!f->member || !chain)
+  if (!f->member)
     return;
-  f->has_facts = true;
-  if (facts_of (&f->facts, m->family, f->member, &f->err) == -1)
+  f->has_facts = chain;
+  if (!chain) {                 /* its files are counted, no more */
+    f->facts.member = f->member;
+    if (vd_link_load (f->member->link, m->family->opts, &ignored) == 0)
+      facts_count_files (&f->facts);
+  }
+  else if (facts_of (&f->facts, m->family, f->member, &f->err) == -1) {
     f->member = NULL;           /* no memory */
+    return;
+  }
+  total_add (&m->total, &f->facts);
 }
 
 int

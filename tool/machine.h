@@ -27,6 +27,7 @@ struct machine {
   struct vd_vbox_views views;
   struct vd_family *family;
   struct medium_facts *media;   /* as box->media */
+  struct total total;           /* of all files that are there */
   struct vd_err foreign;        /* of media that are not in the registry */
 };
 

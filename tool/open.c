@@ -6,6 +6,8 @@
 /* From file names to a chain; see tool.h. */
 
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "tool.h"
 
@@ -68,4 +70,42 @@ stack_close (struct stack *stack)
   vd_chain_free (stack->chain);
   vd_family_free (stack->family);
   *stack = (struct stack) { .family = NULL };
+}
+
+/* ---- A directory, for the machine in it --------------------------------- */
+
+bool
+is_directory (const char *name)
+{
+  struct stat st;
+
+  return !vd_is_uri (name) && stat (name, &st) == 0 && S_ISDIR (st.st_mode);
+}
+
+char *
+machine_of (const char *name)
+{
+  struct vd_machine_files in = { .n = 0 };
+  struct vd_err err;
+  char *path = NULL;
+
+  if (!is_directory (name)) {
+    path = strdup (name);
+    if (!path)
+      tool_error ("out of memory");
+  }
+  else if (vd_machine_files (name, &vd_machine_vbox, &in, &err) == -1)
+    tool_fail (&err);
+  else if (in.n == 0)
+    tool_error ("%s: there is no VirtualBox machine (.vbox) in this "
+                "directory: give the newest file of a chain, or the machine "
+                "file", name);
+  else if (in.n > 1)
+    tool_error ("%s: there is more than one VirtualBox machine in this "
+                "directory: give one of them, such as %s or %s", name,
+                in.path[0], in.path[1]);
+  else
+    path = VD_TAKE (in.path[0]);
+  vd_machine_files_free (&in);
+  return path;
 }

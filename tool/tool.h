@@ -132,6 +132,14 @@ enum {
 extern int next_option (const struct verb *verb, int argc, char **argv,
                         struct vd_opts *opts);
 
+/* Not of a URI. */
+extern bool is_directory (const char *name);
+
+/* A machine for a directory: the one .vbox file in it.  Anything else: a copy
+ * of name.  NULL after a message.  The caller frees it.
+ */
+extern char *machine_of (const char *name);
+
 /* The value of an option that is a decimal number from min to max.  Returns
  * STATUS_OK, or STATUS_USAGE after a message.
  */

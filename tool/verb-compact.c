@@ -38,7 +38,8 @@ static const struct option long_options[] = {
 
 struct compact {
   struct vd_opts opts;
-  const char *file, *output;
+  char *file;
+  const char *output;
   bool dry_run, quiet, json, raw;
   enum progress_mode mode;
 
@@ -266,7 +267,7 @@ static int run (int argc, char **argv);
 
 const struct verb verb_compact = {
   .name = "compact",
-  .synopsis = "[OPTIONS] FILE | MACHINE.vbox",
+  .synopsis = "[OPTIONS] FILE | MACHINE.vbox | DIR",
   .summary = "give back the space of zeros and of unused blocks",
   .help =
   "Makes a disk smaller without changing what it reads as: a VDI, a sparse VMDK\n"
@@ -275,7 +276,8 @@ const struct verb verb_compact = {
   "the gaps, and the file is truncated; in flat and raw files holes are punched.\n"
   "Nothing may use FILE meanwhile.  If the command is interrupted, run it again.\n"
   "UUIDs and CIDs stay the same, so snapshots made on FILE stay valid.\n"
-  "Of a machine, the base files of all its disks of type Normal are compacted.\n"
+  "Of a machine, the base files of all its disks of type Normal are compacted;\n"
+  "DIR stands for the one .vbox file in this directory.\n"
   "\n"
   "Options:\n"
   "  --output=NEW       write a dense new file instead, and leave FILE alone\n"
@@ -302,7 +304,7 @@ run (int argc, char **argv)
 {
   struct compact c = { .opts = { .prefix = "--" } };
   struct vd_err err;
-  int o;
+  int o, r;
 
   while ((o = next_option (&verb_compact, argc, argv, &c.opts)) != -1) {
     switch (o) {
@@ -323,10 +325,11 @@ run (int argc, char **argv)
   if (argc - optind != 1)
     return tool_usage (&verb_compact, "give one FILE, or one MACHINE.vbox");
   progress_choose (&c.mode, c.quiet || c.json);
-  c.file = argv[optind];
-  if (vd_vbox_probe (c.file))
-    return compact_machine (&c);
-  if (work (&c, &err) == -1)
-    return tool_fail (&err);
-  return tell (&c);
+  c.file = machine_of (argv[optind]);
+  if (!c.file)
+    return STATUS_ERROR;
+  r = vd_vbox_probe (c.file) ? compact_machine (&c)
+    : work (&c, &err) == -1 ? tool_fail (&err) : tell (&c);
+  free (c.file);
+  return r;
 }

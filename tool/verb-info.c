@@ -6,9 +6,6 @@
 /* vmdkdelta info: what an image is, and what to do with it. */
 
 #include <stdlib.h>
-#include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
 
 #include "machine.h"
 #include "verb-info.h"
@@ -197,43 +194,28 @@ answer_file (struct answer *a, const char *path, struct vd_err *err)
 }
 
 /* Of a directory, the machines in it. */
-struct machines_in {
-  struct answer *a;
-  size_t n;
-};
-
-static int
-add_machine_in (void *opaque, int dir, const char *name, const char *path,
-                struct vd_err *err)
-{
-  struct machines_in *in = opaque;
-  const char *dot = strrchr (name, '.');
-
-  (void) dir;
-  if (!dot || (strcasecmp (dot, ".vmx") != 0 && strcasecmp (dot, ".vbox") != 0))
-    return 0;
-  in->n++;
-  return answer_file (in->a, path, err);
-}
-
 static int
 answer (struct answer *a, const char *path, struct vd_err *err)
 {
-  struct machines_in in = { .a = a };
-  struct stat st;
+  struct vd_machine_files in;
   struct vd_err why;
+  size_t i;
+  int r = 0;
 
-  if (vd_is_uri (path) || stat (path, &st) == -1 || !S_ISDIR (st.st_mode))
+  if (!is_directory (path))
     return answer_file (a, path, err);
-  if (vd_scandir (path, add_machine_in, &in, err) == -1)
+  if (vd_machine_files (path, NULL, &in, err) == -1)
     return -1;
-  if (in.n > 0)
-    return 0;
-  vd_fail (&why, VD_NOT_FOUND, "%s: there is no machine (.vmx, .vbox) in this "
-           "directory: name a disk in it", path);
-  tool_fail (&why);
-  a->complete = false;
-  return 0;
+  for (i = 0; i < in.n && r == 0; ++i)
+    r = answer_file (a, in.path[i], err);
+  if (in.n == 0) {
+    vd_fail (&why, VD_NOT_FOUND, "%s: there is no machine (.vmx, .vbox) in "
+             "this directory: name a disk in it", path);
+    tool_fail (&why);
+    a->complete = false;
+  }
+  vd_machine_files_free (&in);
+  return r;
 }
 
 static int

@@ -58,6 +58,14 @@ struct facts {
 extern int facts_of (struct facts *f, struct vd_family *family,
                      struct vd_member *member, struct vd_err *err);
 
+/* Only its files, of which f->member is set and loaded; facts_of does it too. */
+extern void facts_count_files (struct facts *f);
+
+/* "total  90.1 GiB in 14 files", and what they use on disk if that is less. */
+struct total { size_t files; uint64_t size, usage; };
+extern void total_add (struct total *t, const struct facts *f);
+extern void total_text (FILE *fp, const struct total *t);
+
 /* True when everything the link consists of could be read. */
 extern bool facts_complete (const struct facts *f);
 

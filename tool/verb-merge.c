@@ -62,7 +62,7 @@ static const struct option long_options[] = {
 struct ask {
   struct vd_opts opts;
   struct vd_merge_opts how;
-  const char *name;
+  char *name;
   bool dry_run, quiet, json, yes, allow_running, verbose;
   bool brief;                   /* a machine's files are not listed */
   enum progress_mode progress;
@@ -549,13 +549,14 @@ static int run (int argc, char **argv);
 
 const struct verb verb_merge = {
   .name = "merge",
-  .synopsis = "[OPTIONS] TOP | MACHINE.vbox",
+  .synopsis = "[OPTIONS] TOP | MACHINE.vbox | DIR",
   .summary = "merge snapshots into their parent, in place",
   .help =
   "Merges the files of a chain, from the newest (TOP) down, into the oldest of\n"
   "them, without VirtualBox or VMware.  Each byte is written once.  The merged\n"
   "files are removed after the result is verified.  The machine must be off.\n"
-  "If the command is interrupted, run it again.\n"
+  "If the command is interrupted, run it again.  DIR stands for the one .vbox file\n"
+  "in this directory.\n"
   "\n"
   "Options:\n"
   "  --skip=N           leave the N newest files as they are, on top\n"
@@ -637,8 +638,10 @@ run (int argc, char **argv)
     return r;
   if (argc - optind != 1)
     return tool_usage (&verb_merge, "give one TOP, the newest file of a "
-                       "chain, or one MACHINE.vbox");
+                       "chain, or one MACHINE.vbox, or its directory");
   progress_choose (&a.progress, a.quiet || a.json);
-  a.name = argv[optind];
-  return merge (&a);
+  a.name = machine_of (argv[optind]);
+  r = a.name ? merge (&a) : STATUS_ERROR;
+  free (a.name);
+  return r;
 }

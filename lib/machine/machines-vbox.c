@@ -108,6 +108,7 @@ vbox_warn_state (const struct vd_machine *m)
 }
 
 const struct vd_machine_kind vd_machine_vbox = {
+  .suffix = ".vbox",
   .loose = "attached nowhere: ",
   .probe = vd_vbox_probe,
   .open = vbox_open,

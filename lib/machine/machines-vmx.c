@@ -120,6 +120,7 @@ vmx_warn_state (const struct vd_machine *m)
 }
 
 const struct vd_machine_kind vd_machine_vmx = {
+  .suffix = ".vmx",
   .loose = "frozen in ",
   .probe = vd_vmx_probe,
   .open = vmx_open,

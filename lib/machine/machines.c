@@ -6,7 +6,11 @@
 /* Machines of any product; see machines.h. */
 
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
+#include "base/array.h"
+#include "file/scandir.h"
 #include "machine/machines.h"
 
 static const struct vd_machine_kind *const kinds[] = {
@@ -30,6 +34,70 @@ vd_machine_probe (const char *path)
 {
   return kind_of (path) != NULL;
 }
+
+/* ---- In a directory ------------------------------------------------------- */
+
+struct files_scan {
+  const struct vd_machine_kind *kind;
+  struct vd_machine_files *files;
+};
+
+static bool
+is_called_so (const struct vd_machine_kind *kind, const char *name)
+{
+  const size_t n = strlen (name), m = strlen (kind->suffix);
+
+  return n > m && strcasecmp (name + n - m, kind->suffix) == 0;
+}
+
+static int
+try_machine (void *opaque, int dir, const char *name, const char *path,
+             struct vd_err *err)
+{
+  const struct files_scan *s = opaque;
+  char **p;
+  size_t i;
+
+  (void) dir;
+  for (i = 0; i < NR_KINDS; ++i)
+    if ((!s->kind || s->kind == kinds[i]) && is_called_so (kinds[i], name))
+      break;
+  if (i == NR_KINDS)
+    return 0;
+  p = vd_grow (s->files->path, s->files->n, sizeof *p, err);
+  if (!p)
+    return -1;
+  s->files->path = p;
+  p[s->files->n] = strdup (path);
+  if (!p[s->files->n])
+    return vd_fail_nomem (err);
+  s->files->n++;
+  return 0;
+}
+
+int
+vd_machine_files (const char *dir, const struct vd_machine_kind *kind,
+                  struct vd_machine_files *files, struct vd_err *err)
+{
+  struct files_scan s = { .kind = kind, .files = files };
+
+  *files = (struct vd_machine_files) { .n = 0 };
+  if (vd_scandir (dir, try_machine, &s, err) == 0)
+    return 0;
+  vd_machine_files_free (files);
+  return -1;
+}
+
+void
+vd_machine_files_free (struct vd_machine_files *files)
+{
+  while (files->n > 0)
+    free (files->path[--files->n]);
+  free (files->path);
+  files->path = NULL;
+}
+
+/* ---- One of them ---------------------------------------------------------- */
 
 struct vd_machine *
 vd_machine_open (const char *path, struct vd_family *family,

@@ -34,6 +34,7 @@ struct vd_machine_view {
 };
 
 struct vd_machine_kind {
+  const char *suffix;           /* of its files: ".vbox" */
   const char *loose;            /* how a view of no state is told: "..." FILE */
 
   bool (*probe) (const char *path);
@@ -68,6 +69,20 @@ extern const struct vd_machine_kind vd_machine_vbox, vd_machine_vmx;
 
 /* Is this a machine file? */
 extern bool vd_machine_probe (const char *path);
+
+/* The machine files in a directory, by how they are called, in the order of
+ * their names; of one kind, or of all (NULL).
+ */
+struct vd_machine_files {
+  char **path;
+  size_t n;
+};
+
+extern int vd_machine_files (const char *dir,
+                             const struct vd_machine_kind *kind,
+                             struct vd_machine_files *files,
+                             struct vd_err *err);
+extern void vd_machine_files_free (struct vd_machine_files *files);
 
 /* The errors are those of vd_vbox_open and vd_vmx_open. */
 extern struct vd_machine *vd_machine_open (const char *path,
