@@ -1,7 +1,8 @@
 #!/bin/bash
-# A machine whose snapshots branch: nothing is merged where something else stands on
-# it, and the children are named; elsewhere it can be.
+# A machine whose snapshots branch: it is merged down to the branch, and nothing where
+# something else stands on it; the children are named, and how to go on.
 . "$top_srcdir/tests/lib.sh"
+. "$top_srcdir/tests/machine.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin xz nbdcopy
 
@@ -18,18 +19,30 @@ top=$T/vm/Snapshots/${chain[-1]}
 fresh
 branch "$T/vm/Snapshots/other.vdi"
 sums=$(cd "$T/vm" && find . -type f -exec sha256sum {} + | sort)
-expect_fail "base\.vdi has more than one child, .*${chain[1]} and .*other\.vdi.*nothing was written" "$TOOL" merge "$top"
-expect_fail 'more than one child' "$TOOL" merge --skip=1 "$top"
+expect_fail "base\.vdi has more than one child, .*${chain[1]} and .*other\.vdi.*To merge all: remove or export one of them; nothing was written" "$TOOL" merge --skip=1 "$top"
 [ "$(cd "$T/vm" && find . -type f -exec sha256sum {} + | sort)" = "$sums" ] || fail 'something was written'
+# As far as it can be; then no further.
+other=$(digest "$T/vm/Snapshots/other.vdi")
+"$TOOL" merge "$top" > out 2> err
+grep -q "warning: .*: merged down to .*${chain[1]} only: .*base\.vdi has more than one child, .*${chain[1]} and .*other\.vdi.  To merge all: remove" err || fail "$(cat err)"
+[ "$(digest "$T/vm/Snapshots/${chain[1]}")" = "${digests[-1]}" ] || fail 'above the branch'
+[ ! -e "$top" ] || fail 'not merged'
+[ "$(digest "$T/vm/Snapshots/other.vdi")" = "$other" ] || fail 'the other branch'
+[ "$(digest "$T/vm/${chain[0]}")" = "${digests[0]}" ] || fail 'below the branch'
+expect_fail 'more than one child' "$TOOL" merge "$T/vm/Snapshots/${chain[1]}"
+fresh
+branch "$T/vm/Snapshots/other.vdi"
 # Above the branch nothing is in the way.
 "$TOOL" merge --quiet --count=1 "$top"
 [ "$(digest "$T/vm/Snapshots/${chain[1]}")" = "${digests[-1]}" ]
 
 # Beside the base, and where only the user knows of it.
 fresh; branch "$T/vm/other.vdi"
-expect_fail 'more than one child' "$TOOL" merge "$top"
+"$TOOL" merge --dry-run "$top" 2> err > out
+grep -q 'more than one child' err || fail "$(cat err)"
+expect_fail 'more than one child' "$TOOL" merge --skip=1 "$top"
 fresh; mkdir "$T/away"; branch "$T/away/other.vdi"
-expect_fail 'more than one child' "$TOOL" merge --parent-path="$T/away" "$top"
+expect_fail 'more than one child' "$TOOL" merge --skip=1 --parent-path="$T/away" "$top"
 rm -r "$T/away"
 
 # In the registry of a machine, although there is no such file.
@@ -38,7 +51,9 @@ make_machine "$T/vm/m.vbox" 3 "${chain[0]}" "Snapshots/${chain[1]}" "Snapshots/$
 awk '/<HardDisk uuid/ && !done { print; print "<HardDisk uuid=\"{77777777-1111-4222-8333-444444444444}\" location=\"gone.vdi\" format=\"VDI\"/>"; done = 1; next } 1' \
     "$T/vm/m.vbox" > "$T/m"
 mv "$T/m" "$T/vm/m.vbox"
-expect_fail 'more than one child, .* and gone\.vdi \(in the registry.*Its file is not there: if it is gone for good' "$TOOL" merge "$T/vm/m.vbox"
+expect_fail 'more than one child, .* and gone\.vdi \(in the registry.*if its file, which is not there, is gone for good' "$TOOL" merge --skip=1 "$T/vm/m.vbox"
+"$TOOL" merge --dry-run "$T/vm/m.vbox" 2> err > out
+grep -q 'more than one child, .* and gone\.vdi.*if its file, which is not there, is gone for good' err || fail "$(cat err)"
 
 # The file given is not the newest: what stands on it follows.
 fresh
@@ -97,3 +112,41 @@ printf '\x78' | dd of="$T/other/x.vdi" bs=1 seek=392 conv=notrunc status=none
 ln -s vm "$T/vm-link"
 "$TOOL" merge --quiet "$T/vm/m.vbox"
 [ "$(digest "$T/vm/${chain[0]}")" = "${digests[-1]}" ]
+
+# ---- A machine: the snapshots are named, and the command that goes on works -------
+
+letters () { head -c 65536 /dev/zero | tr '\0' "$1"; }
+uuid () { printf '%s0000000-1111-4222-8333-44444444444%s' "$1" "$2"; }
+rm -rf "$T/vm" "$T/vm - Copy" "$T/other" "$T/unreadable" "$T/vm-link"; mkdir -p "$T/vm/Snapshots"; cd "$T/vm"
+image a.vdi "$(uuid a 0)" 0 A
+for i in 1 2 3 4; do image "Snapshots/a$i.vdi" "$(uuid a $i)" "$(uuid a $((i - 1)))" "$(tr 1234 BCDE <<< $i)"; done
+image Snapshots/side.vdi "$(uuid b 3)" "$(uuid a 2)" -
+make_machine "$T/vm/m.vbox" 5 a.vdi Snapshots/a{1,2,3,4}.vdi
+# Another child of what snap2 froze, of a snapshot "my side" that stands on that.
+awk -v a="$(uuid a 3)" -v b="$(uuid b 3)" '
+    index($0, "<HardDisk uuid=\"{" a) { printf "<HardDisk uuid=\"{%s}\" location=\"Snapshots/side.vdi\" format=\"VDI\"/>\n", b }
+    1
+    /name="snap2"/ { in2 = 1 }
+    in2 && /<Snapshots>/ {
+        printf "<Snapshot uuid=\"{5a5a5a5a-0000-4000-8000-00000000aaaa}\" name=\"my side\" timeStamp=\"2026-01-09T00:00:00Z\"><Hardware><StorageControllers><StorageController name=\"SATA\"><AttachedDevice type=\"HardDisk\" port=\"0\" device=\"0\"><Image uuid=\"{%s}\"/></AttachedDevice></StorageController></StorageControllers></Hardware></Snapshot>\n", b
+        in2 = 0
+    }' m.vbox > m.new
+mv m.new m.vbox
+shows () {
+    nbdkit "$PLUGIN" "file=$T/vm/m.vbox" --run "nbdcopy 'nbd+unix:///$1?socket='\$unixsocket -" > "$T/is" 2> "$T/err" ||
+        { cat "$T/err"; fail "$1 cannot be read"; }
+    cmp "$T/is" <(letters "$2") || fail "$1 does not show $2"
+}
+shows a E; shows a@snap3 D; shows a@snap2 C; shows 'a@my%20side' C; shows a@snap0 A
+"$TOOL" merge m.vbox > "$T/out" 2> "$T/warned"
+grep -q "merged down to .*/a3\.vdi only: .*/a2\.vdi (snapshot 'snap2') has more than one child, .*/a3\.vdi and .*/side\.vdi (snapshot 'my side')" "$T/warned" || fail "$(cat "$T/warned")"
+grep -q "To merge all: VBoxManage snapshot 'm & n' delete 'my side'" "$T/warned" || fail "$(cat "$T/warned")"
+shows a E; shows a@snap2 C; shows 'a@my%20side' C; shows a@snap1 B; shows a@snap0 A
+! grep -q 'name="snap3"' m.vbox || fail 'snap3 is still there'
+expect_fail "snapshot 'snap2'\\) has more than one child.*Go on below it with: vmdkdelta merge --skip=2 m\.vbox" "$TOOL" merge m.vbox
+next=$(sed -n 's/.*Go on below it with: vmdkdelta \(.*m\.vbox\)\.  .*/\1/p' "$T/warned")
+[ "$next" = 'merge --skip=2 m.vbox' ] || fail "go on: $next"
+"$TOOL" $next > "$T/out" 2> "$T/err"
+shows a E; shows a@snap2 C; shows 'a@my%20side' C; shows a@snap1 B
+! grep -q 'name="snap0"' m.vbox || fail 'snap0 is still there'
+[ "$(find . -name '*.vdi' | sort | tr '\n' ' ')" = './Snapshots/a2.vdi ./Snapshots/a3.vdi ./Snapshots/side.vdi ./a.vdi ' ] || fail "$(find .)"

@@ -192,3 +192,22 @@ if [ $state -ne 0 ]; then
     grep -qF "Complete it: vmdkdelta merge '$T/it'\\''s a disk/s3.vmdk'" "$T/out" ||
         { cat "$T/out"; fail 'Ctrl-C does not say how to go on'; }
 fi
+
+# Down to a branch: completed alike, also after the other branch has gone.
+for gone in '' yes; do
+    make_chain
+    qemu-img create -q -f vmdk -b base.vmdk -F vmdk other.vmdk
+    at=8
+    strace -f -qq -o "$T/trace" -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when=$at+ \
+        "$TOOL" merge --threads=1 s3.vmdk > "$T/log" 2>&1 || :
+    [ -e .s1.vmdk.vmdkdelta-merging ] || fail 'there is no mark'
+    [ "$(letters s3.vmdk)" = ABCD ] || { cat "$T/err"; fail 'the newest state reads otherwise'; }
+    [ "$(letters other.vmdk)" = AAAA ] || { cat "$T/err"; fail 'the other branch is not served'; }
+    [ -z "$(letters s2.vmdk)" ] || fail 's2.vmdk is served'
+    grep -qF "merge --count=2 '" "$T/err" || { cat "$T/err"; fail 'it does not say how far'; }
+    [ -z "$gone" ] || rm other.vmdk
+    "$TOOL" merge --quiet --count=2 s3.vmdk
+    [ "$(letters s1.vmdk)" = ABCD ] || { cat "$T/err"; fail 'completed'; }
+    for f in s2 s3; do [ ! -e $f.vmdk ] || fail 'not removed'; done
+    [ "$(letters base.vmdk)" = AAAA ] || { cat "$T/err"; fail 'the base'; }
+done

@@ -187,6 +187,8 @@ json_disk (struct json *j, const struct vd_merge_disk *d)
   for (i = 0; i < d->nr; ++i)
     json_string (j, NULL, d->chain->links[d->first + i]->path);
   json_end (j);
+  json_string_or_null (j, "branch", d->branch > 0
+                       ? d->chain->links[d->branch]->path : NULL);
   json_u64 (j, "data-bytes", d->numbers.data_bytes);
   json_u64 (j, "zero-bytes", d->numbers.zero_bytes);
   json_u64 (j, "one-by-one-bytes", d->numbers.one_by_one);

@@ -53,8 +53,8 @@ find_disk (const struct vd_merge *m, const struct vd_vbox_medium *disk)
   return NULL;
 }
 
-static bool
-is_there (const struct vd_merge *m, const struct vd_vbox_medium *medium)
+bool
+vd_merge_is_there (const struct vd_merge *m, const struct vd_vbox_medium *medium)
 {
   CLEANUP_FREE char *dir = vd_directory_of (m->box_path), *path = NULL;
 
@@ -65,11 +65,33 @@ is_there (const struct vd_merge *m, const struct vd_vbox_medium *medium)
   return path && access (path, F_OK) == 0;
 }
 
+const struct vd_vbox_medium *
+vd_merge_registered_child (const struct vd_merge *m,
+                           const struct vd_merge_disk *d, size_t from,
+                           size_t last, size_t *k)
+{
+  const struct vd_vbox_medium *found = NULL;
+  size_t i;
+
+  for (i = 0; i < m->box->nr_media; ++i) {
+    const struct vd_vbox_medium *c = &m->box->media[i];
+    const long n = c->parent ? link_number (d, c->parent->uuid) : -1;
+
+    if (n == -1 || link_number (d, c->uuid) != -1 || (size_t) n < from ||
+        (size_t) n > last || (found && (size_t) n >= *k))
+      continue;
+    found = c;
+    *k = (size_t) n;
+  }
+  return found;
+}
+
 /* The registry may know of children whose files are elsewhere. */
 static int
 check_branches (const struct vd_merge *m, const struct vd_merge_disk *d,
                 struct vd_err *err)
 {
+  CLEANUP_FREE char *other = NULL;
   size_t i;
 
   for (i = 0; i < m->box->nr_media; ++i) {
@@ -81,16 +103,14 @@ check_branches (const struct vd_merge *m, const struct vd_merge_disk *d,
       continue;
     if (k > d->first + d->nr || (k < d->first && !(k <= 1 && d->discard)))
       continue;
-    return vd_fail (err, VD_USAGE,
-                    "%s has more than one child, %s and %s (in the registry "
-                    "of the machine): merging would destroy one of them.  "
-                    "Remove or export one first, or merge only up to there "
-                    "(--skip, --count)%s; nothing was written",
-                    d->chain->links[k]->path,
-                    k > 0 ? d->chain->links[k - 1]->path
-                    : "the current state", c->location, is_there (m, c) ? ""
-                    : ".  Its file is not there: if it is gone for good, remove "
-                    "it in VirtualBox's media manager");
+    if (asprintf (&other, "%s (in the registry of the machine)",
+                  c->location) == -1) {
+      other = NULL;
+      return vd_fail_nomem (err);
+    }
+    return vd_merge_fail_branch (m, d, k, k > 0
+                                 ? d->chain->links[k - 1]->path
+                                 : "the current state", other, c->uuid, err);
   }
   return 0;
 }

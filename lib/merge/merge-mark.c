@@ -66,6 +66,23 @@ put_place (FILE *fp, const char *option, const char *path, const char *dir,
   return 0;
 }
 
+/* What was merged, where a branch ended it: the branch may be gone when the
+ * merge is completed.
+ */
+static unsigned
+count_of (const struct vd_merge *m)
+{
+  unsigned n = 0;
+  bool branch = false;
+  size_t i;
+
+  for (i = 0; i < m->nr_disks; ++i) {
+    branch = branch || m->disk[i].branch > 0;
+    n = m->disk[i].nr > n ? (unsigned) m->disk[i].nr : n;
+  }
+  return branch ? n : m->how.count;
+}
+
 /* All that the result depends on. */
 static int
 put_options (FILE *fp, const struct vd_merge *m, const char *dir,
@@ -76,8 +93,8 @@ put_options (FILE *fp, const struct vd_merge *m, const char *dir,
 
   if (how->skip > 0)
     put_option (fp, "--skip=%u", how->skip);
-  if (how->count > 0)
-    put_option (fp, "--count=%u", how->count);
+  if (count_of (m) > 0)
+    put_option (fp, "--count=%u", count_of (m));
   if (how->disk)
     put_option (fp, "--disk=%s", how->disk);
   if (how->discard_current)

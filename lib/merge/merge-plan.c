@@ -42,6 +42,11 @@ choose (const struct vd_merge *m, struct vd_merge_disk *d,
                     "link%s%s%s", d->name, n, n == 1 ? ", a base" : "s",
                     how->skip ? ", and newest ones are to stay" : "",
                     d->discard ? ", and one is dropped" : "");
+  /* Above a branch; what was asked for can be had when that has gone. */
+  if (d->nr > 1 && vd_merge_find_branch (m, d, err) == -1)
+    return -1;
+  if (d->branch > 0)
+    d->nr = d->branch - 1 - d->first;
   if (d->nr == 0)
     return 0;
   d->target = d->chain->links[d->first + d->nr];
@@ -289,5 +294,7 @@ vd_merge_plan_disk (struct vd_merge *m, struct vd_merge_disk *d,
   }
   if (d->nr > 0 && plan_target (m, d, err) == -1)
     return -1;
+  if (d->branch > 0)
+    vd_merge_tell_branch (m, d);
   return 0;
 }

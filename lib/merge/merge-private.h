@@ -30,6 +30,36 @@ extern int vd_merge_check_children (struct vd_merge *m,
                                     struct vd_merge_disk *d,
                                     struct vd_err *err);
 
+/* The same, asked before: where is the first link below the newest merged one
+ * that has another child?  Sets d->branch and what belongs to it, if something
+ * can be merged above it; else vd_merge_check_children will refuse.
+ */
+extern int vd_merge_find_branch (const struct vd_merge *m,
+                                 struct vd_merge_disk *d, struct vd_err *err);
+
+/* Say where it ends, why, and what goes on from there. */
+extern void vd_merge_tell_branch (const struct vd_merge *m,
+                                  const struct vd_merge_disk *d);
+
+/* VD_USAGE: link k has the children a and b, the latter of this UUID. */
+extern int vd_merge_fail_branch (const struct vd_merge *m,
+                                 const struct vd_merge_disk *d, size_t k,
+                                 const char *a, const char *b,
+                                 const uint8_t child[16],
+                                 struct vd_err *err);
+
+/* merge-machine.c: the medium of the registry, not of the chain, whose parent
+ * is the newest possible link from `from` to `last`, *k; or NULL.
+ */
+extern const struct vd_vbox_medium *
+vd_merge_registered_child (const struct vd_merge *m,
+                           const struct vd_merge_disk *d, size_t from,
+                           size_t last, size_t *k);
+
+/* ... whether its file is where the registry says. */
+extern bool vd_merge_is_there (const struct vd_merge *m,
+                               const struct vd_vbox_medium *medium);
+
 /* merge-clones.c: nothing in the folders beside needs what changes. */
 extern int vd_merge_check_clones (const struct vd_merge *m,
                                   struct vd_err *err);

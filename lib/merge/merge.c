@@ -48,6 +48,7 @@ free_disk (struct vd_merge_disk *d)
   free (d->new_temp);
   free (d->new_extent);
   free (d->new_extent_temp);
+  free (d->branch_child);
   free (d->lost);
   free (d->name);
 }

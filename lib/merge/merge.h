@@ -73,6 +73,10 @@ struct vd_merge_disk {
   size_t first, nr;             /* see above */
   bool discard;                 /* link 0 is dropped */
   bool left_alone;              /* of a machine: only gets a new child */
+  size_t branch;                /* the merge ends above this link, because it
+                                   has another child; 0: none */
+  char *branch_child;           /* that, by its file */
+  uint8_t branch_uuid[16];      /* and its UUID, or null */
   struct vd_link *target;       /* NULL: nothing is merged (nr is 0) */
   struct vd_link *child;        /* gets the target as parent; or NULL */
   struct vd_link *found_child;  /* owned: the child of the file given */
