@@ -108,3 +108,55 @@ expect_fail 'more\.vdi should have UUID' "$TOOL" compact "$T/vm/m.vbox"
 rm "$T/vm/more.vdi"
 [ "$(sha256sum "$T/vm"/*)" = "$sums" ] || fail 'a disk was compacted before all were found'
 expect_fail 'output is for one disk' "$TOOL" compact --output="$T/new.vdi" "$T/vm/m.vbox"
+
+# An interrupted merge comes first: its steps name bytes that compaction changes.  Completed
+# with --compact, the other disks are compacted too.
+if command -v strace > /dev/null; then
+    fresh
+    ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 strace -f -qq -o "$T/trace" -e trace=unlink,unlinkat \
+        -e inject=unlink,unlinkat:signal=KILL:when=1+ "$TOOL" merge --compact "$T/vm/m.vbox" > "$T/log" 2>&1 || :
+    [ -e "$T/vm/.m.vbox.vmdkdelta-merge" ] || fail 'no journal was left'
+    before=$(stat -c %s "$T/vm/more.vdi")
+    # Whether by the machine, its directory, or a file that it has still to change or to remove.
+    for name in m.vbox '' "${chain[@]}"; do
+        [ -z "$name" ] || [ -e "$T/vm/$name" ] || continue
+        expect_fail 'a merge of .*m\.vbox was interrupted: complete it first: vmdkdelta merge .*m\.vbox' "$TOOL" compact "$T/vm/$name"
+    done
+    [ "$(stat -c %s "$T/vm/more.vdi")" = "$before" ] || fail 'something was compacted'
+    "$TOOL" merge --compact "$T/vm/m.vbox" > out
+    grep -q '^compact 2 disks: ' out || fail "completed: $(cat out)"
+    [ "$(stat -c %s "$T/vm/more.vdi")" -lt $most ] || fail 'not compacted after it was completed'
+    [ "$(digest "$T/vm/${chain[0]}")" = "${digests[-1]}" ] || fail 'completed, it reads otherwise'
+
+    # Of a chain, the child that stays has no mark, but is to get another parent; other disks
+    # beside it are no concern of the merge.
+    rm -rf "$T/c"; mkdir "$T/c"; cd "$T/c"
+    qemu-img create -q -f vmdk base.vmdk 4M
+    for n in 1 2 3; do
+        qemu-img create -q -f vmdk -b "$([ $n = 1 ] && echo base || echo s$((n - 1))).vmdk" -F vmdk s$n.vmdk
+        qemu-io -f vmdk -c "write -q -P $n ${n}M 64k" s$n.vmdk > io
+    done
+    qemu-img create -q -f vmdk other.vmdk 4M
+    want=$(digest s3.vmdk)
+    ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 strace -f -qq -o "$T/trace" -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when=10+ \
+        "$TOOL" merge --skip=1 --threads=1 s3.vmdk > "$T/log" 2>&1 || :
+    [ -e .base.vmdk.vmdkdelta-merging ] || fail 'no mark was left'
+    sums=$(sha256sum ./*.vmdk)
+    for file in base s1; do expect_fail 'Complete that merge first: vmdkdelta merge --skip=1 ' "$TOOL" compact $file.vmdk; done
+    [ "$(sha256sum ./*.vmdk)" = "$sums" ] || fail 'a file with a mark was compacted'
+    ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 strace -f -qq -o "$T/trace" -e trace=unlink,unlinkat -e inject=unlink,unlinkat:signal=KILL:when=1+ \
+        "$TOOL" merge --skip=1 s3.vmdk > "$T/log" 2>&1 || :
+    [ -e .s3.vmdk.vmdkdelta-merge ] || fail 'no journal was left'
+    sums=$(sha256sum ./*.vmdk)
+    for file in base s1 s2 s3; do
+        [ -e $file.vmdk ] || continue
+        expect_fail "complete it.*vmdkdelta merge .*s3\.vmdk" "$TOOL" compact $file.vmdk
+        expect_fail "complete it.*vmdkdelta merge .*s3\.vmdk" "$TOOL" compact --dry-run $file.vmdk
+    done
+    [ "$(sha256sum ./*.vmdk)" = "$sums" ] || fail 'a file of the merge was compacted'
+    "$TOOL" compact --quiet other.vmdk
+    "$TOOL" merge --quiet s3.vmdk
+    [ "$(digest s3.vmdk)" = "$want" ] || fail 'completed, s3.vmdk reads otherwise'
+    for file in base s3; do "$TOOL" compact --quiet $file.vmdk; done
+    [ "$(digest s3.vmdk)" = "$want" ] || fail 'compacted, s3.vmdk reads otherwise'
+fi

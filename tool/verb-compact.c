@@ -110,7 +110,8 @@ work (struct compact *c, struct vd_err *err)
   };
   int r;
 
-  if (find_kind (c, err) == -1)
+  if (find_kind (c, err) == -1 ||
+      vd_merge_check_pending (c->file, &c->opts, err) == -1)
     return -1;
   progress_catch_signals ();
   r = c->output ? vd_compact_copy (c->file, c->output, &c->opts, &how,

@@ -478,6 +478,20 @@ nothing (struct ask *a, const struct vd_err *why)
     ? tool_error ("stdout cannot be written") : STATUS_OK;
 }
 
+/* The other disks, after an interrupted merge was completed. */
+static int
+compact_resumed (struct ask *a)
+{
+  struct vd_err err;
+
+  if (!a->how.compact || a->dry_run || a->json || !vd_vbox_probe (a->name))
+    return STATUS_OK;
+  if (compact_others (a, NULL, &err) == -1)
+    return tool_fail (&err);
+  say_compacted (a);
+  return STATUS_OK;
+}
+
 /* What is going to be done. */
 static void
 say_plan (struct ask *a, const struct vd_merge *m)
@@ -507,7 +521,7 @@ merge (struct ask *a)
     return STATUS_ERROR;
   r = resume (a);
   if (r != -1)
-    return r;
+    return r == STATUS_OK ? compact_resumed (a) : r;
   m = vd_merge_open (a->name, &a->how, &a->opts, &err);
   if (!m)
     return err.code == VD_NOTHING ? nothing (a, &err) : tool_fail (&err);

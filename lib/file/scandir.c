@@ -46,7 +46,7 @@ compare_names (const void *a, const void *b)
 }
 
 static int
-read_names (DIR *dir, const char *path, struct names *names,
+read_names (DIR *dir, const char *path, bool hidden, struct names *names,
             struct vd_err *err)
 {
   const struct dirent *d;
@@ -54,7 +54,7 @@ read_names (DIR *dir, const char *path, struct names *names,
   char **p;
 
   while ((errno = 0, d = readdir (dir)) != NULL) {
-    if (d->d_name[0] == '.' ||
+    if ((d->d_name[0] == '.') != hidden ||
         fstatat (dirfd (dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) == -1 ||
         !S_ISREG (st.st_mode))
       continue;
@@ -75,9 +75,9 @@ read_names (DIR *dir, const char *path, struct names *names,
   return 0;
 }
 
-int
-vd_scandir (const char *path, vd_scandir_fn fn, void *opaque,
-             struct vd_err *err)
+static int
+scan_dir (const char *path, bool hidden, vd_scandir_fn fn, void *opaque,
+          struct vd_err *err)
 {
   VD_CLEANUP (close_dir) DIR *dir = opendir (path);
   VD_CLEANUP (free_names) struct names names = { NULL, 0 };
@@ -85,7 +85,7 @@ vd_scandir (const char *path, vd_scandir_fn fn, void *opaque,
 
   if (!dir)
     return vd_fail_errno (err, errno, "%s: cannot open directory", path);
-  if (read_names (dir, path, &names, err) == -1)
+  if (read_names (dir, path, hidden, &names, err) == -1)
     return -1;
   if (names.n > 0)
     qsort (names.name, names.n, sizeof names.name[0], compare_names);
@@ -101,6 +101,20 @@ vd_scandir (const char *path, vd_scandir_fn fn, void *opaque,
       return -1;
   }
   return 0;
+}
+
+int
+vd_scandir (const char *path, vd_scandir_fn fn, void *opaque,
+             struct vd_err *err)
+{
+  return scan_dir (path, false, fn, opaque, err);
+}
+
+int
+vd_scandir_hidden (const char *path, vd_scandir_fn fn, void *opaque,
+                   struct vd_err *err)
+{
+  return scan_dir (path, true, fn, opaque, err);
 }
 
 bool

@@ -31,6 +31,12 @@ typedef int (*vd_scandir_fn) (void *opaque, int dir, const char *name,
 extern int vd_scandir (const char *path, vd_scandir_fn fn, void *opaque,
                         struct vd_err *err);
 
+/* The same for the files that vd_scandir leaves out: whose names begin with a
+ * dot.
+ */
+extern int vd_scandir_hidden (const char *path, vd_scandir_fn fn,
+                              void *opaque, struct vd_err *err);
+
 /* "disk-flat.vmdk", "disk-f001.vmdk": raw data of a disk, which the guest
  * writes, and could make look like a descriptor or an image.
  */

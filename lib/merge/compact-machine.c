@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "merge/compact-machine.h"
+#include "merge/merge.h"
 
 struct disk {
   const struct vd_vbox_medium *base;
@@ -121,6 +122,19 @@ machine_open (struct machine *m, const char *path, struct vd_err *err)
   return 0;
 }
 
+/* Nothing of an interrupted merge is changed, of one disk's chain either. */
+static int
+check_no_journal (const struct machine *m, struct vd_err *err)
+{
+  size_t i;
+
+  for (i = 0; i < m->nr; ++i)
+    if (vd_merge_check_pending (m->disk[i].member->link->path, m->opts,
+                                err) == -1)
+      return -1;
+  return 0;
+}
+
 static int
 compact_all (const struct machine *m, struct vd_compact_result *sum,
              size_t *nr, struct vd_err *err)
@@ -160,7 +174,13 @@ vd_compact_machine (const char *path, const struct vd_opts *opts,
 
   memset (sum, 0, sizeof *sum);
   *nr = 0;
-  r = machine_open (&m, path, err) == -1 ? -1 : compact_all (&m, sum, nr, err);
+  r = vd_merge_check_pending (path, opts, err);
+  if (r == 0)
+    r = machine_open (&m, path, err);
+  if (r == 0)
+    r = check_no_journal (&m, err);
+  if (r == 0)
+    r = compact_all (&m, sum, nr, err);
   machine_close (&m);
   return r;
 }

@@ -18,6 +18,8 @@
 #include "base/path.h"
 #include "merge/journal.h"
 
+#define SUFFIX ".vmdkdelta-merge"
+
 void
 vd_journal_free (struct vd_journal *j)
 {
@@ -139,12 +141,21 @@ vd_journal_init_top (struct vd_journal *j, const char *top,
 
   *j = (struct vd_journal) { .beside = vd_directory_of (given) };
   if (j->beside &&
-      asprintf (&j->path, "%.*s.%s.vmdkdelta-merge", (int) (name - top), top,
+      asprintf (&j->path, "%.*s.%s" SUFFIX, (int) (name - top), top,
                 name) != -1)
     return 0;
   j->path = NULL;
   vd_journal_free (j);
   return vd_fail_nomem (err);
+}
+
+size_t
+vd_journal_name_length (const char *file)
+{
+  const size_t n = strlen (file), suffix = strlen (SUFFIX);
+
+  return *file == '.' && n > suffix + 1 &&
+    strcmp (file + n - suffix, SUFFIX) == 0 ? n - suffix - 1 : 0;
 }
 
 int

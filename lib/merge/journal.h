@@ -81,6 +81,11 @@ extern int vd_journal_init (struct vd_journal *j, const char *top,
                             struct vd_err *err);
 extern void vd_journal_free (struct vd_journal *j);
 
+/* Of a journal's file name, the length of NAME, which is behind the dot; 0: it
+ * is none.
+ */
+extern size_t vd_journal_name_length (const char *file);
+
 /* Add a step, whose strings and data are new and taken over (also on
  * error).
  */

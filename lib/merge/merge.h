@@ -130,6 +130,16 @@ extern int vd_merge_resume (const char *name, const struct vd_opts *opts,
                             bool dry, void (*done) (void *opaque, const char *step),
                             void *opaque, struct vd_err *err);
 
+/* VD_USAGE, with the command that completes it, when a journal names this file:
+ * the machine, or an image that is still to be changed or removed.  The steps
+ * compare what they find, so whoever changes such a file leaves a merge that
+ * can be neither completed nor begun again.  Journals are looked for around the
+ * file as children are (children.h); one that cannot be read is an error.
+ */
+extern int vd_merge_check_pending (const char *path,
+                                   const struct vd_opts *opts,
+                                   struct vd_err *err);
+
 /* Look at everything: the chain is sound, its links belong together, nothing
  * else stands on them or uses them, the target can be written, and there is
  * room.  `name` is the newest file of a chain, or a .vbox machine.  opts and
