@@ -9,13 +9,15 @@
 #   make VARIANT=name CC=clang ...   build/name/..., the same
 #
 # Also: V=1 shows commands, WERROR=1 makes warnings errors, JOBS=N sets how many
-# tests run at a time, and CC, CPPFLAGS, CFLAGS, LDFLAGS are honoured.
+# tests run at a time (two for each processor), and CC, CPPFLAGS, CFLAGS, LDFLAGS are honoured.
 
 VERSION    := 0.1.0
 PREFIX     ?= /usr/local
 CFLAGS     ?= -O2 -g
 PKG_CONFIG ?= pkg-config
 JOBS       ?= $(shell nproc)
+# Tests wait for servers, locks and delays for half of their time.
+TEST_JOBS  := $(if $(filter file,$(origin JOBS)),$(shell echo $$((2 * $(JOBS)))),$(JOBS))
 SANITIZE   ?=
 WERROR     ?=
 V          ?=
@@ -119,7 +121,7 @@ tests: $(UNITS) $(DRIVERS) $(TRIAL) $(FAULTS) $(CRASH) $(MKIMAGE) $(NODLCLOSE) $
 RUN_TESTS = top_srcdir='$(CURDIR)' builddir='$(CURDIR)/$(B)' \
   FILTER='$(FILTER:%=$(CURDIR)/%)' PLUGIN='$(PLUGIN:%=$(CURDIR)/%)' TOOL='$(TOOL:%=$(CURDIR)/%)' \
   MKIMAGE='$(MKIMAGE:%=$(CURDIR)/%)' SANITIZE='$(SANITIZE)' \
-  NBDKIT_BUILT_FOR="$$(cat $(B)/nbdkit-version)" tests/run --make $$PPID -j $(JOBS)
+  NBDKIT_BUILT_FOR="$$(cat $(B)/nbdkit-version)" tests/run --make $$PPID -j $(TEST_JOBS)
 
 check: all tests $(B)/nbdkit-version  ## run the tests; ends with "N passed, N failed[, N skipped]"; TESTS="a b" runs only those
 	$(Q)$(RUN_TESTS) $(TESTS)

@@ -27,7 +27,7 @@ the_lean_tests () {
         grep -vE 'random|truncated|ssh-base' | sed 's,.*/,,' | tr '\n' ' '
 }
 
-make_in () { root_in build env WERROR=1 JOBS="$(nproc)" ${CHECK:+CHECK=1} ${TESTS:+"TESTS=$TESTS"} make -C /src -j"$(nproc)" "$@"; }
+make_in () { root_in build env WERROR=1 ${CHECK:+CHECK=1} ${TESTS:+"TESTS=$TESTS"} make -C /src -j"$(nproc)" "$@"; }
 
 # version SUITE: that of the nbdkit there, if it is the one that we think.
 version () {

@@ -188,7 +188,7 @@ remember () {
 }
 
 # unchanged: these files are.  Only one whose size or time is another is read: all of them
-# are at the end of a page.
+# are at the end of the last page.
 unchanged () {
     sed 's/^[^ ]*  //' sums | xargs stat -c '%n %s %y' 2> /dev/null > stats.now || return 1
     ! cmp -s stats stats.now || return 0
@@ -252,7 +252,7 @@ make_files () {
     done
     ! cmp -s 2.expected clone.expected || fail 'the clone changes nothing'
 
-    ! command -v xz >/dev/null || xz -k --block-size=4MiB base.img
+    ! command -v xz >/dev/null || xz -0 -k --block-size=4MiB base.img
     start file base.img
     ln -s "$sock" base.sock
     remember -- *.vmdk vm/*.vmdk vm/vm.vbox vm/*/*.vdi clone/*.vmdk base.img
@@ -365,8 +365,9 @@ run_examples () {
             keeps "$example" || unchanged || fail "${page##*/}: it changed files: $example"
             ran=$((ran + 1))
         done 9< <(examples "$page")
-        sha256sum --quiet -c sums || fail "${page##*/}: its examples changed files"
+        unchanged || fail "${page##*/}: its examples changed files"
         [ -z "$served" ] || stop
     done
+    sha256sum --quiet -c sums || fail 'the examples changed files'
 }
 keeps () { false; }

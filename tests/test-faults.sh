@@ -3,7 +3,7 @@
 # all with "make faults" (tests/faults/faults.h): each time there is a clean error and
 # nothing is lost.  In the library, and in the command.
 #
-# STRIDE (default 4): the fewer, the more of them fail.
+# STRIDE (default 12): the fewer, the more of them fail.
 . "$top_srcdir/tests/lib.sh"
 
 faults=$builddir/tests/faults/faults
@@ -11,7 +11,7 @@ dir=$T
 [ ! -w /dev/shm ] || { dir=$(mktemp -d /dev/shm/t.XXXXXX); on_exit "rm -rf '$dir'"; }
 
 # A sanitizer makes each of them ten times as slow.
-slower=${STRIDE:-$([ "${SANITIZE:-}" ] && echo 15 || echo 4)}
+slower=${STRIDE:-$([ "${SANITIZE:-}" ] && echo 30 || echo 12)}
 
 # run NAME IMAGES STRIDE
 run () {

@@ -12,41 +12,41 @@ fresh original target
 "$TOOL" apply --quiet delta.vmdk target 2> err || { cat err; fail "apply"; }
 mv target expected
 
-for signal in INT TERM; do
-    for options in --threads=1 "--threads=4 --quiet" "--threads=4 --undo=undo.vmdk" --json; do
-        fresh original target
-        rm -f undo.vmdk
-        # So slow that it is not done before it is stopped, on however busy a machine.
-        start --filter=delay file target delay-write=100ms
-        # A program in the background ignores SIGINT; this one shall not.
-        # shellcheck disable=SC2086
-        env --default-signal=INT "$TOOL" apply $options delta.vmdk "$uri" > out 2> err &
-        pid=$!
-        await differ original target
-        kill -$signal $pid
-        status=0
-        wait $pid || status=$?
-        what="SIG$signal, $options"
-        [ $status = 1 ] || { cat out err; fail "$what: status $status"; }
-        grep -q "stopped as asked" err || { cat err; fail "$what: not said that it stopped"; }
-        grep -q "partly old and partly new.*run the same command again" err ||
-            { cat err; fail "$what: no state"; }
-        if [[ $options = *undo* ]]; then
-            grep -q "undo it with: vmdkdelta apply undo.vmdk" err || { cat err; fail "$what: undo is not named"; }
-        fi
-        if [ "$options" = --json ] && [ -s out ]; then fail "$what: a result was printed"; fi
-        ! cmp -s target expected || fail "$what: it was not stopped in the middle"
-        ! cmp -s target original || fail "$what: it was not stopped in the middle"
-        stop
-        start file target
-        "$TOOL" apply --quiet --verify delta.vmdk "$uri" 2> err || { cat err; fail "$what: again"; }
-        stop
-        cmp target expected || fail "$what: run again, it does not end in the same bytes"
-        if [[ $options = *undo* ]]; then
-            "$TOOL" apply --quiet undo.vmdk target
-            cmp target original || fail "$what: not brought back"
-        fi
-    done
+# Each signal with every kind of work and output, each of these with one signal.
+for way in 'INT --threads=1' 'TERM --threads=4 --quiet' 'INT --threads=4 --undo=undo.vmdk' 'TERM --json'; do
+    signal=${way%% *} options=${way#* }
+    fresh original target
+    rm -f undo.vmdk
+    # So slow that it is not done before it is stopped, on however busy a machine.
+    start --filter=delay file target delay-write=100ms
+    # A program in the background ignores SIGINT; this one shall not.
+    # shellcheck disable=SC2086
+    env --default-signal=INT "$TOOL" apply $options delta.vmdk "$uri" > out 2> err &
+    pid=$!
+    await differ original target
+    kill -$signal $pid
+    status=0
+    wait $pid || status=$?
+    what="SIG$signal, $options"
+    [ $status = 1 ] || { cat out err; fail "$what: status $status"; }
+    grep -q "stopped as asked" err || { cat err; fail "$what: not said that it stopped"; }
+    grep -q "partly old and partly new.*run the same command again" err ||
+        { cat err; fail "$what: no state"; }
+    if [[ $options = *undo* ]]; then
+        grep -q "undo it with: vmdkdelta apply undo.vmdk" err || { cat err; fail "$what: undo is not named"; }
+    fi
+    if [ "$options" = --json ] && [ -s out ]; then fail "$what: a result was printed"; fi
+    ! cmp -s target expected || fail "$what: it was not stopped in the middle"
+    ! cmp -s target original || fail "$what: it was not stopped in the middle"
+    stop
+    start file target
+    "$TOOL" apply --quiet --verify delta.vmdk "$uri" 2> err || { cat err; fail "$what: again"; }
+    stop
+    cmp target expected || fail "$what: run again, it does not end in the same bytes"
+    if [[ $options = *undo* ]]; then
+        "$TOOL" apply --quiet undo.vmdk target
+        cmp target original || fail "$what: not brought back"
+    fi
 done
 
 # While the undo file is made nothing is written yet: the signal ends it, and no

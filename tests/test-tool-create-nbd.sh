@@ -39,7 +39,7 @@ stop
 
 # A signal
 head -c 64M /dev/urandom > slow.img
-start --filter=delay file slow.img rdelay=3
+start --filter=delay file slow.img rdelay=1
 "$TOOL" create --from base.img --to "$uri" n.vmdk 2> err & pid=$!
 await compgen -G '*n*vmdk*.part'
 kill -TERM $pid

@@ -5,8 +5,8 @@
 . "$top_srcdir/tests/lib.sh"
 
 trial=$builddir/tests/trial/trial
-n=24000
-[ -z "${SANITIZE:-}" ] || n=3000
+n=8000
+[ -z "${SANITIZE:-}" ] || n=2000
 
 "$trial" -n $n -s $RANDOM -d "$T" > out || fail "$(cat out)"
 tail -n 1 out

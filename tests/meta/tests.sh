@@ -27,18 +27,19 @@ sub lines {
     local $_ = <$f>;
     my ($n, $at, $held, @here, @lines) = (1, 1, "");
     # A part of them: what it is, and how many lines it goes on for.
-    my $string;
-    my $put = qr/\$\((?:[^()'"\\]|\\.|'[^']*'|(??{$string})|\((?:[^()]|\([^()]*\))*\))*\)|\$\{(?:[^{}'"\\]|\\.|'[^']*'|(??{$string})|\{[^{}]*\})*\}/s;
-    $string = qr/"(?:[^"\\\x24`]+|\\.|(??{$put})|\x24|`[^`]*`)*"/s;
-    while (/\G./gcs) {
-        pos () = pos () - 1;
-        if (/\G(?:$string|\$?'[^']*')/gc) { $held .= "S"; $n += ($& =~ tr/\n//) }
-        elsif (/\G$put/gc) { $held .= "X"; $n += ($& =~ tr/\n//) }
+    my $parts = qr/(?(DEFINE)
+        (?<put> \$\( (?: [^()'"\\]+ | \\. | '[^']*' | (?&string) | \( (?: [^()]+ | \([^()]*\) )* \) )* \) |
+                \$\{ (?: [^{}'"\\]+ | \\. | '[^']*' | (?&string) | \{ [^{}]* \} )* \} )
+        (?<string> " (?: [^"\\\x24`]+ | \\. | (?&put) | \x24 | `[^`]*` )* " ))/sx;
+    pos () = 0;
+    while (pos () < length) {
+        if (/\G[\w.\/:=,+*@%^~!?\[\]{}();|&>-]+[ \t]*|\G[ \t]+/gc) { $held .= $& }
+        elsif (/\G(?:(?&string)|\$?'[^']*')$parts/gc) { $held .= "S"; $n += ($& =~ tr/\n//) }
+        elsif (/\G(?&put)$parts/gc) { $held .= "X"; $n += ($& =~ tr/\n//) }
         elsif (/\G\\\n/gc) { $n++ }
         elsif (/\G\\./gc) { $held .= "X" }
         elsif (/\G<<-?\s*(['"]?)([A-Za-z_]+)\1/gc) { push @here, $2; $held .= "<<" }
         elsif ((pos () == 0 || substr ($_, pos () - 1, 1) =~ /\s/) && /\G#[^\n]*/gc) { }
-        elsif (/\G[\w.\/:=,+*@%^~!?\[\]{}();|&>-]+[ \t]*|\G[ \t]+/gc) { $held .= $& }
         elsif (/\G\n/gc) {
             for my $end (@here) { /\G.*?^\t*\Q$end\E\n/gcsm and $n += ($& =~ tr/\n//) }
             @here = ();
