@@ -48,7 +48,8 @@
  *               disk        the newest link of a chain that is served  disk.h
  *     apply/    batch       all that a chain holds, piece by piece     batch.h
  *               apply       deltas written to a base in place          apply.h
- *               state       what a target holds, noted             state.h
+ *               state       what a target holds, noted                 state.h
+ *               sync        what of a source is new to it              sync.h
  *     compact/  compact     space given back                           compact.h
  *     vbox/     vbox        VirtualBox's machine files                 vbox.h
  *               vbox-edit   and changing them                          vbox-edit.h
@@ -91,6 +92,7 @@
 #include "apply/apply.h"
 #include "apply/batch.h"
 #include "apply/state.h"
+#include "apply/sync.h"
 #include "base/array.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"

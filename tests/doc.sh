@@ -287,7 +287,7 @@ END
 
 # original: what an example changed is made as it was.
 original () {
-    rm -rf vm; rm -f -- *.vmdkdelta-state
+    rm -rf vm; rm -f -- *.vmdkdelta-state vm.img
     cp -Rp original/. .
 }
 

@@ -46,6 +46,8 @@ check () {
         'vmdkdelta apply --dry-run '*) grep -q 'nothing was written' log ;;
         'vmdkdelta apply back.vmdk '*) same base.img base.expected ;;
         'vmdkdelta apply '*) same base.img x.expected ;;
+        'vmdkdelta sync --final '*) same vm1.img 2.expected ;;
+        'vmdkdelta sync '*) same vm1.img 1.expected ;;
         'vmdkdelta create '*) [ -s change.vmdk ] ;;
         'vmdkdelta merge '*) merged "$1" && original ;;
         *) [ "$made" ] || fail 'it made nothing that this test knows' ;;

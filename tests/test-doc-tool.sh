@@ -12,6 +12,7 @@ cp disk-flat.vmdk vm-flat.vmdk
 descriptor vm.vmdk vm-flat.vmdk
 qemu-img create -q -f vmdk -F vmdk -b vm.vmdk vm-000001.vmdk
 qemu-io -f vmdk -c 'write -q -P 0x58 2M 64k' vm-000001.vmdk
+qemu-img create -q -f vmdk -F vmdk -b vm-000001.vmdk vm-000002.vmdk
 # A disk written twice by QEMU.
 qemu-img create -q -f vmdk -F vmdk -b disk.vmdk old.vmdk
 qemu-io -f vmdk -c 'write -q -P 1 1M 64k' old.vmdk

@@ -6,7 +6,7 @@
 need tool plugin filter mkimage qemu-img qemu-io nbdkit:plugin:file nbdkit:filter:delay
 . "$top_srcdir/tests/merge.sh"
 
-[ "$("$TOOL" --verbs | sort | tr '\n' ' ')" = 'apply check compact compare create info map merge snapshot ' ] ||
+[ "$("$TOOL" --verbs | sort | tr '\n' ' ')" = 'apply check compact compare create info map merge snapshot sync ' ] ||
     fail 'there is a verb that this test does not know'      # compare writes nothing
 umask 022
 # own and is: root in a directory of somebody else
@@ -59,6 +59,14 @@ for mode in 600 640 660 644 604; do
     own $mode w/flat.img
     "$TOOL" apply --quiet --undo=w/undo.vmdk a.vmdk w/flat.img
     is $mode w/flat.img w/undo.vmdk w/flat.img.vmdkdelta-state
+
+    # -- sync: a new target, and the note
+    printf '# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType="vmfs"\nRW 8192 VMFS "flat.img"\n' > w/base.vmdk
+    cp a.vmdk a-delta.vmdk w
+    rm w/flat.img.vmdkdelta-state
+    "$TOOL" sync --quiet w/a.vmdk w/synced.img
+    is $mode w/synced.img w/synced.img.vmdkdelta-state
+    rm w/a*
 
     # -- create: what is in the delta comes from --to
     cp new.img w/new.img

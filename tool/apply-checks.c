@@ -37,44 +37,6 @@ check_sizes (const struct apply *a, struct vd_err *err)
   return 0;
 }
 
-/* None of the files that are read may be the one that is written, or be
- * written by another: what was validated would not be what is read.
- */
-static int
-check_files (const struct apply *a, struct vd_err *err)
-{
-  const struct vd_chain *chain = a->deltas.chain;
-  uint32_t i;
-
-  for (i = 0; i < chain->nr_slots; ++i) {
-    const struct vd_file *f = chain->slots[i].image->file;
-
-    if (f && (vd_file_lies_on (f, a->target.file) ||
-              vd_file_lies_on (a->target.file, f)))
-      return vd_fail (err, VD_USAGE, "%s is part of the delta; the target is "
-                      "the base, and comes last", a->target_name);
-    if (f && vd_check_no_writer (f, err) == -1)
-      return -1;
-  }
-  return 0;
-}
-
-/* The whole of every delta, before anything is written. */
-static int
-validate (const struct apply *a, struct vd_err *err)
-{
-  const struct vd_check_opts opts = {
-    .inflate = !a->trust_data,
-    .stop_at_first_error = true,
-    .errors_only = true,
-    .allow_dirty = a->opts.allow_dirty,
-    .ignore_cid = a->opts.ignore_cid,
-    .memory = UINT64_C (16) << 20,
-  };
-
-  return vd_check_sound (a->deltas.chain, &opts, err);
-}
-
 int
 apply_check_space (struct apply *a, struct vd_err *err)
 {
@@ -110,6 +72,9 @@ apply_check_space (struct apply *a, struct vd_err *err)
 int
 apply_check (struct apply *a, struct vd_err *err)
 {
-  return check_files (a, err) == -1 || apply_check_base (a, err) == -1 ||
-    check_sizes (a, err) == -1 || validate (a, err) == -1 ? -1 : 0;
+  const struct vd_chain *chain = a->deltas.chain;
+
+  return target_check_apart (&a->target, a->target_name, chain, err) == -1 ||
+    apply_check_base (a, err) == -1 || check_sizes (a, err) == -1 ||
+    target_validate (chain, a->trust_data, &a->opts, err) == -1 ? -1 : 0;
 }

@@ -20,38 +20,6 @@
 #include "apply-state.h"
 #include "verb-apply.h"
 
-/* Does the descriptor beside a flat file describe just that file? */
-static bool
-is_own (const struct vd_link *link, const char *target)
-{
-  const struct vd_descriptor *d = link->descriptor;
-
-  return d && d->has_cid && !link->embedded && d->nr_extents == 1 &&
-    d->extents[0].type == VD_EXTENT_FLAT && d->extents[0].name &&
-    strcmp (base_name (d->extents[0].name), base_name (target)) == 0;
-}
-
-/* The descriptor beside the target as a link of the family. */
-static int
-find_own (struct apply *a, struct vd_err *err)
-{
-  struct apply_state *s = &a->state;
-  struct vd_member *m;
-
-  s->beside = target_descriptor (a->target_name);
-  if (!s->beside)
-    return 0;
-  m = vd_family_add (a->deltas.family, s->beside, err);
-  if (!m)
-    return -1;
-  s->own = m->link;
-  s->is_own = is_own (m->link, a->target_name);
-  s->own_path = s->is_own ? realpath (s->beside, NULL) : NULL;
-  if (s->is_own && !s->own_path)
-    return vd_fail_errno (err, errno, "%s", s->beside);
-  return 0;
-}
-
 static int
 check_pair (const struct apply *a, const struct vd_link *base,
             struct vd_err *err)
@@ -88,10 +56,10 @@ check_own (struct apply *a, struct vd_err *err)
   if (!on.has_cid && oldest->descriptor &&
       oldest->descriptor->parent_cid == VD_CID_FRESH)
     return 0;
-  if (check_descriptor_of (a, s->own, &s->mismatch) == 0)
+  if (check_descriptor_of (a, s->note.own, &s->mismatch) == 0)
     return 0;
   s->own_differs = true;
-  if (s->is_own && s->mismatch.code == VD_MISMATCH)
+  if (s->note.is_own && s->mismatch.code == VD_MISMATCH)
     return 0;
   *err = s->mismatch;
   return -1;
@@ -104,70 +72,20 @@ apply_check_base (struct apply *a, struct vd_err *err)
   struct apply_state *s = &a->state;
   struct vd_member *m;
 
-  if (find_own (a, err) == -1)
+  if (target_note_own (&s->note, a->target_name, a->deltas.family,
+                       err) == -1)
     return -1;
-  if (hint && (!s->own || hint != s->own) && check_pair (a, hint, err) == -1)
+  if (hint && (!s->note.own || hint != s->note.own) &&
+      check_pair (a, hint, err) == -1)
     return -1;
   if (a->base) {
     m = vd_family_add (a->deltas.family, a->base, err);
     return m ? check_descriptor_of (a, m->link, err) : -1;
   }
-  return s->own ? check_own (a, err) : 0;
+  return s->note.own ? check_own (a, err) : 0;
 }
 
 /* ---- The note ------------------------------------------------------------ */
-
-/* Whatever speaks against it is told, and not heard. */
-static bool
-ignored (const struct apply *a, const struct vd_err *err)
-{
-  if (a->state.ignore)
-    vd_warn (&a->opts.log, "%s; going on as asked", err->msg);
-  return a->state.ignore;
-}
-
-/* Where it is; that of a file may not be in two places, or one of them would
- * soon be wrong.
- */
-static int
-find_note (struct apply *a, struct vd_err *err)
-{
-  struct apply_state *s = &a->state;
-  CLEANUP_FREE char *usual = NULL;
-  struct stat named, beside;
-
-  if (!a->target.is_nbd && !a->target.is_block) {
-    usual = vd_target_state_name (a->target_name, err);
-    if (!usual)
-      return -1;
-  }
-  if (!s->name) {
-    s->path = VD_TAKE (usual);
-    return 0;
-  }
-  s->path = strdup (s->name);
-  if (!s->path)
-    return vd_fail_nomem (err);
-  if (!usual || stat (usual, &beside) == -1 ||
-      (stat (s->name, &named) == 0 && named.st_ino == beside.st_ino &&
-       named.st_dev == beside.st_dev))
-    return 0;
-  vd_fail (err, VD_USAGE, "what %s holds is noted in %s already: give no "
-           "--state, or move that file to %s", a->target_name, usual, s->name);
-  return ignored (a, err) ? 0 : -1;
-}
-
-static int
-read_note (struct apply *a, struct vd_err *err)
-{
-  struct apply_state *s = &a->state;
-
-  if (find_note (a, err) == -1)
-    return -1;
-  if (!s->path || vd_target_state_read (s->path, &s->old, err) == 0)
-    return 0;
-  return ignored (a, err) ? 0 : -1;
-}
 
 /* Undo files can be given several at once, newest first: then they are to be
  * applied to what the first one needs.
@@ -201,34 +119,15 @@ read_marks (struct apply *a, struct vd_err *err)
   return 0;
 }
 
-/* The descriptor of a target follows it.  Another CID is somebody else's. */
-static int
-check_descriptor (const struct apply *a, struct vd_err *err)
-{
-  const struct apply_state *s = &a->state;
-  const struct vd_target_state *old = s->old;
-  const uint32_t cid = s->own->descriptor->cid;
-
-  if (cid == old->to.cid ||
-      (!old->finished && (cid == old->temp || cid == old->from.cid)))
-    return 0;
-  return vd_fail (err, VD_MISMATCH, "%s says that %s has content %08" PRIx32
-                  " (its CID), but %08" PRIx32 " was noted when %s was "
-                  "applied: it was changed, or replaced, by something else "
-                  "(noted in %s; use --ignore-state to write all the same)",
-                  s->own->path, a->target_name, cid, old->to.cid, old->delta,
-                  old->path);
-}
-
 /* What the descriptor beside the target says, as if it were a note. */
 static enum vd_verdict
 judge_by_descriptor (struct apply *a, struct vd_err *err)
 {
   struct apply_state *s = &a->state;
   const struct vd_target_state now = {
-    .target = (char *) a->target_name, .delta = s->beside, .finished = true,
-    .size = a->target.file->size, .capacity = s->own->capacity,
-    .to = { .has_cid = true, .cid = s->own->descriptor->cid },
+    .target = (char *) a->target_name, .delta = s->note.beside, .finished = true,
+    .size = a->target.file->size, .capacity = s->note.own->capacity,
+    .to = { .has_cid = true, .cid = s->note.own->descriptor->cid },
   };
   enum vd_verdict v
     = vd_target_next (&now, a->deltas.chain, &s->survey, &s->marks, err);
@@ -248,11 +147,12 @@ check_unchanged (struct apply *a, struct vd_err *err)
 {
   struct apply_state *s = &a->state;
 
-  if (vd_target_unchanged (s->old, a->target.file, &s->anew, err) == -1)
+  if (vd_target_unchanged (s->note.old, a->target.file, &s->anew, err) == -1)
     return -1;
   if (!s->anew)
-    return s->is_own ? check_descriptor (a, err) : 0;
-  vd_target_state_free (VD_TAKE (s->old));
+    return s->note.is_own
+      ? target_note_check_own (&s->note, a->target_name, err) : 0;
+  vd_target_state_free (VD_TAKE (s->note.old));
   return 0;
 }
 
@@ -263,21 +163,21 @@ judge_by_note (struct apply *a, struct vd_err *err)
   struct apply_state *s = &a->state;
 
   if (check_unchanged (a, err) == -1) {
-    if (!ignored (a, err))
+    if (!target_note_ignored (&s->note, err))
       return -1;
-    vd_target_state_free (VD_TAKE (s->old));
+    vd_target_state_free (VD_TAKE (s->note.old));
   }
-  if (!s->old)
+  if (!s->note.old)
     return 0;
-  s->verdict = vd_target_next (s->old, a->deltas.chain, &s->survey, &s->marks,
+  s->verdict = vd_target_next (s->note.old, a->deltas.chain, &s->survey, &s->marks,
                                err);
   if (s->verdict != VD_STEP_REFUSED)
     return 0;
-  if (!ignored (a, err))
+  if (!target_note_ignored (&s->note, err))
     return -1;
   s->verdict = VD_STEP_NEXT;
-  if (!s->old->finished)
-    vd_target_state_free (VD_TAKE (s->old));
+  if (!s->note.old->finished)
+    vd_target_state_free (VD_TAKE (s->note.old));
   return 0;
 }
 
@@ -287,9 +187,9 @@ judge (struct apply *a, struct vd_err *err)
   struct apply_state *s = &a->state;
 
   s->verdict = VD_STEP_NEXT;
-  if (s->old && judge_by_note (a, err) == -1)
+  if (s->note.old && judge_by_note (a, err) == -1)
     return -1;
-  if (!s->old && s->is_own && !s->ignore && !a->base)
+  if (!s->note.old && s->note.is_own && !s->note.ignore && !a->base)
     s->verdict = judge_by_descriptor (a, err);
   return s->verdict == VD_STEP_REFUSED ? -1 : 0;
 }
@@ -320,7 +220,8 @@ check_there (struct apply *a, struct vd_err *err)
     return 0;
   r = compare (a, err);
   s->there = r == 1;
-  if (r == 0 && s->verdict == VD_STEP_THERE_OR_WRONG && !ignored (a, &why)) {
+  if (r == 0 && s->verdict == VD_STEP_THERE_OR_WRONG &&
+      !target_note_ignored (&s->note, &why)) {
     *err = why;
     return -1;
   }
@@ -335,14 +236,15 @@ say_state (const struct apply *a)
   if (s->anew)
     apply_say (a, "state   %s was copied anew since deltas were applied to it",
                a->target_name);
-  else if (s->old && !s->old->finished)
+  else if (s->note.old && !s->note.old->finished)
     apply_say (a, "state   half written: applying %s was interrupted (%s)",
-               s->old->delta, s->path);
-  else if (s->old)
-    apply_say (a, "state   %s was applied last (%s)", s->old->delta, s->path);
-  else if (s->path)
+               s->note.old->delta, s->note.path);
+  else if (s->note.old)
+    apply_say (a, "state   %s was applied last (%s)", s->note.old->delta,
+               s->note.path);
+  else if (s->note.path)
     apply_say (a, "state   nothing is known of what the target holds; from now "
-               "on it is noted in %s", s->path);
+               "on it is noted in %s", s->note.path);
   else
     apply_say (a, "state   what the target holds is not known, and not noted: "
                "--state=FILE would do that");
@@ -352,7 +254,7 @@ say_state (const struct apply *a)
 static int
 refuse_late_undo (const struct apply *a, struct vd_err *err)
 {
-  const char *undo = a->state.old->undo;
+  const char *undo = a->state.note.old->undo;
 
   if (undo)
     return vd_fail (err, VD_USAGE, "%s is half written, and what was there "
@@ -368,23 +270,24 @@ int
 apply_check_state (struct apply *a, struct vd_err *err)
 {
   struct apply_state *s = &a->state;
-  const bool mixed = !s->old || !s->old->finished;
+  const bool mixed = !s->note.old || !s->note.old->finished;
 
-  if (read_note (a, err) == -1 || read_marks (a, err) == -1 ||
+  if (target_note_read (&s->note, a->target_name, &a->target, err) == -1 ||
+      read_marks (a, err) == -1 ||
       vd_survey_chain (a->reader, &s->survey, err) == -1 ||
       judge (a, err) == -1 || check_there (a, err) == -1)
     return -1;
-  if (s->marks.there && !s->ignore && !s->there &&
+  if (s->marks.there && !s->note.ignore && !s->there &&
       vd_undo_fits (&s->marks, a->reader, a->target.file,
                     mixed || s->verdict == VD_STEP_AGAIN, err) == -1)
     return -1;
-  if (a->undo && s->verdict == VD_STEP_AGAIN && s->old &&
+  if (a->undo && s->verdict == VD_STEP_AGAIN && s->note.old &&
       access (a->undo, F_OK) == -1)
     return refuse_late_undo (a, err);
   say_state (a);
   if (s->there)
     return 0;
-  s->now = vd_target_state_new (s->old, s->path, a->target_name,
+  s->now = vd_target_state_new (s->note.old, s->note.path, a->target_name,
                                 a->target.file->size, a->deltas.chain,
                                 &s->survey, &s->marks,
                                 s->verdict == VD_STEP_AGAIN, err);
@@ -400,10 +303,10 @@ apply_begin (struct apply *a, struct vd_err *err)
 
   if (a->undo)
     s->now->undo = realpath (a->undo, NULL);
-  else if (s->verdict == VD_STEP_AGAIN && s->old->undo)
-    s->now->undo = strdup (s->old->undo);
-  return vd_target_begin (s->now, s->old, &s->survey, a->target.file,
-                          s->own_path, err);
+  else if (s->verdict == VD_STEP_AGAIN && s->note.old->undo)
+    s->now->undo = strdup (s->note.old->undo);
+  return vd_target_begin (s->now, s->note.old, &s->survey, a->target.file,
+                          s->note.own_path, err);
 }
 
 int
@@ -411,17 +314,14 @@ apply_finish (struct apply *a, struct vd_err *err)
 {
   struct apply_state *s = &a->state;
 
-  return vd_target_finish (s->now, &s->survey, a->target.file, s->own_path,
+  return vd_target_finish (s->now, &s->survey, a->target.file, s->note.own_path,
                            err);
 }
 
 void
 apply_state_free (struct apply_state *s)
 {
-  vd_target_state_free (s->old);
+  target_note_free (&s->note);
   vd_target_state_free (s->now);
   vd_undo_marks_free (&s->marks);
-  free (s->own_path);
-  free (s->beside);
-  free (s->path);
 }

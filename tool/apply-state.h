@@ -8,25 +8,18 @@
 #ifndef APPLY_STATE_H
 #define APPLY_STATE_H
 
-#include "vmdkdelta.h"
+#include "target-note.h"
 
 struct apply;
 
 struct apply_state {
-  const char *name;             /* --state */
-  bool ignore;                  /* --ignore-state */
-
-  char *path;                   /* of the note; NULL: none is kept */
-  char *beside;                 /* NAME.vmdk of NAME-flat.vmdk */
-  const struct vd_link *own;    /* what it is */
-  bool is_own;                  /* and it describes the target alone */
-  char *own_path;               /* then: what is replaced, no symbolic link */
+  struct target_note note;
   bool own_differs;             /* its CID is not that of the parent */
   struct vd_err mismatch;       /* and what is to be said of that */
 
   struct vd_survey survey;
   struct vd_undo_marks marks;
-  struct vd_target_state *old, *now;
+  struct vd_target_state *now;
   enum vd_verdict verdict;
   bool anew;                    /* it was copied anew */
   bool there;                   /* nothing needs to be written */

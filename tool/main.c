@@ -26,6 +26,7 @@ static const struct verb *const verbs[] = {
   &verb_compare,
   &verb_create,
   &verb_apply,
+  &verb_sync,
   &verb_compact,
   &verb_merge,
   &verb_snapshot,

@@ -145,6 +145,41 @@ target_close (struct target *target)
   target->file = NULL;
 }
 
+int
+target_check_apart (const struct target *target, const char *name,
+                    const struct vd_chain *chain, struct vd_err *err)
+{
+  uint32_t i;
+
+  for (i = 0; i < chain->nr_slots; ++i) {
+    const struct vd_file *f = chain->slots[i].image->file;
+
+    if (f && (vd_file_lies_on (f, target->file) ||
+              vd_file_lies_on (target->file, f)))
+      return vd_fail (err, VD_USAGE, "%s is part of the delta; the target is "
+                      "the base, and comes last", name);
+    if (f && vd_check_no_writer (f, err) == -1)
+      return -1;
+  }
+  return 0;
+}
+
+int
+target_validate (const struct vd_chain *chain, bool trust_data,
+                 const struct vd_opts *opts, struct vd_err *err)
+{
+  const struct vd_check_opts how = {
+    .inflate = !trust_data,
+    .stop_at_first_error = true,
+    .errors_only = true,
+    .allow_dirty = opts->allow_dirty,
+    .ignore_cid = opts->ignore_cid,
+    .memory = UINT64_C (16) << 20,
+  };
+
+  return vd_check_sound (chain, &how, err);
+}
+
 uint64_t
 target_block_size (const char *path)
 {

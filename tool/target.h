@@ -48,6 +48,17 @@ extern int target_open (struct target *target, const char *name, bool write,
 
 extern void target_close (struct target *target);
 
+/* None of the files that are read may be the target, or be written by another
+ * program: what was validated would not be what is read.
+ */
+extern int target_check_apart (const struct target *target, const char *name,
+                               const struct vd_chain *chain,
+                               struct vd_err *err);
+
+/* The whole of every link, before anything is written. */
+extern int target_validate (const struct vd_chain *chain, bool trust_data,
+                            const struct vd_opts *opts, struct vd_err *err);
+
 /* For NAME-flat.vmdk: NAME.vmdk beside it, if there is one.  To be freed;
  * NULL if not.
  */

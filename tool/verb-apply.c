@@ -136,7 +136,7 @@ undo_command (const struct apply *a)
   CLEANUP_FREE char *undo = vd_shell_file (a->undo);
   CLEANUP_FREE char *target = vd_shell_file (a->target_name);
   CLEANUP_FREE char *state
-    = a->state.name ? vd_shell_word (a->state.name) : NULL;
+    = a->state.note.name ? vd_shell_word (a->state.note.name) : NULL;
   char *r;
 
   if (!undo || !target ||
@@ -289,8 +289,8 @@ result (const struct apply *a)
   json_bool (&j, "written", !a->dry_run && !a->state.there);
   json_bool (&j, "already-there", a->state.there);
   json_bool (&j, "verified", a->state.there || (a->verify && !a->dry_run));
-  if (a->state.path)
-    json_string (&j, "state", a->state.path);
+  if (a->state.note.path)
+    json_string (&j, "state", a->state.note.path);
   if (a->undo)
     json_string (&j, "undo", a->undo);
   json_end (&j);
@@ -396,9 +396,9 @@ run (int argc, char **argv)
     case OPT_STATE:
       if (*optarg == '\0')
         return tool_usage (&verb_apply, "--state needs the name of a file");
-      a.state.name = optarg;
+      a.state.note.name = optarg;
       break;
-    case OPT_IGNORE_STATE: a.state.ignore = true; break;
+    case OPT_IGNORE_STATE: a.state.note.ignore = true; break;
     case OPT_NO_FOLLOW: a.how.no_follow = true; break;
     case OPT_PROGRESS:
       r = option_progress (&verb_apply, optarg, &a.progress);

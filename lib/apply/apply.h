@@ -38,18 +38,37 @@ struct vd_apply_plan {
 extern int vd_apply_plan (const struct vd_chain *chain,
                           struct vd_apply_plan *plan, struct vd_err *err);
 
+/* The same of what lies behind start. */
+extern int vd_apply_plan_from (const struct vd_chain *chain, uint64_t start,
+                               struct vd_apply_plan *plan, struct vd_err *err);
+
 /* Called regularly, from one thread at a time, with the bytes done of
  * data_bytes + zero_bytes.  If it does not return 0 the work stops, and fails
  * with VD_USAGE.
  */
 typedef int (*vd_progress_fn) (void *opaque, uint64_t done);
 
+/* Called now and then, from one thread at a time: whatever is to be written
+ * before this offset is on stable storage.  An error ends the work.
+ */
+typedef int (*vd_reached_fn) (void *opaque, uint64_t offset,
+                              struct vd_err *err);
+
 struct vd_apply_opts {
   unsigned threads;             /* 0: VD_APPLY_THREADS */
   bool exact_zeros;             /* zero each run of zeros by vd_file_zero,
                                    also small ones between data */
+  bool only_differences;        /* read the target first, and write only what
+                                   is not so already */
+  bool sparse;                  /* of a chain with a base: what is zeros is not
+                                   written, but zeroed, or left if it is a hole */
+  uint64_t start;               /* what lies before is not touched */
   vd_progress_fn progress;      /* or NULL */
   void *opaque;
+  vd_reached_fn reached;        /* or NULL */
+  void *reached_opaque;
+  uint64_t *written;            /* or NULL: set to the bytes written or zeroed,
+                                   also after an error */
 };
 
 #define VD_APPLY_THREADS 4u

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "apply/state-parts.h"
 #include "base/cleanup.h"
@@ -34,6 +35,26 @@ vd_made_on (const struct vd_link *link, struct vd_content *c)
           ? link->id.parent : link->id.parent_modified, 16);
 }
 
+/* 32 digits, of which the last 8 are the CID; if they are not, something has
+ * changed the one and not the other.
+ */
+static void
+read_longid (const struct vd_descriptor *d, struct vd_content *c)
+{
+  const char *text = d ? vd_descriptor_get (d, "ddb.longContentID") : NULL;
+  unsigned byte, i;
+  char end[9];
+
+  if (!text || !c->has_cid || strlen (text) != 32 ||
+      strspn (text, "0123456789abcdefABCDEF") != 32)
+    return;
+  snprintf (end, sizeof end, "%08" PRIx32, c->cid);
+  if (strcasecmp (text + 24, end) != 0)
+    return;
+  for (i = 0; i < 16 && sscanf (text + 2 * i, "%2x", &byte) == 1; ++i)
+    c->longid[i] = (uint8_t) byte;
+}
+
 void
 vd_makes (const struct vd_link *link, struct vd_content *c)
 {
@@ -46,6 +67,7 @@ vd_makes (const struct vd_link *link, struct vd_content *c)
   }
   memcpy (c->uuid, vd_uuid_is_null (link->id.parent_modified)
           ? link->id.image : link->id.modified, 16);
+  read_longid (d, c);
 }
 
 int
@@ -54,6 +76,9 @@ vd_content_same (const struct vd_content *a, const struct vd_content *b)
   const bool uuids = !vd_uuid_is_null (a->uuid) && !vd_uuid_is_null (b->uuid);
 
   if (a->has_cid && b->has_cid && a->cid != b->cid)
+    return 0;
+  if (!vd_uuid_is_null (a->longid) && !vd_uuid_is_null (b->longid) &&
+      memcmp (a->longid, b->longid, 16) != 0)
     return 0;
   if (uuids && memcmp (a->uuid, b->uuid, 16) != 0)
     return 0;
@@ -186,6 +211,14 @@ judge_unfinished (const struct question *q)
   const struct vd_target_state *s = q->state;
   CLEANUP_FREE char *back = way_back (s);
 
+  if (s->sync.there) {
+    vd_fail (q->err, VD_MISMATCH, "%s is half written: bringing it up to date "
+             "by sync was interrupted, when %s was read.  Run the same "
+             "vmdkdelta sync again to complete it (noted in %s; use "
+             "--ignore-state to write all the same)", s->target, s->delta,
+             s->path);
+    return VD_STEP_REFUSED;
+  }
   if (q->undo->there && q->undo->on == s->to.id)
     return VD_STEP_NEXT;
   if (is_same_run (q))

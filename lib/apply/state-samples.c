@@ -78,6 +78,12 @@ usual_places (uint64_t size, uint64_t place[VD_SURVEY_PLACES])
   return n;
 }
 
+void
+vd_usual_places (uint64_t size, struct vd_survey *s)
+{
+  s->nr_other = usual_places (size, s->other);
+}
+
 /* Is [offset, ...) of a sample free of these runs? */
 static bool
 is_apart (const struct vd_run *run, uint64_t offset)
@@ -135,7 +141,7 @@ vd_survey_chain (struct vd_reader *reader, struct vd_survey *s,
   int r;
 
   *s = (struct vd_survey) { .map = UINT64_C (0xcbf29ce484222325) };
-  s->nr_other = usual_places (chain->size, s->other);
+  vd_usual_places (chain->size, s);
   vd_batch_walk_init (&walk, chain);
   while ((r = vd_batch_walk_next (&walk, &batch, err)) == 1)
     for (i = 0; i < batch.n; ++i)

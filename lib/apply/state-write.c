@@ -39,15 +39,29 @@ put_content (FILE *fp, const char *kind, const struct vd_content *c)
   fprintf (fp, " %s", vd_uuid_is_null (c->uuid) ? "-"
            : vd_uuid_text (uuid, c->uuid));
   if (c->has_said)
-    fprintf (fp, " %08" PRIx32 "\n", c->said);
+    fprintf (fp, " %08" PRIx32, c->said);
   else
-    fputs (" -\n", fp);
+    fputs (" -", fp);
+  fprintf (fp, " %s\n", vd_uuid_is_null (c->longid) ? "-"
+           : vd_uuid_text (uuid, c->longid));
 }
 
 static void
 put_text (FILE *fp, const char *text)
 {
   vd_put_hex (fp, text, text ? strlen (text) : 0);
+}
+
+static void
+put_sync (FILE *fp, const struct vd_sync_note *n)
+{
+  if (!n->there)
+    return;
+  fprintf (fp, "sync %s %s %016" PRIx64 " %" PRIu64 " %" PRIu64,
+           vd_sync_mode_name (n->mode), n->to_end ? "end" : "frozen", n->link,
+           n->reached, n->rate);
+  put_text (fp, n->base);
+  putc ('\n', fp);
 }
 
 static void
@@ -78,6 +92,7 @@ put_records (FILE *fp, const struct vd_target_state *s)
   for (i = 0; i < s->nr_past; ++i)
     put_content (fp, "past", &s->past[i]);
   fprintf (fp, "temp %08" PRIx32 "\n", s->temp);
+  put_sync (fp, &s->sync);
   if (s->has_stamp)
     fprintf (fp, "stamp %" PRIu64 " %" PRIu64 " %" PRIi64 " %" PRIi64 " %"
              PRIi64 " %" PRIi64 "\n", s->dev, s->ino, s->mtime[0], s->mtime[1],
@@ -288,7 +303,7 @@ decide_names (struct vd_target_state *s, const struct vd_target_state *old,
     return copy_past (s, old, 0, err);
   }
   if (old)
-    s->from = old->to;
+    s->from = old->finished || undo->there ? old->to : old->from;
   else
     vd_made_on (chain->links[chain->nr_links - 1], &s->from);
   if (undo->there) {
@@ -447,6 +462,25 @@ take_stamp (struct vd_target_state *s, struct vd_file *target,
   s->ctime[0] = st.st_ctim.tv_sec < 0 ? 0 : st.st_ctim.tv_sec;
   s->ctime[1] = st.st_ctim.tv_nsec;
   return 0;
+}
+
+/* Samples of what is done tell later whether somebody else has written there. */
+int
+vd_target_reached (struct vd_target_state *s, uint64_t offset,
+                   struct vd_file *target, struct vd_err *err)
+{
+  struct vd_survey done = { .map = 0 };
+
+  if (!s->path)
+    return 0;
+  s->sync.reached = offset;
+  if (s->sync.mode != VD_SYNC_LINKS) {
+    vd_usual_places (offset, &done);
+    if (vd_take_samples (offset, &done, false, target, &s->sample,
+                         &s->nr_samples, err) == -1)
+      return -1;
+  }
+  return write_note (s, target, err);
 }
 
 int

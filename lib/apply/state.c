@@ -21,7 +21,7 @@
 #include "base/records.h"
 #include "base/uuid.h"
 
-/* Names are in hexadecimal, and there are three of them. */
+/* Names are in hexadecimal, and there are four of them. */
 #define MAX_STATE (UINT64_C (1) << 18)
 
 char *
@@ -50,6 +50,7 @@ vd_target_state_free (struct vd_target_state *s)
   free (s->target);
   free (s->delta);
   free (s->undo);
+  free (s->sync.base);
   free (s->past);
   free (s->first);
   free (s->sample);
@@ -84,6 +85,14 @@ read_cid (char **line, bool *there, uint32_t *cid)
     return -1;
   *cid = (uint32_t) n;
   return 0;
+}
+
+const char *
+vd_sync_mode_name (enum vd_sync_mode mode)
+{
+  static const char *const names[] = { "nothing", "links", "copy", "compare" };
+
+  return names[mode];
 }
 
 static int
@@ -122,7 +131,11 @@ read_content (char **line, struct vd_content *c)
   word = vd_next_word (line);
   if (!word || (strcmp (word, "-") != 0 && !vd_parse_uuid (word, c->uuid)))
     return -1;
-  return read_cid (line, &c->has_said, &c->said);
+  if (read_cid (line, &c->has_said, &c->said) == -1)
+    return -1;
+  word = vd_next_word (line);
+  return word && (strcmp (word, "-") == 0 || vd_parse_uuid (word, c->longid))
+    ? 0 : -1;
 }
 
 /* ---- Records ------------------------------------------------------------- */
@@ -138,6 +151,31 @@ read_run (struct vd_target_state *s, char **line)
   return read_hex (line, 16, &s->map) == -1 ||
     read_name (line, &s->delta) == -1 || !s->delta ? -1
     : read_name (line, &s->undo);
+}
+
+static int
+read_sync (struct vd_target_state *s, char **line)
+{
+  static const enum vd_sync_mode modes[] = {
+    VD_SYNC_LINKS, VD_SYNC_COPY, VD_SYNC_COMPARE
+  };
+  struct vd_sync_note *n = &s->sync;
+  const char *mode = vd_next_word (line), *part = vd_next_word (line);
+  size_t i;
+
+  if (!mode || !part ||
+      (strcmp (part, "end") != 0 && strcmp (part, "frozen") != 0))
+    return -1;
+  n->to_end = *part == 'e';
+  for (i = 0; i < sizeof modes / sizeof modes[0]; ++i)
+    if (strcmp (mode, vd_sync_mode_name (modes[i])) == 0) {
+      n->there = true;
+      n->mode = modes[i];
+    }
+  return !n->there || read_hex (line, 16, &n->link) == -1 ||
+    read_number (line, INT64_MAX, &n->reached) == -1 ||
+    read_number (line, INT64_MAX, &n->rate) == -1
+    ? -1 : read_name (line, &n->base);
 }
 
 static int
@@ -231,6 +269,8 @@ read_record (struct vd_target_state *s, const char *kind, char **line)
     return read_content (line, &s->to);
   if (strcmp (kind, "past") == 0)
     return read_past (s, line);
+  if (strcmp (kind, "sync") == 0)
+    return read_sync (s, line);
   if (strcmp (kind, "stamp") == 0)
     return read_stamp (s, line);
   if (strcmp (kind, "held") == 0)
@@ -262,7 +302,8 @@ static bool
 makes_sense (const struct vd_target_state *s)
 {
   return s->target && s->delta && s->to.id != 0 && s->capacity > 0 &&
-    s->capacity <= s->size && samples_fit (s->sample, s->nr_samples, s->size) &&
+    s->capacity <= s->size && s->sync.reached <= s->capacity &&
+    samples_fit (s->sample, s->nr_samples, s->size) &&
     samples_fit (s->first, s->nr_first, s->size);
 }
 

@@ -18,6 +18,7 @@
  *   to CONTENT                     and after
  *   past CONTENT                   what was on it earlier, oldest first
  *   temp CID                       of its descriptor while it is written
+ *   sync MODE PART LINK REACHED RATE BASE  of sync only, see struct vd_sync_note
  *   stamp DEV INO MTIME NS CTIME NS
  *   held OFFSET                    some places that the deltas hold
  *   first OFFSET LENGTH CRC32      some places of the target, as they were before
@@ -26,11 +27,12 @@
  *   sample OFFSET LENGTH CRC32     some places of the target now
  *   end CRC32
  *
- * CONTENT is ID CID UUID SAID.  ID is ours: a random number for each content
- * that the target has had.  CID is what a delta that is made on this content has
- * as its parentCID; if the deltas have none of their own, one is invented.
- * SAID is the CID that a delta has although it cannot be the name of what it
- * holds, see vd_target_next.  "-" is nothing.
+ * CONTENT is ID CID UUID SAID LONG.  ID is ours: a random number for each
+ * content that the target has had.  CID is what a delta that is made on this
+ * content has as its parentCID; if the deltas have none of their own, one is
+ * invented.  SAID is the CID that a delta has although it cannot be the name of
+ * what it holds, see vd_target_next.  LONG is VMware's long form of the CID.
+ * "-" is nothing.
  *
  * The order.  "writing" is on stable storage before the first byte of the target
  * changes, and then the CID of its descriptor (NAME.vmdk of NAME-flat.vmdk), so
@@ -68,6 +70,7 @@ struct vd_content {
   bool has_cid, has_said;
   uint32_t cid, said;
   uint8_t uuid[16];             /* VirtualBox's, null: none */
+  uint8_t longid[16];           /* ddb.longContentID, null: none */
 };
 
 struct vd_sample {
@@ -81,6 +84,27 @@ struct vd_sample {
 #define VD_MAX_PAST 64u
 #define VD_SURVEY_PLACES 64u
 
+/* What sync (sync.h) writes of a source. */
+enum vd_sync_mode {
+  VD_SYNC_NOTHING,              /* the target holds it already */
+  VD_SYNC_LINKS,                /* the links that are new */
+  VD_SYNC_COPY,                 /* the whole disk */
+  VD_SYNC_COMPARE,              /* of the whole disk, what differs */
+};
+
+/* What sync notes besides. */
+struct vd_sync_note {
+  bool there;                   /* the run was one of sync */
+  enum vd_sync_mode mode;
+  bool to_end;                  /* to the end of the newest link, which may have
+                                   been written since, and not to a frozen one */
+  uint64_t link;                /* digest of the newest link by itself; 0: it
+                                   is not needed */
+  uint64_t reached;             /* what lies before is on stable storage */
+  uint64_t rate;                /* bytes a second; 0: not known */
+  char *base;                   /* path of the oldest link */
+};
+
 struct vd_target_state {
   char *path;                   /* of the note; NULL: it is not kept */
   char *target, *delta, *undo;  /* undo may be NULL */
@@ -92,6 +116,7 @@ struct vd_target_state {
   struct vd_content *past;
   size_t nr_past;
   uint32_t temp;
+  struct vd_sync_note sync;
   bool has_stamp;
   uint64_t dev, ino;
   int64_t mtime[2], ctime[2];   /* seconds, nanoseconds */
@@ -228,6 +253,11 @@ extern int vd_target_begin (struct vd_target_state *state,
                             const struct vd_survey *survey,
                             struct vd_file *target, const char *descriptor,
                             struct vd_err *err);
+
+/* In between: what lies before offset is on stable storage. */
+extern int vd_target_reached (struct vd_target_state *state, uint64_t offset,
+                              struct vd_file *target, struct vd_err *err);
+
 extern int vd_target_finish (struct vd_target_state *state,
                              const struct vd_survey *survey,
                              struct vd_file *target, const char *descriptor,
