@@ -11,9 +11,38 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tool.h"
+
+/* --log, or NULL. */
+static FILE *log_file;
+
+int
+out_log (const char *path)
+{
+  if (log_file)
+    fclose (log_file);
+  log_file = fopen (path, "ae");
+  return log_file ? STATUS_OK
+    : tool_error ("%s: cannot be opened: %s", path, strerror (errno));
+}
+
+/* A line that was escaped. */
+static void
+put_log (const char *kind, const char *line)
+{
+  const time_t now = time (NULL);
+  char when[32];
+  struct tm tm;
+
+  if (!log_file || !gmtime_r (&now, &tm) ||
+      strftime (when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+    return;
+  fprintf (log_file, "%s [%ld] %s%s\n", when, (long) getpid (), kind, line);
+  fflush (log_file);
+}
 
 /* Formats into err->msg, which escapes. */
 static void
@@ -43,12 +72,15 @@ tool_say (bool not, const char *fs, ...)
   char raw[VD_ERR_MAX], safe[VD_ERR_MAX];
   va_list args;
 
-  if (not)
+  if (not && !log_file)
     return;
   va_start (args, fs);
   vsnprintf (raw, sizeof raw, fs, args);
   va_end (args);
   vd_escape (safe, sizeof safe, raw);
+  put_log ("", safe);
+  if (not)
+    return;
   printf ("%s\n", safe);
   fflush (stdout);
 }
@@ -56,6 +88,7 @@ tool_say (bool not, const char *fs, ...)
 int
 tool_fail (const struct vd_err *err)
 {
+  put_log ("error: ", err->msg);
   fprintf (stderr, "vmdkdelta: %s\n", err->msg);
   return STATUS_ERROR;
 }
@@ -78,8 +111,10 @@ void
 tool_log (void *opaque, enum vd_level level, const char *msg)
 {
   (void) opaque;
-  if (level == VD_WARN)
-    fprintf (stderr, "vmdkdelta: warning: %s\n", msg);
+  if (level != VD_WARN)
+    return;
+  put_log ("warning: ", msg);
+  fprintf (stderr, "vmdkdelta: warning: %s\n", msg);
 }
 
 /* An open file without a name.  In memory if nothing can be written. */

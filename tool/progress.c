@@ -5,9 +5,11 @@
 
 /* Progress on stderr; see progress.h. */
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -16,6 +18,12 @@
 #include "tool.h"
 
 static volatile sig_atomic_t stopped;
+
+/* PROGRESS_FD: the whole can have several parts. */
+static struct {
+  int fd, said;
+  unsigned index, parts;
+} percent = { .said = -1, .parts = 1 };
 
 static void
 on_signal (int sig)
@@ -59,8 +67,16 @@ option_progress (const struct verb *verb, const char *value,
     *mode = PROGRESS_BAR;
   else if (strcmp (value, "json") == 0)
     *mode = PROGRESS_JSON;
+  else if (*value >= '0' && *value <= '9' && strlen (value) < 6 &&
+           strspn (value, "0123456789") == strlen (value) &&
+           fcntl (atoi (value), F_GETFD) != -1) {
+    *mode = PROGRESS_FD;
+    signal (SIGPIPE, SIG_IGN);
+    percent.fd = atoi (value);
+  }
   else
-    return tool_usage (verb, "--progress=%s: allowed are json and bar", value);
+    return tool_usage (verb, "--progress=%s: allowed are json, bar, and the "
+                       "number of an open file descriptor", value);
   return STATUS_OK;
 }
 
@@ -69,6 +85,26 @@ progress_choose (enum progress_mode *mode, bool silent)
 {
   if (*mode == PROGRESS_AUTO)
     *mode = !silent && isatty (STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_NONE;
+}
+
+void
+progress_part (unsigned index, unsigned parts)
+{
+  percent.index = index;
+  percent.parts = parts;
+}
+
+/* A reader that went away is no reason to stop. */
+static void
+show_percent (const struct progress *p, uint64_t done)
+{
+  const double part
+    = p->total ? (double) done / (double) p->total : 1;
+  const int n = (int) (100 * (percent.index + (part < 1 ? part : 1))
+                       / percent.parts);
+
+  if (n > percent.said && dprintf (percent.fd, "%d/100\n", n) > 0)
+    percent.said = n;
 }
 
 void
@@ -109,7 +145,9 @@ show (struct progress *p, uint64_t done)
     / rate : 0;
 
   p->shown = true;
-  if (p->mode == PROGRESS_BAR)
+  if (p->mode == PROGRESS_FD)
+    show_percent (p, done);
+  else if (p->mode == PROGRESS_BAR)
     show_bar (p, done, rate, left);
   else
     fprintf (stderr, "{\"progress\":\"%s\",\"done\":%" PRIu64 ",\"total\":%"
@@ -134,7 +172,7 @@ progress_update (void *vp, uint64_t done)
 void
 progress_end (struct progress *p, uint64_t done)
 {
-  if (p->mode == PROGRESS_JSON || p->shown)
+  if (p->mode == PROGRESS_JSON || p->mode == PROGRESS_FD || p->shown)
     show (p, done);
   if (p->shown && p->mode == PROGRESS_BAR)
     fprintf (stderr, "\n");

@@ -19,6 +19,7 @@ enum progress_mode {
   PROGRESS_NONE,
   PROGRESS_BAR,
   PROGRESS_JSON,
+  PROGRESS_FD,                  /* "N/100" on a descriptor, as nbdcopy has it */
 };
 
 struct progress {
@@ -29,7 +30,8 @@ struct progress {
   bool shown;
 };
 
-/* The value of a verb's --progress: "json", "bar" or NULL (a bar).  Returns
+/* The value of a verb's --progress: "json", "bar" or NULL (a bar), or the number
+ * of a descriptor.  Returns
  * STATUS_OK, or STATUS_USAGE after a message.
  */
 extern int option_progress (const struct verb *verb, const char *value,
@@ -37,6 +39,9 @@ extern int option_progress (const struct verb *verb, const char *value,
 
 /* If nothing was asked for: a bar, if stderr is a terminal and not silent. */
 extern void progress_choose (enum progress_mode *mode, bool silent);
+
+/* For PROGRESS_FD: what begins next is part `index` of so many of the whole. */
+extern void progress_part (unsigned index, unsigned parts);
 
 extern void progress_begin (struct progress *p, enum progress_mode mode,
                             const char *what, uint64_t total);

@@ -243,6 +243,48 @@ count (struct sync_disk *d, struct vd_err *err)
   return vd_apply_plan_from (d->sync.chain, d->start, &d->plan, err);
 }
 
+/* ---- The source ------------------------------------------------------------ */
+
+/* The member of the machine's disk: what it uses now. */
+static struct vd_member *
+find_disk (struct sync_disk *d, struct vd_err *err)
+{
+  const struct vd_machine_view *view;
+
+  d->machine = vd_machine_open (d->source, d->sync.family, err);
+  if (!d->machine)
+    return NULL;
+  if (d->all->how.to_end &&
+      vd_machine_check_off (d->machine, &d->all->opts.log, err) == -1)
+    return NULL;
+  view = vd_machine_find (d->machine, d->name ? d->name : "", err);
+  if (!view)
+    return NULL;
+  if (!view->current) {
+    vd_fail (err, VD_USAGE, "%s of %s is an older state: name the disk, %s",
+             view->name, d->source, view->disk);
+    return NULL;
+  }
+  if (!d->name)
+    d->name = view->disk;
+  return vd_machine_member (d->machine,
+                            (size_t) (view - d->machine->view), err);
+}
+
+static int
+open_source (struct sync_disk *d, struct vd_err *err)
+{
+  const struct sync *s = d->all;
+  struct vd_member *m;
+
+  d->sync.family = vd_family_new (&s->opts, err);
+  if (!d->sync.family)
+    return -1;
+  m = vd_machine_probe (d->source) ? find_disk (d, err)
+    : vd_family_add (d->sync.family, d->source, err);
+  return m ? vd_sync_open (&d->sync, m, &s->how, &s->opts, err) : -1;
+}
+
 int
 sync_prepare (struct sync_disk *d, struct vd_err *err)
 {
@@ -250,7 +292,7 @@ sync_prepare (struct sync_disk *d, struct vd_err *err)
   const struct vd_target_state *old;
   bool all = false;
 
-  if (vd_sync_open (&d->sync, d->source, &s->how, &s->opts, err) == -1)
+  if (open_source (d, err) == -1)
     return -1;
   d->fresh = !d->command && !vd_is_uri (d->target_name) &&
     access (d->target_name, F_OK) == -1 && errno == ENOENT;
@@ -320,6 +362,19 @@ begin (struct sync_disk *d, struct vd_err *err)
   return d->start > 0 ? note_reached (d, d->start, err) : 0;
 }
 
+/* Of the whole work, for --progress=N. */
+static unsigned
+part (const struct sync_disk *d)
+{
+  return (unsigned) (d - d->all->disk) * (d->all->verify ? 2 : 1);
+}
+
+static unsigned
+parts (const struct sync_disk *d)
+{
+  return (unsigned) d->all->nr_disks * (d->all->verify ? 2 : 1);
+}
+
 static int
 write_new (struct sync_disk *d, struct vd_err *err)
 {
@@ -333,6 +388,7 @@ write_new (struct sync_disk *d, struct vd_err *err)
     .written = &d->written,
   };
 
+  progress_part (part (d), parts (d));
   progress_begin (&p, d->all->progress,
                   d->sync.only_differences ? "comparing" : "writing",
                   d->plan.data_bytes + d->plan.zero_bytes);
@@ -350,6 +406,7 @@ verify (struct sync_disk *d, struct vd_err *err)
     .threads = d->target.threads, .progress = progress_update, .opaque = &p,
   };
 
+  progress_part (part (d) + 1, parts (d));
   progress_begin (&p, d->all->progress, "verifying",
                   d->plan.data_bytes + d->plan.zero_bytes);
   if (vd_apply_verify (d->reader, d->target.file, &how, err) == -1) {
@@ -415,5 +472,7 @@ sync_disk_free (struct sync_disk *d)
   vd_target_state_free (d->now);
   target_note_free (&d->note);
   target_close (&d->target);
+  vd_machine_free (d->machine);
+  free (d->note_name);
   vd_sync_close (&d->sync);
 }

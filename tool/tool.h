@@ -166,6 +166,11 @@ extern void tool_log (void *opaque, enum vd_level level, const char *msg);
 /* A line for people on stdout, escaped, at once; with `not` none. */
 extern void tool_say (bool not, const char *fs, ...) VD_PRINTF (2, 3);
 
+/* Append all messages of these functions, with the time, to a file too.  Returns
+ * STATUS_OK, or STATUS_ERROR after a message.
+ */
+extern int out_log (const char *path);
+
 /* ---- Output (out.c) ----------------------------------------------------- */
 
 /* A stream that holds the output back until out_commit.  It is a temporary

@@ -12,6 +12,8 @@
 
 enum {
   OPT_FINAL = OPT_OWN,
+  OPT_DISK,
+  OPT_LOG,
   OPT_COPY,
   OPT_HOLDS,
   OPT_STATE,
@@ -30,6 +32,8 @@ static const struct option long_options[] = {
   CHAIN_OPTIONS,
   REMOTE_OPTIONS,
   { "final", no_argument, NULL, OPT_FINAL },
+  { "disk", required_argument, NULL, OPT_DISK },
+  { "log", required_argument, NULL, OPT_LOG },
   { "copy", required_argument, NULL, OPT_COPY },
   { "holds", required_argument, NULL, OPT_HOLDS },
   { "state", required_argument, NULL, OPT_STATE },
@@ -64,6 +68,23 @@ print_json (const struct sync *s)
   return out_commit (fp);
 }
 
+/* A machine that is moved with a part of its disks does not start. */
+static void
+warn_others (const struct sync *s)
+{
+  const struct vd_machine *m = s->disk[0].machine;
+  size_t i, k;
+
+  for (i = 0; m && i < m->n; ++i) {
+    for (k = 0; k < s->nr_disks; ++k)
+      if (strcmp (s->disk[k].name, m->view[i].disk) == 0)
+        break;
+    if (k == s->nr_disks && m->view[i].current)
+      vd_warn (&s->opts.log, "%s has a disk %s (%s) too, which is not given",
+               m->path, m->view[i].disk, m->view[i].file);
+  }
+}
+
 static int
 sync_run (struct sync *s)
 {
@@ -76,6 +97,7 @@ sync_run (struct sync *s)
       return tool_fail (&err);
     sync_print_plan (&s->disk[i]);
   }
+  warn_others (s);
   progress_catch_signals ();
   for (i = 0; i < s->nr_disks; ++i) {
     if (!s->dry_run && sync_write (&s->disk[i], &err) == -1) {
@@ -98,23 +120,25 @@ static int run (int argc, char **argv);
 
 const struct verb verb_sync = {
   .name = "sync",
-  .synopsis = "[OPTIONS] SOURCE TARGET",
+  .synopsis = "[OPTIONS] SOURCE [TARGET]",
   .summary = "copy a disk that is in use, then what is new",
   .help =
-  "SOURCE is the file that a machine uses now (its newest snapshot).  It is left\n"
-  "alone, since the machine writes to it; TARGET gets what is frozen below it.  The\n"
-  "first time that is everything, and then what is new since.  TARGET is a raw\n"
-  "file, which is made if there is none, a block device, an NBD URI, or\n"
-  "-- [ COMMAND ... ], a server that is started for this.  If the command is\n"
-  "interrupted, run it again.\n"
+  "SOURCE is the file that a machine uses now (its newest snapshot), or the\n"
+  "machine (.vmx, .vbox).  That file is left alone, since the machine writes to it;\n"
+  "TARGET gets what is frozen below it.  The first time that is everything, and\n"
+  "then what is new since.  TARGET is a raw file, which is made if there is none, a\n"
+  "block device, an NBD URI, or -- [ COMMAND ... ], a server that is started for\n"
+  "this.  If the command is interrupted, run it again.\n"
   "\n"
   "Options:\n"
+  "  --disk=NAME=TARGET the target of one disk of a machine (can be repeated)\n"
   "  --final            the machine is off: go to the end of SOURCE\n"
   "  --copy=LINK=FILE   read FILE, a copy (vmkfstools -i) of the frozen LINK, in\n"
   "                     place of LINK and what is below it\n"
   "  --holds=LINK       TARGET is a copy of this frozen link\n"
   "  --state=FILE       where to note what TARGET holds (default: beside a file\n"
-  "                     as TARGET.vmdkdelta-state; needed for others)\n"
+  "                     as TARGET.vmdkdelta-state; needed for others); with\n"
+  "                     --disk, a directory\n"
   "  --ignore-state     compare everything with TARGET, whatever it holds, and\n"
   "                     write what differs\n"
   "  --verify           read back and compare\n"
@@ -122,7 +146,9 @@ const struct verb verb_sync = {
   "                     and how long it and a stop of the machine would take\n"
   "  --trust-data       do not inflate compressed grains while validating\n"
   "  --threads=N        read and write with N threads (default 4)\n"
-  "  --progress[=json]  show a bar, or a line of JSON each second, on stderr\n"
+  "  --progress[=json]  show a bar, or a line of JSON each second, on stderr; with\n"
+  "                     =N, lines \"DONE/100\" on file descriptor N\n"
+  "  --log=FILE         append what is done, with the time, to FILE\n"
   "  --quiet            print only errors and warnings\n"
   "  --json             print the result as JSON\n"
   CHAIN_HELP
@@ -132,7 +158,8 @@ const struct verb verb_sync = {
   "Examples:\n"
   "  vmdkdelta sync vm-000002.vmdk vm.img\n"
   "  vmdkdelta sync --final vm-000002.vmdk vm.img\n"
-  "  vmdkdelta sync --state=vm.state vm-000002.vmdk /dev/vg0/vm\n",
+  "  vmdkdelta sync --state=vm.state vm-000002.vmdk /dev/vg0/vm\n"
+  "  vmdkdelta sync vm/vm.vmx --disk=scsi0:0=sys.img --disk=nvme0:1=data.img\n",
   .short_options = "",
   .long_options = long_options,
   .remote = true,
@@ -158,19 +185,42 @@ option_copy (struct sync *s, char *value)
   return STATUS_OK;
 }
 
+/* --disk=NAME=TARGET.  No disk has "=" in its name. */
 static int
-one_option (struct sync *s, struct sync_disk *d, int c)
+option_disk (struct sync *s, char *value)
+{
+  char *eq = strchr (value, '=');
+  size_t i;
+
+  if (!eq || eq == value || eq[1] == '\0')
+    return tool_usage (&verb_sync, "--disk=%s: give NAME=TARGET", value);
+  *eq = '\0';
+  for (i = 0; i < s->nr_disks; ++i)
+    if (strcmp (s->disk[i].name, value) == 0 ||
+        strcmp (s->disk[i].target_name, eq + 1) == 0)
+      return tool_usage (&verb_sync, "--disk=%s=%s: the disk or the target is "
+                         "given twice", value, eq + 1);
+  s->disk[s->nr_disks++] = (struct sync_disk) {
+    .name = value, .target_name = eq + 1
+  };
+  return STATUS_OK;
+}
+
+static int
+one_option (struct sync *s, int c)
 {
   switch (c) {
   case OPT_FINAL: s->how.to_end = true; break;
+  case OPT_DISK: return option_disk (s, optarg);
+  case OPT_LOG: return out_log (optarg);
   case OPT_COPY: return option_copy (s, optarg);
   case OPT_HOLDS: s->holds = optarg; break;
   case OPT_STATE:
     if (*optarg == '\0')
       return tool_usage (&verb_sync, "--state needs the name of a file");
-    d->note.name = optarg;
+    s->state = optarg;
     break;
-  case OPT_IGNORE_STATE: d->note.ignore = true; break;
+  case OPT_IGNORE_STATE: s->ignore_state = true; break;
   case OPT_VERIFY: s->verify = true; break;
   case OPT_DRY_RUN: s->dry_run = true; break;
   case OPT_TRUST_DATA: s->trust_data = true; break;
@@ -185,31 +235,76 @@ one_option (struct sync *s, struct sync_disk *d, int c)
   return STATUS_OK;
 }
 
+/* SOURCE and TARGET, or the source of all --disk. */
+static int
+sync_operands (struct sync *s, int argc, char **argv)
+{
+  size_t n = (size_t) (argc - optind);
+  struct sync_disk *d = s->disk;
+
+  if (s->nr_disks > 0) {
+    if (n != 1 || !vd_machine_probe (argv[optind]))
+      return tool_usage (&verb_sync, "with --disk give one machine (.vmx, "
+                         ".vbox), and no TARGET");
+    if (s->nr_disks > 1 && (s->holds || s->how.copy))
+      return tool_usage (&verb_sync, "--holds and --copy are for one disk");
+    return STATUS_OK;
+  }
+  d->command = target_command (&argv[optind], &n);
+  if (n != (d->command ? 1 : 2))
+    return tool_usage (&verb_sync, "give SOURCE and TARGET");
+  d->target_name = d->command ? d->command[0] : argv[optind + 1];
+  s->nr_disks = 1;
+  return STATUS_OK;
+}
+
+/* Where each disk is noted: of several, files in the directory --state. */
+static int
+sync_notes (struct sync *s, const char *source, bool several)
+{
+  struct sync_disk *d;
+
+  for (d = s->disk; d < s->disk + s->nr_disks; ++d) {
+    d->all = s;
+    d->source = source;
+    d->note.name = s->state;
+    d->note.ignore = s->ignore_state;
+    if (!several || !s->state)
+      continue;
+    if (asprintf (&d->note_name, "%s/%s.vmdkdelta-state", s->state,
+                  d->name) == -1)
+      return d->note_name = NULL, tool_error ("out of memory");
+    d->note.name = d->note_name;
+  }
+  return STATUS_OK;
+}
+
 static int
 run (int argc, char **argv)
 {
-  struct sync_disk disk = { .name = NULL };
   struct sync s = {
     .opts = { .prefix = "--", .for_writing = true },
-    .threads = VD_APPLY_THREADS, .disk = &disk, .nr_disks = 1,
+    .threads = VD_APPLY_THREADS,
+    .disk = calloc ((size_t) argc, sizeof *s.disk),
   };
-  int c, r = STATUS_OK;
-  size_t n;
+  int c, r = s.disk ? STATUS_OK : tool_error ("out of memory");
+  bool several;
+  size_t i;
 
-  disk.all = &s;
   while (r == STATUS_OK &&
          (c = next_option (&verb_sync, argc, argv, &s.opts)) != -1)
-    r = one_option (&s, &disk, c);
-  if (r != STATUS_OK)
-    return r;
-  n = (size_t) (argc - optind);
-  disk.command = target_command (&argv[optind], &n);
-  if (n != (disk.command ? 1 : 2))
-    return tool_usage (&verb_sync, "give SOURCE and TARGET");
-  disk.source = argv[optind];
-  disk.target_name = disk.command ? disk.command[0] : argv[optind + 1];
-  progress_choose (&s.progress, s.quiet || s.json);
-  r = sync_run (&s);
-  sync_disk_free (&disk);
+    r = one_option (&s, c);
+  several = s.nr_disks > 0;
+  if (r == STATUS_OK)
+    r = sync_operands (&s, argc, argv);
+  if (r == STATUS_OK)
+    r = sync_notes (&s, argv[optind], several);
+  if (r == STATUS_OK) {
+    progress_choose (&s.progress, s.quiet || s.json);
+    r = sync_run (&s);
+  }
+  for (i = 0; i < s.nr_disks; ++i)
+    sync_disk_free (&s.disk[i]);
+  free (s.disk);
   return r;
 }

@@ -22,6 +22,8 @@ struct sync {
   enum progress_mode progress;
   unsigned threads;
 
+  const char *state;            /* --state; with --disk a directory */
+  bool ignore_state;
   struct sync_disk *disk;
   size_t nr_disks;
 };
@@ -30,12 +32,14 @@ struct sync {
 struct sync_disk {
   const struct sync *all;
   const char *name;             /* of the disk in the machine, or NULL */
+  struct vd_machine *machine;   /* the source, if it is one */
   const char *source, *target_name;
   char **command;               /* that serves the target, or NULL */
 
   struct vd_sync sync;
   struct target target;
   struct target_note note;
+  char *note_name;              /* in the directory --state */
   bool fresh;                   /* there is no such file yet */
   bool known;                   /* the note, or something else, told what it
                                    holds: in `held` */

@@ -24,12 +24,8 @@
  * if it is needed.
  */
 static int
-find_links (struct vd_sync *s, const char *source, struct vd_err *err)
+find_links (struct vd_sync *s, struct vd_member *m, struct vd_err *err)
 {
-  struct vd_member *m = vd_family_add (s->family, source, err);
-
-  if (!m)
-    return -1;
   if (vd_family_resolve (s->family, m, &s->why) == -1) {
     if (s->why.code != VD_NOT_FOUND && s->why.code != VD_DENIED) {
       *err = s->why;
@@ -111,13 +107,11 @@ open_copy (struct vd_sync *s, const struct vd_sync_opts *how,
 }
 
 int
-vd_sync_open (struct vd_sync *s, const char *source,
+vd_sync_open (struct vd_sync *s, struct vd_member *source,
               const struct vd_sync_opts *how, const struct vd_opts *opts,
               struct vd_err *err)
 {
-  *s = (struct vd_sync) { .family = vd_family_new (opts, err) };
-  if (!s->family || find_links (s, source, err) == -1 ||
-      find_goal (s, how, opts, err) == -1)
+  if (find_links (s, source, err) == -1 || find_goal (s, how, opts, err) == -1)
     return -1;
   return open_copy (s, how, err);
 }

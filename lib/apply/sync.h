@@ -65,10 +65,11 @@ struct vd_sync_opts {
   const char *copied, *copy;
 };
 
-/* Find all links of a source.  No data is read.  opts is borrowed until
- * vd_sync_close, which must be called in any case.
+/* Find all links of a source, which is a member of s->family: that has to be
+ * made first.  No data is read.  opts is borrowed until vd_sync_close, which must
+ * be called in any case.
  */
-extern int vd_sync_open (struct vd_sync *s, const char *source,
+extern int vd_sync_open (struct vd_sync *s, struct vd_member *source,
                          const struct vd_sync_opts *how,
                          const struct vd_opts *opts, struct vd_err *err);
 extern void vd_sync_close (struct vd_sync *s);
