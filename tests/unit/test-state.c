@@ -12,10 +12,12 @@ static const char good[] =
   "target 74 1048576\n"
   "disk 1048576\n"
   "run finished 0123456789abcdef 2f642e766d646b -\n"
-  "from 0123456789abcdef 00000001 - -\n"
-  "to fedcba9876543210 00000002 622a0911-bc78-4b7a-a6ec-7359a068de8a 00000003\n"
-  "past 0000000000000001 - - -\n"
+  "from 0123456789abcdef 00000001 - - -\n"
+  "to fedcba9876543210 00000002 622a0911-bc78-4b7a-a6ec-7359a068de8a 00000003"
+  " 00010203-0405-0607-0809-0a0b00000002\n"
+  "past 0000000000000001 - - - -\n"
   "temp 0000abcd\n"
+  "sync copy end 0000000000000007 65536 1000 2f62\n"
   "stamp 1 2 3 4 5 6\n"
   "held 4096\n"
   "first 0 4096 00000000\n"
@@ -57,6 +59,13 @@ TEST (what_it_says)
   assert_true (s->finished && s->moved && s->has_stamp);
   assert_int_equal (s->to.cid, 2);
   assert_true (s->to.has_said && s->to.said == 3);
+  assert_int_equal (s->to.longid[11], 11);
+  assert_true (s->sync.there && s->sync.to_end);
+  assert_int_equal (s->sync.mode, VD_SYNC_COPY);
+  assert_int_equal (s->sync.link, 7);
+  assert_int_equal (s->sync.reached, 65536);
+  assert_int_equal (s->sync.rate, 1000);
+  assert_string_equal (s->sync.base, "/b");
   assert_int_equal (s->nr_past, 1);
   assert_false (s->past[0].has_cid);
   assert_int_equal (s->held[0], 4096);
@@ -96,12 +105,21 @@ TEST (records_that_cannot_be)
     { "run", "run finished 0123456789abcde 2f -" },
     { "run", "run finished 0123456789abcdeg 2f -" },
     { "run", "run finished 0123456789abcdef - -" },
-    { "from", "from 1 00000001 - -" },
-    { "from", "from 0123456789abcdef 0000001 - -" },
-    { "from", "from 0123456789abcdef -1 - -" },
-    { "from", "from 0123456789abcdef 00000001 x -" },
-    { "from", "from 0123456789abcdef 00000001 -" },
-    { "to ", "to 0000000000000000 00000002 - -" },
+    { "from", "from 1 00000001 - - -" },
+    { "from", "from 0123456789abcdef 0000001 - - -" },
+    { "from", "from 0123456789abcdef -1 - - -" },
+    { "from", "from 0123456789abcdef 00000001 x - -" },
+    { "from", "from 0123456789abcdef 00000001 - - x" },
+    { "from", "from 0123456789abcdef 00000001 - -" },
+    { "to ", "to 0000000000000000 00000002 - - -" },
+    { "sync", "sync" }, { "sync", "sync copy" },
+    { "sync", "sync nothing end 0000000000000007 65536 1000 -" },
+    { "sync", "sync copy start 0000000000000007 65536 1000 -" },
+    { "sync", "sync copy end 7 65536 1000 -" },
+    { "sync", "sync copy end 0000000000000007 1048577 1000 -" },
+    { "sync", "sync copy end 0000000000000007 65536 -1 -" },
+    { "sync", "sync copy end 0000000000000007 65536 1000" },
+    { "sync", "sync copy end 0000000000000007 65536 1000 2" },
     { "past", "past" }, { "temp", "temp -" }, { "stamp", "stamp 1 2 3 4 5" },
     { "stamp", "stamp 1 2 9223372036854775808 4 5 6" },
     { "held", "held" }, { "held", "held -1" },
@@ -121,7 +139,7 @@ TEST (records_that_cannot_be)
 TEST (too_many_records)
 {
   static const struct { const char *line; size_t max; } many[] = {
-    { "past 0000000000000001 - - -\n", VD_MAX_PAST - 1 },
+    { "past 0000000000000001 - - - -\n", VD_MAX_PAST - 1 },
     { "held 1\n", VD_SURVEY_PLACES - 1 },
     { "first 0 1 00000000\n", VD_MAX_SAMPLES - 1 },
     { "sample 0 1 00000000\n", VD_MAX_SAMPLES - 1 },
