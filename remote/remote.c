@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cache.h"
+#include "hosts.h"
 #include "nbd.h"
 #include "ranges.h"
 #include "remote.h"
@@ -18,6 +19,8 @@
 struct remote {
   struct transport_params params;
   struct cache *cache;
+  struct hosts *hosts;
+  unsigned limit[CACHE_KINDS];  /* requests under way */
   char **uri;                   /* all that were opened: the place of one is
                                    its number */
   size_t nr_uris;
@@ -33,10 +36,14 @@ remote_new (struct vd_err *err)
 {
   struct remote *r = calloc (1, sizeof *r);
 
-  if (r && (r->cache = cache_new (err)) != NULL)
+  if (!r)
+    vd_fail_nomem (err);
+  else if ((r->hosts = hosts_new (err)) != NULL &&
+           (r->cache = cache_new (err)) != NULL)
     return r;
+  else
+    hosts_free (r->hosts);
   free (r);
-  vd_fail_nomem (err);
   return NULL;
 }
 
@@ -57,6 +64,7 @@ remote_free (struct remote *r)
 {
   if (!r)
     return;
+  hosts_free (r->hosts);        /* it has files in the cache */
   cache_free (r->cache);
   transport_free (&r->params);
   while (r->nr_uris > 0)
@@ -186,11 +194,105 @@ distrust (struct remote *r, const struct vd_uri *u, struct vd_file *f,
   return NULL;
 }
 
-/* A number for those that share a limit. */
+/* Those that share a limit. */
+enum { KIND_NBD, KIND_SSH, KIND_HTTP };
+
 static unsigned
 kind_of (const struct vd_uri *u)
 {
-  return strncmp (u->scheme, "nbd", 3) == 0 ? 0 : *u->scheme == 's' ? 1 : 2;
+  return strncmp (u->scheme, "nbd", 3) == 0 ? KIND_NBD
+    : *u->scheme == 's' ? KIND_SSH : KIND_HTTP;
+}
+
+/* Requests to a shell wait in its line; all others need a connection each. */
+#define SHELL_REQUESTS 16u
+
+/* f, which may be NULL, behind the cache. */
+static struct vd_file *
+keep_blocks (struct remote *r, const struct vd_uri *u,
+             const struct transport *t, struct vd_file *f, ino_t number,
+             struct vd_err *err)
+{
+  if (!f)
+    return NULL;
+  cache_set_limit (r->cache, kind_of (u), r->limit[kind_of (u)]);
+  f = cache_file (r->cache, f, kind_of (u), transport_request (t), err);
+  if (f) {
+    f->dev = VD_URI_DEV;
+    f->ino = number;
+  }
+  return f;
+}
+
+/* How many files are opened because of their names. */
+#define MAX_EARLY 64u
+
+/* Ask for the beginnings of what belongs to the same disk. */
+static void
+open_early (struct remote *r, struct shell *shell, struct hosts_dir *d,
+            const struct vd_uri *u, const struct transport *t,
+            const char *base)
+{
+  const size_t dir = (size_t) (base - u->path);
+  struct vd_err ignored;
+  struct hosts_file *f;
+  unsigned n = 0;
+  size_t i = 0;
+
+  while (n++ < MAX_EARLY && (f = hosts_relative (d, base, &i)) != NULL) {
+    CLEANUP_FREE char *path = NULL, *uri = NULL;
+    ino_t number;
+
+    if (asprintf (&path, "%.*s%s", (int) dir, u->path, f->name) == -1) {
+      path = NULL;
+      return;
+    }
+    uri = vd_uri_with_path (u, path);
+    number = uri ? number_of (r, uri, &ignored) : 0;
+    if (number == 0)
+      return;
+    f->early = keep_blocks (r, u, t,
+                            shell_open (shell, path, uri, f->stamp, &ignored),
+                            number, &ignored);
+    if (f->early && f->early->size > 0)
+      vd_file_peek (f->early, NULL, 0, 1, 0);
+  }
+}
+
+/* *f is NULL, without an error, if the host has no shell. */
+static int
+open_by_shell (struct remote *r, const struct transport *t,
+               const struct vd_uri *u, const char *name, ino_t number,
+               struct vd_file **f, struct vd_err *err)
+{
+  const char *base = strrchr (u->path, '/') + 1;
+  struct hosts_file *entry;
+  struct hosts_dir *d;
+  struct shell *shell;
+  bool listed;
+
+  *f = NULL;
+  if (kind_of (u) != KIND_SSH)
+    return 0;
+  if (hosts_shell (r->hosts, u, t, &r->params, &shell, err) == -1)
+    return -1;
+  if (!shell)
+    return 0;
+  d = hosts_dir (r->hosts, u, err);
+  if (!d)
+    return -1;
+  entry = hosts_find (d, base, &listed);
+  if (listed && !entry)
+    return vd_fail (err, VD_NOT_FOUND, "%s: there is no such file on that host",
+                    name);
+  r->limit[KIND_SSH] = SHELL_REQUESTS;
+  if (entry)
+    open_early (r, shell, d, u, t, base);
+  *f = entry && entry->early ? VD_TAKE (entry->early)
+    : keep_blocks (r, u, t, shell_open (shell, u->path, name,
+                                        entry ? entry->stamp : NULL, err),
+                   number, err);
+  return *f ? 0 : -1;
 }
 
 static struct vd_file *
@@ -198,25 +300,19 @@ open_parsed (struct remote *r, const struct vd_uri *u, const char *name,
              struct vd_err *err)
 {
   const struct transport *t = transport_of (u);
-  const unsigned connections = transport_connections (t, &r->params);
   const ino_t number = number_of (r, name, err);
   struct vd_file *f;
 
-  if (number == 0)
+  if (number == 0 || open_by_shell (r, t, u, name, number, &f, err) == -1)
     return NULL;
+  if (f)
+    return f;
+  r->limit[kind_of (u)] = transport_connections (t, &r->params);
   f = t ? open_by_plugin (r, t, u, name, err)
     : nbdfile_open (name, false, 1, err);
-  if (f && strncmp (u->scheme, "http", 4) == 0)
+  if (f && kind_of (u) == KIND_HTTP)
     f = distrust (r, u, f, err);
-  if (!f)
-    return NULL;
-  cache_set_limit (r->cache, kind_of (u), connections);
-  f = cache_file (r->cache, f, kind_of (u), transport_request (t), err);
-  if (f) {
-    f->dev = VD_URI_DEV;
-    f->ino = number;
-  }
-  return f;
+  return keep_blocks (r, u, t, f, number, err);
 }
 
 struct vd_file *

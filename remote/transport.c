@@ -67,6 +67,7 @@ enum kind {
   A_FILE,                       /* or directory: it is there */
   SECRET,                       /* +FILE */
   NUMBER,                       /* connections */
+  SHELL,                        /* true or false */
 };
 
 static const struct key {
@@ -89,6 +90,7 @@ static const struct key {
   { "known-hosts", SSH, A_FILE },
   { "password", SSH | HTTP, SECRET },
   { "proxy", HTTP, PLAIN },
+  { "shell", SSH, SHELL },
   { "sslverify", HTTP, PLAIN },
   { "timeout", SSH | HTTP, PLAIN },
   { "user", SSH | HTTP, PLAIN },
@@ -124,6 +126,14 @@ parse_connections (struct transport_params *p, const char *value,
   return 0;
 }
 
+static int
+parse_shell (struct transport_params *p, const char *value, struct vd_err *err)
+{
+  p->no_shell = strcmp (value, "false") == 0;
+  return p->no_shell || strcmp (value, "true") == 0 ? 0
+    : vd_fail (err, VD_USAGE, "shell=%s: allowed are true and false", value);
+}
+
 /* The text of a secret must not be repeated, also not in a message. */
 static int
 parse_secret (const char *key, const char **value, struct vd_err *err)
@@ -155,6 +165,8 @@ transport_parse (struct transport_params *p, const char *text,
   ++value;
   if (k->kind == NUMBER)
     return parse_connections (p, value, err);
+  if (k->kind == SHELL)
+    return parse_shell (p, value, err);
   if (p->n == TRANSPORT_MAX_PARAMS)
     return vd_fail (err, VD_USAGE, "there are more than %u parameters of a "
                     "connection", TRANSPORT_MAX_PARAMS);
@@ -183,8 +195,8 @@ transport_free (struct transport_params *p)
 
 /* ---- The command ------------------------------------------------------------ */
 
-/* 10, and what parameters add. */
-#define MAX_WORDS (TRANSPORT_MAX_PARAMS + 16)
+/* 16, and what parameters add. */
+#define MAX_WORDS (TRANSPORT_MAX_PARAMS + 24)
 
 struct command {
   char **argv;
@@ -228,9 +240,12 @@ has_param (const struct transport_params *p, const char *key)
   return false;
 }
 
-/* "[user@]host[:port]", where the host may be "[::1]". */
+/* "[user@]host[:port]", where the host may be "[::1]", each part behind a text
+ * of its own.
+ */
 static void
-add_host (struct command *c, const struct vd_uri *u)
+add_host (struct command *c, const struct vd_uri *u, const char *for_user,
+          const char *for_port, const char *for_host)
 {
   const char *a = u->authority, *at = strrchr (a, '@');
   const char *host = at ? at + 1 : a, *port = strrchr (host, ':');
@@ -240,13 +255,13 @@ add_host (struct command *c, const struct vd_uri *u)
     port = NULL;
   n = port ? (size_t) (port - host) : strlen (host);
   if (at)
-    add_word (c, "user=%.*s", (int) (at - a), a);
-  if (n > 2 && host[0] == '[' && host[n - 1] == ']')
-    add_word (c, "host=%.*s", (int) n - 2, host + 1);
-  else
-    add_word (c, "host=%.*s", (int) n, host);
+    add_word (c, "%s%.*s", for_user, (int) (at - a), a);
   if (port)
-    add_word (c, "port=%s", port + 1);
+    add_word (c, "%s%s", for_port, port + 1);
+  if (n > 2 && host[0] == '[' && host[n - 1] == ']')
+    add_word (c, "%s%.*s", for_host, (int) n - 2, host + 1);
+  else
+    add_word (c, "%s%.*s", for_host, (int) n, host);
 }
 
 char **
@@ -267,7 +282,7 @@ transport_command (const struct transport *t, const struct vd_uri *u,
   add_word (&c, "--readonly");
   add_word (&c, "%s", t->plugin);
   if (t->bit == SSH) {
-    add_host (&c, u);
+    add_host (&c, u, "user=", "port=", "host=");
     add_word (&c, "path=%s", u->path);
   }
   else {
@@ -283,6 +298,82 @@ transport_command (const struct transport *t, const struct vd_uri *u,
   transport_free_command (c.argv);
   vd_fail_nomem (err);
   return NULL;
+}
+
+/* ssh would take it for something else than a name. */
+static bool
+is_odd (const struct vd_uri *u, const struct transport_params *p)
+{
+  const char *at = strrchr (u->authority, '@');
+  size_t i;
+
+  for (i = 0; i < p->n; ++i)
+    if (strpbrk (p->param[i].word, "\"%\\"))
+      return true;
+  return *(at ? at + 1 : u->authority) == '-';
+}
+
+/* How ssh calls what nbdkit's plugin calls otherwise. */
+static void
+add_for_ssh (struct command *c, const struct transport_param *param)
+{
+  const char *value = strchr (param->word, '=') + 1;
+
+  if (strcmp (param->key, "user") == 0)
+    add_word (c, "-oUser=%s", value);
+  else if (strcmp (param->key, "identity") == 0)
+    add_word (c, "-oIdentityFile=\"%s\"", value);
+  else if (strcmp (param->key, "known-hosts") == 0)
+    add_word (c, "-oUserKnownHostsFile=\"%s\"", value);
+  else if (strcmp (param->key, "config") == 0)
+    add_word (c, "-F%s", value);
+  else if (strcmp (param->key, "compression") == 0 &&
+           strcmp (value, "true") == 0)
+    add_word (c, "-C");
+  else if (strcmp (param->key, "timeout") == 0)
+    add_word (c, "-oConnectTimeout=%s", value);
+}
+
+int
+transport_shell (const struct transport *t, const struct vd_uri *u,
+                 const struct transport_params *p, char ***argv,
+                 struct vd_err *err)
+{
+  static const char *const begin[] = {
+    /* Nobody is asked anything, and nothing but this shell is carried. */
+    "ssh", "-T", "-x", "-a", "-oBatchMode=yes", "-oClearAllForwardings=yes",
+    "-oPermitLocalCommand=no", "-oLogLevel=ERROR",
+  };
+  struct command c = { .argv = NULL };
+  bool verify = true;
+  size_t i;
+
+  *argv = NULL;
+  if (!t || t->bit != SSH || p->no_shell || has_param (p, "password") ||
+      is_odd (u, p))
+    return 0;
+  c.argv = calloc (MAX_WORDS, sizeof (char *));
+  if (!c.argv)
+    return vd_fail_nomem (err);
+  for (i = 0; i < sizeof begin / sizeof begin[0]; ++i)
+    add_word (&c, "%s", begin[i]);
+  for (i = 0; i < p->n; ++i) {
+    if (p->param[i].for_what & SSH)
+      add_for_ssh (&c, &p->param[i]);
+    if (strcmp (p->param[i].word, "verify-remote-host=false") == 0)
+      verify = false;
+  }
+  add_word (&c, "-oStrictHostKeyChecking=%s", verify ? "yes" : "no");
+  if (!has_param (p, "timeout"))
+    add_word (&c, "-oConnectTimeout=30");
+  add_host (&c, u, "-oUser=", "-oPort=", "");
+  add_word (&c, "exec sh");
+  if (!c.failed) {
+    *argv = c.argv;
+    return 0;
+  }
+  transport_free_command (c.argv);
+  return vd_fail_nomem (err);
 }
 
 /* ---- What went wrong ---------------------------------------------------------- */

@@ -28,6 +28,7 @@ struct transport_params {
   struct transport_param param[TRANSPORT_MAX_PARAMS];
   size_t n;
   unsigned connections;         /* 0: what suits the transport */
+  bool no_shell;
 };
 
 struct transport;
@@ -55,6 +56,14 @@ extern char **transport_command (const struct transport *t,
                                  const struct transport_params *p,
                                  struct vd_err *err);
 extern void transport_free_command (char **argv);
+
+/* The command that runs a shell on the host, in the same shape (shell.h).
+ * *argv is NULL where that is not for this transport, or cannot be: ssh asks
+ * for a password on the terminal only.
+ */
+extern int transport_shell (const struct transport *t, const struct vd_uri *u,
+                            const struct transport_params *p, char ***argv,
+                            struct vd_err *err);
 
 /* What the server said, or "", as an error of the file `name`, with the way
  * out: -1.  err holds what the client said of it.

@@ -119,26 +119,56 @@ find_parent (struct facts *f, struct vd_family *family)
 }
 
 int
-facts_of (struct facts *f, struct vd_family *family,
-          struct vd_member *member, struct vd_err *err)
+facts_open (struct facts *f, struct vd_family *family,
+            struct vd_member *member, struct vd_err *err)
 {
   *f = (struct facts) { .path = member->link->path, .member = member,
                          .opts = family->opts };
   f->loaded = vd_link_load (member->link, family->opts, &f->load_err) == 0;
-  if (f->loaded)
-    f->walked = vd_walk_link (member->link, count_piece, f, &f->walk_err) == 0;
   facts_count_files (f);
   find_parent (f, family);
   if (!f->loaded && f->load_err.code == VD_NOMEM)
     *err = f->load_err;
-  else if (f->loaded && !f->walked && f->walk_err.code == VD_NOMEM)
-    *err = f->walk_err;
   else if (f->parent_state == PARENT_BROKEN &&
            f->parent_err.code == VD_NOMEM)
     *err = f->parent_err;
   else
     return 0;
   return -1;
+}
+
+int
+facts_walk (struct facts *f, struct vd_err *err)
+{
+  if (!f->loaded)
+    return 0;
+  f->walked = vd_walk_link (f->member->link, count_piece, f, &f->walk_err) == 0;
+  if (f->walked || f->walk_err.code != VD_NOMEM)
+    return 0;
+  *err = f->walk_err;
+  return -1;
+}
+
+int
+facts_walk_all (struct facts *f, size_t n, struct vd_err *err)
+{
+  struct vd_link **links = calloc (n + 1, sizeof (struct vd_link *));
+  uint64_t size = 0;
+  size_t i, loaded = 0;
+
+  if (!links)
+    return vd_fail (err, VD_NOMEM, "out of memory");
+  for (i = 0; i < n; ++i)
+    if (f[i].loaded) {
+      links[loaded++] = f[i].member->link;
+      size = vd_max (size, f[i].member->link->capacity);
+    }
+  vd_walk_ask (links, loaded, 0, size);
+  free (links);
+  for (i = 0; i < n; ++i)
+    if (facts_walk (&f[i], err) == -1)
+      return -1;
+  return 0;
 }
 
 bool

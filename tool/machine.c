@@ -51,7 +51,8 @@ gather_medium (struct machine *m, size_t i, bool chain)
     if (vd_link_load (f->member->link, m->family->opts, &ignored) == 0)
       facts_count_files (&f->facts);
   }
-  else if (facts_of (&f->facts, m->family, f->member, &f->err) == -1) {
+  else if (facts_open (&f->facts, m->family, f->member, &f->err) == -1 ||
+           facts_walk (&f->facts, &f->err) == -1) {
     f->member = NULL;           /* no memory */
     return;
   }

@@ -53,7 +53,7 @@ gather (struct report *r, const char *path, bool chain,
     if (!f)
       return -1;
     r->facts = f;
-    if (facts_of (&f[r->n], r->family, m, err) == -1)
+    if (facts_open (&f[r->n], r->family, m, err) == -1)
       return -1;
     f = &f[r->n++];
     if (r->n == 1)
@@ -69,7 +69,7 @@ gather (struct report *r, const char *path, bool chain,
       break;
     }
   }
-  return 0;
+  return facts_walk_all (r->facts, r->n, err);
 }
 
 static void

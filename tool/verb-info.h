@@ -53,12 +53,17 @@ struct facts {
 };
 
 /* Gather the facts of a member.  Trouble is itself a fact; so this fails
- * only when there is no memory.
+ * only when there is no memory.  First what is told by its headers, and then
+ * what it holds, for which all tables are read.
  */
-extern int facts_of (struct facts *f, struct vd_family *family,
-                     struct vd_member *member, struct vd_err *err);
+extern int facts_open (struct facts *f, struct vd_family *family,
+                       struct vd_member *member, struct vd_err *err);
+extern int facts_walk (struct facts *f, struct vd_err *err);
 
-/* Only its files, of which f->member is set and loaded; facts_of does it too. */
+/* Both, of all of them: the tables of files far away are asked for together. */
+extern int facts_walk_all (struct facts *f, size_t n, struct vd_err *err);
+
+/* Only its files, of which f->member is set and loaded; facts_open does it too. */
 extern void facts_count_files (struct facts *f);
 
 /* "total  90.1 GiB in 14 files", and what they use on disk if that is less. */

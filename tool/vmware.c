@@ -114,12 +114,12 @@ gather_facts (struct vmware *m, struct vd_err *err)
   for (i = 0; i < n; ++i) {
     if (!used[i])
       continue;
-    if (facts_of (&m->facts[m->nr_files], m->family, family->members[i],
-                  err) == -1)
+    if (facts_open (&m->facts[m->nr_files], m->family, family->members[i],
+                    err) == -1)
       return -1;
     m->nr_files++;
   }
-  return 0;
+  return facts_walk_all (m->facts, m->nr_files, err);
 }
 
 int

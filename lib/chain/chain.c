@@ -356,22 +356,13 @@ map_lower (const struct vd_chain *chain, size_t i,
 static void
 prefetch (const struct vd_chain *chain, uint64_t offset, uint64_t length)
 {
-  const uint64_t end = offset + vd_min (length, MAX_PREFETCH);
-  const enum vd_prefetch what[] = {
-    VD_PREFETCH_DIRECTORY, VD_PREFETCH_TABLES,
-  };
-  size_t i, k, w;
+  size_t i;
 
-  for (w = 0; w < 2; ++w)
-    for (i = 0; i < chain->nr_links; ++i)
-      for (k = 0; k < chain->links[i]->nr_pieces; ++k) {
-        const struct vd_piece *p = &chain->links[i]->pieces[k];
-        const uint64_t from = vd_max (offset, p->start);
-        const uint64_t to = vd_min (end, p->start + p->image->used);
-
-        if (from < to)
-          vd_image_prefetch (p->image, from - p->start, to - from, what[w]);
-      }
+  length = vd_min (length, MAX_PREFETCH);
+  for (i = 0; i < chain->nr_links; ++i)
+    vd_link_prefetch (chain->links[i], offset, length, VD_PREFETCH_DIRECTORY);
+  for (i = 0; i < chain->nr_links; ++i)
+    vd_link_prefetch (chain->links[i], offset, length, VD_PREFETCH_TABLES);
 }
 
 /* What one link may cost of what is left.  All get the same: if the first

@@ -705,6 +705,23 @@ vd_link_max_grain (const struct vd_link *link)
   return r;
 }
 
+uint64_t
+vd_link_prefetch (const struct vd_link *link, uint64_t offset,
+                  uint64_t length, enum vd_prefetch what)
+{
+  const struct vd_piece *p;
+  uint64_t asked = 0;
+
+  for (p = link->pieces; p < link->pieces + link->nr_pieces; ++p) {
+    const uint64_t from = vd_max (offset, p->start);
+    const uint64_t to = vd_min (offset + length, p->start + p->image->used);
+
+    if (from < to)
+      asked += vd_image_prefetch (p->image, from - p->start, to - from, what);
+  }
+  return asked;
+}
+
 /* ---- Extents that share a file ------------------------------------------ */
 
 /* Plain bytes of one file are apart; an extent with tables wants its file to

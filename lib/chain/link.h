@@ -27,6 +27,7 @@
 #include "file/confine.h"
 #include "format/descriptor.h"
 #include "format/image.h"
+#include "format/prefetch.h"
 
 enum vd_role {
   VD_ROLE_BASE,                 /* says that it has no parent */
@@ -109,6 +110,12 @@ extern const char *vd_link_format (const struct vd_link *link);
  */
 extern int vd_link_check_apart (const struct vd_link *link,
                                 struct vd_err *err);
+
+/* Ask for the directory or tables of [offset, offset+length), as far as the link
+ * goes (prefetch.h).  Returns how many bytes that is; 0 for files that are near.
+ */
+extern uint64_t vd_link_prefetch (const struct vd_link *link, uint64_t offset,
+                                  uint64_t length, enum vd_prefetch what);
 
 /* Smallest and largest grain among the extents; 0 when none has grains. */
 extern uint64_t vd_link_min_grain (const struct vd_link *link);

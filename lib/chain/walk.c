@@ -12,6 +12,7 @@
 
 #include <stdlib.h>
 
+#include "base/bytes.h"
 #include "chain/walk.h"
 
 /* Runs buffered a layer: 40 KiB, 10 MiB with the 255 layers allowed. */
@@ -28,6 +29,7 @@ struct walk {
   size_t n;
   uint64_t size;
   bool has_base;
+  uint64_t asked;               /* tables up to here were asked for */
   vd_walk_fn fn;
   void *opaque;
   struct vd_walked last;            /* not yet handed out, unless length is 0 */
@@ -45,16 +47,16 @@ vd_walk_name (enum vd_walk_kind kind)
   return names[kind];
 }
 
-/* The run of this layer that holds pos. */
+/* The run of this layer that holds pos.  Nothing from end on is looked at. */
 static const struct vd_run *
-run_at (struct cursor *c, uint64_t pos, uint64_t size, struct vd_err *err)
+run_at (struct cursor *c, uint64_t pos, uint64_t end, struct vd_err *err)
 {
   for (; c->at < c->runs.n; ++c->at)
     if (vd_run_end (&c->runs.run[c->at]) > pos)
       return &c->runs.run[c->at];
 
   c->runs.n = c->at = 0;
-  if (vd_link_map (c->link, pos, size - pos, 0, &c->runs, err) == -1)
+  if (vd_link_map (c->link, pos, end - pos, 0, &c->runs, err) == -1)
     return NULL;
   return &c->runs.run[0];
 }
@@ -125,7 +127,7 @@ step (struct walk *w, uint64_t pos, struct vd_err *err)
       p.kind = VD_WALK_HOLE;
       return emit (w, &p, err) == -1 ? 0 : p.length;
     }
-    r = run_at (&w->cursors[i], pos, w->size, err);
+    r = run_at (&w->cursors[i], pos, w->asked, err);
     if (!r)
       return 0;
     if (vd_run_end (r) < end)
@@ -140,6 +142,30 @@ step (struct walk *w, uint64_t pos, struct vd_err *err)
   p.layer = i;
   fill (w, &w->cursors[i], r, &p);
   return emit (w, &p, err) == -1 ? 0 : p.length;
+}
+
+/* Tables asked for at once: a share of what is kept of files far away. */
+#define MAX_ASKED (UINT64_C (16) << 20)
+
+#define ASK_STEP (UINT64_C (1) << 30)
+
+uint64_t
+vd_walk_ask (struct vd_link *const *links, size_t n, uint64_t pos,
+             uint64_t size)
+{
+  uint64_t asked = 0;
+  size_t i;
+
+  for (i = 0; i < n; ++i)
+    asked += vd_link_prefetch (links[i], pos, size - pos,
+                               VD_PREFETCH_DIRECTORY);
+  if (asked == 0)               /* they are near */
+    return size;
+  for (asked = 0; pos < size && asked < MAX_ASKED; pos += ASK_STEP)
+    for (i = 0; i < n; ++i)
+      asked += vd_link_prefetch (links[i], pos, vd_min (ASK_STEP, size - pos),
+                                 VD_PREFETCH_TABLES);
+  return pos;
 }
 
 static int
@@ -161,6 +187,8 @@ walk (struct vd_link *const *links, size_t n, uint64_t size, bool has_base,
       .link = links[i], .runs = VD_RUNS_INIT (BUFFERED_RUNS),
     };
   for (pos = 0; pos < size; pos += length) {
+    if (pos >= w.asked)
+      w.asked = vd_min (vd_walk_ask (links, n, pos, size), size);
     length = step (&w, pos, err);
     if (length == 0)
       goto out;

@@ -58,4 +58,12 @@ extern int vd_walk_chain (const struct vd_chain *chain, vd_walk_fn fn,
 extern int vd_walk_link (struct vd_link *link, vd_walk_fn fn, void *opaque,
                       struct vd_err *err);
 
+/* Ask for the tables from pos on of all these links, which are loaded, as many as
+ * are asked for at once where they are far away; size is that of the largest disk.
+ * Returns up to where.  The functions above do this themselves; who walks several
+ * links one after the other asks for all of them before.
+ */
+extern uint64_t vd_walk_ask (struct vd_link *const *links, size_t n,
+                             uint64_t pos, uint64_t size);
+
 #endif /* VD_CHAIN_WALK_H */

@@ -21,9 +21,10 @@
 enum vd_prefetch { VD_PREFETCH_DIRECTORY, VD_PREFETCH_TABLES };
 
 /* Those for [offset, offset+length) of the image, which lies inside it.  Does
- * nothing for files that are near.
+ * nothing for files that are near.  Returns how many bytes were asked for.
  */
-extern void vd_image_prefetch (const struct vd_image *image, uint64_t offset,
-                               uint64_t length, enum vd_prefetch what);
+extern uint64_t vd_image_prefetch (const struct vd_image *image,
+                                   uint64_t offset, uint64_t length,
+                                   enum vd_prefetch what);
 
 #endif /* VD_PREFETCH_H */

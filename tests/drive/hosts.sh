@@ -24,6 +24,7 @@ start_sshd () {
         ! _try_sshd $port "$sftp" "$@" || break
         [ $try -lt 5 ] || { cat sshd.log; skip 'sshd does not start here'; }
     done
+    sftp_server=$sftp
     on_exit "kill $sshd"
     printf '[127.0.0.1]:%s %s\n' $port "$(cut -d ' ' -f 1,2 host.pub)" > known
     ssh=ssh://$(id -un)@127.0.0.1:$port
@@ -54,6 +55,18 @@ END
     done
     return 1
 }
+
+# start_slow PORT MS: a link to PORT with a round trip of MS milliseconds, see slow.py.  Sets slow
+# (its port) and slow_log.
+start_slow () {
+    local name=$T/slow.$((slows += 1))
+    need_python
+    "$python" "$top_srcdir/tests/drive/slow.py" "$1" "$2" "$name" &
+    on_exit "kill $!"
+    await test -s "$name"
+    slow=$(cat "$name") slow_log=$name.log
+}
+slows=0
 
 # start_web DIR [MANNER...]: a web server, see web.py.  Sets web (its URL) and web_log.
 start_web () {
