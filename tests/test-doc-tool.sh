@@ -19,6 +19,15 @@ qemu-io -f vmdk -c 'write -q -P 1 1M 64k' old.vmdk
 qemu-img create -q -f vmdk -F vmdk -b old.vmdk new.vmdk
 qemu-io -f vmdk -c 'write -q -P 2 3M 64k' new.vmdk
 cp disk-000002.vmdk disk-000003.vmdk
+# A VMware machine with two disks, each with a snapshot.
+(
+    cd vm
+    cp disk-flat.vmdk data-flat.vmdk
+    descriptor data.vmdk data-flat.vmdk
+    qemu-img create -q -f vmdk -F vmdk -b data.vmdk data-000001.vmdk
+    printf 'scsi0:0.fileName = "disk-000002.vmdk"\nnvme0:1.fileName = "data-000001.vmdk"\n' > vm.vmx
+    cp -p -- data*.vmdk vm.vmx ../original/vm/
+)
 remember -- *.vmdk base.img machine.vdi vm/vm.vbox vm/*/*.vdi
 cp -p -- *.vmdk original/
 
@@ -39,7 +48,7 @@ check () {
 # What they wrote is made as it was.
 keeps () {
     case $1 in *'vmdkdelta apply '*|*'vmdkdelta create '*|*'vmdkdelta compact '*|*'vmdkdelta merge '*|*'vmdkdelta snapshot '*) original ;; esac
-    rm -f disk-000004.vmdk today.vdi      # made by snapshot
+    rm -f disk-000004.vmdk today.vdi sys.img* data.img*      # made by snapshot and sync
     unchanged
 }
 
