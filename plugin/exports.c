@@ -472,6 +472,7 @@ exports_open (struct exports *e, struct vd_err *err)
       .raw_base = config.raw_base,
       .dirs = (const char *const *) config.dirs.path,
       .nr_dirs = config.dirs.n,
+      .registry = config.registry,
       .parent = config.parent,
     },
   };

@@ -28,6 +28,9 @@ struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };
   X ("parent", OPTION_PATH, &config.parent,                                 \
      "parent=<FILE>   parent of the link which does not name one, or whose\n" \
      "               parent is not found")                                  \
+  X ("registry", OPTION_PATH, &config.registry,                             \
+     "registry=<FILE>   the .vbox or VirtualBox.xml that lists the disks of\n" \
+     "               a machine which does not list them itself")            \
   X ("ignore-cid", OPTION_BOOL, &config.ignore_cid,                         \
      "ignore-cid=true   accept links whose CIDs do not match")              \
   X ("allow-dirty", OPTION_BOOL, &config.allow_dirty,                       \

@@ -15,6 +15,7 @@ struct config {
   char *file;
   char *dir;
   char *parent;
+  char *registry;
   struct paths dirs;
   struct paths remote;          /* "key=value" */
   bool ignore_cid;

@@ -127,7 +127,7 @@ stop
 grep -Fq "{35b30b4a-333d-4dd3-97f1-b17da36c33d7} (sata-0-0 of the current state) is not in the machine's own media registry" log
 sed '/<MediaRegistry>/,/<\/MediaRegistry>/d' vm/one.vbox > vm/global.vbox
 refused vm/global.vbox
-says "not in the machine's own media registry" 'Give that file, the .vdi or .vmdk, instead'
+says "not in the machine's own media registry" 'Name it as the registry, or give that file, the .vdi or .vmdk, instead'
 sed 's,snapshotFolder=,stateFile="Snapshots/x.sav" &,' vm/one.vbox > vm/saved.vbox
 sees D vm/saved.vbox
 warns "the machine 'tree' is in the Saved state"

@@ -114,6 +114,8 @@ put_machine (struct json *j, const struct machine *m)
   json_string (j, "name", box->name);
   put_uuid (j, "uuid", box->uuid);
   json_string (j, "settings-version", box->version);
+  json_string_or_null (j, "registry",
+                       box->registry ? box->registry->path : NULL);
   json_string (j, "power", machine_power (box));
   json_string (j, "last-change", box->last_change);
   json_string_or_null (j, "state-file", box->state_file);

@@ -24,6 +24,8 @@ put_machine (FILE *fp, const struct machine *m)
   machine_line (fp, "name", box->name);
   machine_line (fp, "UUID", vd_uuid_text (text, box->uuid));
   machine_line (fp, "settings", box->version);
+  if (box->registry)
+    machine_line (fp, "registry", box->registry->path);
   machine_line (fp, "state", box->power == VD_VBOX_SAVED
                 ? "saved: some of what its guest wrote may be only in its "
                 "memory" : box->power == VD_VBOX_ABORTED
@@ -261,6 +263,24 @@ is_missing (const struct machine *m)
   return false;
 }
 
+/* A command on the machine, with the file that lists its media, if it has to be
+ * named: by this option.
+ */
+static void
+put_command (FILE *fp, const struct machine *m, const char *before,
+             const char *option, const char *file, const char *after)
+{
+  fprintf (fp, "    %s", before);
+  if (m->box->registry) {
+    fputs (option, fp);
+    out_shell (fp, m->box->registry->path);
+    putc (' ', fp);
+  }
+  fputs (file, fp);
+  out_shell (fp, m->path);
+  fprintf (fp, "%s\n", after);
+}
+
 static void
 put_next (FILE *fp, const struct machine *m)
 {
@@ -281,13 +301,14 @@ put_next (FILE *fp, const struct machine *m)
       old = &m->views.view[i];
   if (one) {
     fputs ("Next, to read its disk as it is now:\n", fp);
-    out_command (fp, "nbdcopy -- [ nbdkit vmdk file=", m->path, " ] out.raw");
+    put_command (fp, m, "nbdcopy -- [ nbdkit vmdk ", "registry=", "file=",
+                 " ] out.raw");
     if (!old)
       return;
   }
   fputs (one ? "Or, as it was in a snapshot:\n"
          : "Next, to read one of these, by the name of its export:\n", fp);
-  out_command (fp, "nbdkit vmdk file=", m->path, "");
+  put_command (fp, m, "nbdkit vmdk ", "registry=", "file=", "");
   fputs ("    nbdinfo --list nbd://localhost\n", fp);
   if (!one)
     machine_copy (fp, m->views.view[0].name);
@@ -295,7 +316,7 @@ put_next (FILE *fp, const struct machine *m)
     return;
   machine_copy (fp, old->name);
   fputs ("Or, to merge its snapshots, first see what would be done:\n", fp);
-  out_command (fp, "vmdkdelta merge --dry-run ", m->path, "");
+  put_command (fp, m, "vmdkdelta merge --dry-run ", "--registry=", "", "");
 }
 
 void

@@ -70,7 +70,7 @@ machine_gather (struct machine *m, const char *path, bool chain,
   };
   if (!m->family)
     return -1;
-  m->box = vd_vbox_open (path, &m->err);
+  m->box = vd_vbox_open_whole (path, opts, &m->err);
   if (!m->box)
     return 0;
   vd_vbox_check_registry (m->box, &m->foreign);

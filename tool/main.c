@@ -161,6 +161,23 @@ check_local (const struct verb *verb, int argc, char **argv)
                         "belongs to it, here first", argv[i], verb->name));
 }
 
+/* The names in a registry, and what is noted while a merge changes it, lead
+ * there.
+ */
+static const char *
+registry_directory (const char *path)
+{
+  static char *dir;
+  const char *slash = strrchr (path, '/');
+
+  if (!slash)
+    return ".";
+  dir = strndup (path, slash == path ? 1 : (size_t) (slash - path));
+  if (!dir)
+    exit (tool_error ("out of memory"));
+  return dir;
+}
+
 int
 next_option (const struct verb *verb, int argc, char **argv,
              struct vd_opts *opts)
@@ -198,6 +215,12 @@ next_option (const struct verb *verb, int argc, char **argv,
     switch (c) {
     case OPT_PARENT_PATH:
       add_dir (opts, argc, optarg);
+      break;
+    case OPT_REGISTRY:
+      if (opts->registry)
+        exit (tool_usage (verb, "--registry is given twice"));
+      opts->registry = optarg;
+      add_dir (opts, argc, registry_directory (optarg));
       break;
     case OPT_PARENT:
       if (opts->parent)

@@ -82,6 +82,7 @@ enum {
   OPT_UNCONFINED,
   OPT_BASE_FORMAT,
   OPT_REMOTE,
+  OPT_REGISTRY,
   OPT_OWN,
 };
 
@@ -123,6 +124,15 @@ enum {
   "  --remote=KEY=VALUE how to connect to the host of a URI: user, identity,\n" \
   "                     password=+FILE and others, see vmdkdelta-hosts(1)\n"  \
   "                     (can be repeated)\n"
+
+/* For verbs that open VirtualBox's machines. */
+#define MACHINE_OPTIONS                                         \
+  { "registry", required_argument, NULL, OPT_REGISTRY }
+
+#define MACHINE_HELP                                                       \
+  "  --registry=FILE    the .vbox or VirtualBox.xml that lists the disks of a\n" \
+  "                     machine which does not list them itself; its directory\n" \
+  "                     counts as a --parent-path\n"
 
 /* The next option of the verb, or -1 when only operands are left, from
  * argv[optind] on.  --help and its like are answered, and CHAIN_OPTIONS put

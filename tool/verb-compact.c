@@ -28,6 +28,7 @@ enum {
 static const struct option long_options[] = {
   HELP_OPTIONS,
   CHAIN_OPTIONS,
+  MACHINE_OPTIONS,
   { "output", required_argument, NULL, OPT_OUTPUT },
   { "dry-run", no_argument, NULL, OPT_DRY_RUN },
   { "progress", optional_argument, NULL, OPT_PROGRESS },
@@ -288,6 +289,7 @@ const struct verb verb_compact = {
   "  --quiet            print only errors and warnings\n"
   "  --json             print the result as JSON\n"
   CHAIN_HELP
+  MACHINE_HELP
   "  --help             print this help\n"
   "\n"
   "Examples:\n"

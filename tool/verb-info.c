@@ -18,6 +18,7 @@ static const struct option long_options[] = {
   { "json", no_argument, NULL, OPT_JSON },
   { "chain", no_argument, NULL, OPT_CHAIN },
   CHAIN_OPTIONS,
+  MACHINE_OPTIONS,
   REMOTE_OPTIONS,
   { NULL, 0, NULL, 0 },
 };
@@ -271,6 +272,7 @@ const struct verb verb_info = {
     "                     first; for a machine, of all files of its disks\n"
     "  --json             print JSON; the keys are in vmdkdelta-info(1)\n"
     CHAIN_HELP
+    MACHINE_HELP
     REMOTE_HELP
     "  --help             print this help\n"
     "\n"

@@ -35,6 +35,7 @@ enum {
 static const struct option long_options[] = {
   HELP_OPTIONS,
   CHAIN_OPTIONS,
+  MACHINE_OPTIONS,
   { "skip", required_argument, NULL, OPT_SKIP },
   { "count", required_argument, NULL, OPT_COUNT },
   { "discard-current", no_argument, NULL, OPT_DISCARD_CURRENT },
@@ -388,7 +389,9 @@ check_stopped (const struct ask *a)
   struct vd_err err;
 
   if (!vd_vbox_probe (a->name) ||
-      vd_vbox_check_stopped (a->name, &err) == 0)
+      (vd_vbox_check_stopped (a->name, &err) == 0 &&
+       (!a->opts.registry ||
+        vd_vbox_check_stopped (a->opts.registry, &err) == 0)))
     return STATUS_OK;
   if (err.code != VD_DENIED)
     return tool_fail (&err);
@@ -597,6 +600,7 @@ const struct verb verb_merge = {
   "  --verbose          of a machine, print each file and step\n"
   "  --json             print the result as JSON\n"
   CHAIN_HELP
+  MACHINE_HELP
   "  --help             print this help\n"
   "\n"
   "Examples:\n"

@@ -87,6 +87,11 @@ struct vd_opts {
   const char *const *dirs;
   size_t nr_dirs;
 
+  /* The file that lists the media of a VirtualBox machine which are not in its
+   * own file (vbox.h).  NULL: it is looked for.  Borrowed.
+   */
+  const char *registry;
+
   /* The parent of the link whose parent is not known or not found (see
    * vd_family_resolve), or NULL.  Borrowed.
    */

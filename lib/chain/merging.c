@@ -88,6 +88,7 @@ is_option (const char *word, bool with_name)
 
   if (with_name)
     return strcmp (word, "--parent-path") == 0 ||
+      strcmp (word, "--registry") == 0 ||
       strcmp (word, "--parent") == 0;
   for (i = 0; i < sizeof plain / sizeof plain[0]; ++i)
     if (strcmp (word, plain[i]) == 0)

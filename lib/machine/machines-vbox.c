@@ -25,7 +25,7 @@ vbox_open (struct vd_machine *m, struct vd_err *err)
   m->of = of;
   if (!of)
     return vd_fail_nomem (err);
-  of->box = vd_vbox_open (m->path, err);
+  of->box = vd_vbox_open_whole (m->path, m->family->opts, err);
   if (!of->box || vd_vbox_views (of->box, &of->views, err) == -1)
     return -1;
   m->view = calloc (of->views.n + 1, sizeof *m->view);

@@ -99,11 +99,12 @@ machine_open (struct machine *m, const char *path, struct vd_err *err)
   const struct vd_vbox_medium *only = NULL, *top;
   size_t i;
 
-  m->box = vd_vbox_open (path, err);
+  m->box = vd_vbox_open_whole (path, m->opts, err);
   m->family = m->box ? vd_family_new (m->opts, err) : NULL;
   if (!m->family ||
       vd_vbox_check_off (m->box, &m->opts->log, err) == -1 ||
-      vd_vbox_check_registry (m->box, err) == -1)
+      vd_vbox_check_registry (m->box, err) == -1 ||
+      vd_vbox_check_named (m->box, m->opts, err) == -1)
     return -1;
   if (m->how->disk) {
     only = vd_vbox_find_disk (m->box, m->how->disk, err);

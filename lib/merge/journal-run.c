@@ -89,7 +89,7 @@ is_description (const struct vd_step *s, enum vd_magic magic, char *text,
   if (magic == VD_MAGIC_TEXT)
     d = vd_descriptor_parse (text, len, s->path, &quiet, &ignored);
   else if (magic == VD_MAGIC_FOREIGN && s->kind == VD_STEP_REPLACE)
-    box = vd_vbox_parse (s->path, text, len, &ignored);
+    box = vd_vbox_parse_registry (s->path, text, len, &ignored);
   yes = d || box;
   vd_descriptor_free (d);
   vd_vbox_free (box);

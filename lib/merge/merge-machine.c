@@ -56,7 +56,8 @@ find_disk (const struct vd_merge *m, const struct vd_vbox_medium *disk)
 bool
 vd_merge_is_there (const struct vd_merge *m, const struct vd_vbox_medium *medium)
 {
-  CLEANUP_FREE char *dir = vd_directory_of (m->box_path), *path = NULL;
+  CLEANUP_FREE char *path = NULL, *dir
+    = vd_directory_of (medium->foreign ? m->registry_path : m->box_path);
 
   if (*medium->location == '/')
     return access (medium->location, F_OK) == 0;
@@ -315,9 +316,33 @@ change_state (const struct vd_merge_disk *d, const struct vd_vbox_state *state,
     memcpy (c->snapshot, snapshot, 16);
 }
 
+/* The new machine file and, if its media are listed in another, that. */
+struct texts {
+  char *text[2];                /* to be freed; the second NULL: there is none */
+  size_t len[2];
+};
+
+static void
+free_texts (struct texts *t)
+{
+  free (t->text[0]);
+  free (t->text[1]);
+}
+
 static int
-edit_merged (const struct vd_merge *m, char **text, size_t *len,
-             struct vd_err *err)
+edit_both (const struct vd_vbox *box, const struct changes *l,
+           struct texts *t, struct vd_err *err)
+{
+  *t = (struct texts) { .len = { 0, 0 } };
+  if (vd_vbox_edit (box, l->c, l->n, &t->text[0], &t->len[0], err) == -1)
+    return -1;
+  return box->registry
+    ? vd_vbox_edit_registry (box, l->c, l->n, &t->text[1], &t->len[1], err)
+    : 0;
+}
+
+static int
+edit_merged (const struct vd_merge *m, struct texts *t, struct vd_err *err)
 {
   const struct vd_vbox *box = m->box;
   const size_t max = m->nr_disks * (box->nr_snapshots + VD_MAX_LINKS + 2) +
@@ -345,31 +370,52 @@ edit_merged (const struct vd_merge *m, char **text, size_t *len,
   for (s = 0; s < box->nr_snapshots; ++s)
     if (m->removed[s])
       add (&l, VD_VBOX_REMOVE_SNAPSHOT, box->snapshots[s].uuid);
-  return vd_vbox_edit (box, l.c, l.n, text, len, err);
+  return edit_both (box, &l, t, err);
 }
 
-/* A location as VirtualBox would write it. */
+/* A location as VirtualBox would write it in the file that lists it. */
 static const char *
-location_of (const struct vd_merge *m, const char *path)
+location_of (const struct vd_merge *m, const struct vd_merge_disk *d,
+             const char *path)
 {
-  const char *slash = strrchr (m->box_path, '/');
-  const size_t n = (size_t) (slash - m->box_path);
+  const char *list = d->medium->foreign ? m->registry_path : m->box_path;
+  const char *slash = strrchr (list, '/');
+  const size_t n = (size_t) (slash - list);
 
-  return strncmp (path, m->box_path, n) == 0 && path[n] == '/'
+  return strncmp (path, list, n) == 0 && path[n] == '/'
     ? path + n + 1 : path;
 }
 
+/* Both files, as they are when all is merged. */
+static struct vd_vbox *
+parse_merged (const struct vd_merge *m, const struct texts *old,
+              struct vd_err *err)
+{
+  struct vd_vbox *box
+    = vd_vbox_parse (m->box->path, old->text[0], old->len[0], err);
+  struct vd_vbox *registry;
+
+  if (!box || !old->text[1])
+    return box;
+  registry = vd_vbox_parse_registry (m->box->registry->path, old->text[1],
+                                     old->len[1], err);
+  if (registry && vd_vbox_add_registry (box, registry, err) == 0)
+    return box;
+  vd_vbox_free (box);
+  return NULL;
+}
+
 static int
-edit_snapshot (const struct vd_merge *m, const char *old, size_t old_len,
-               char **text, size_t *len, struct vd_err *err)
+edit_snapshot (const struct vd_merge *m, const struct texts *old,
+               struct texts *t, struct vd_err *err)
 {
   CLEANUP_FREE struct vd_vbox_change *room
     = calloc (m->nr_disks * 2 + 1, sizeof *room);
-  struct vd_vbox *box = vd_vbox_parse (m->box->path, old, old_len, err);
+  struct vd_vbox *box = parse_merged (m, old, err);
   struct changes l = { .c = room };
   struct vd_vbox_change *c;
   char now[32];
-  time_t t = time (NULL);
+  time_t seconds = time (NULL);
   struct tm tm;
   size_t i;
   int r;
@@ -386,78 +432,102 @@ edit_snapshot (const struct vd_merge *m, const char *old, size_t old_len,
 
     c = add (&l, VD_VBOX_ADD_MEDIUM, d->new_uuid);
     memcpy (c->to, top, 16);
-    c->location = location_of (m, d->new_child);
+    c->location = location_of (m, d, d->new_child);
     c->format = d->chain->links[0]->descriptor ? "VMDK" : "VDI";
     c->auto_reset = d->medium->type &&
       strcasecmp (d->medium->type, "Immutable") == 0;
     c = add (&l, VD_VBOX_ATTACH, top);
     memcpy (c->to, d->new_uuid, 16);
   }
-  gmtime_r (&t, &tm);
+  gmtime_r (&seconds, &tm);
   strftime (now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", &tm);
   c = add (&l, VD_VBOX_ADD_SNAPSHOT, m->new_snapshot);
   c->name = m->how.snapshot_name ? m->how.snapshot_name : "merged";
   c->time = now;
-  r = vd_vbox_edit (box, l.c, l.n, text, len, err);
+  r = edit_both (box, &l, t, err);
   vd_vbox_free (box);
   return r;
 }
 
 static int
-new_text (const struct vd_merge *m, char **text, size_t *len,
-          struct vd_err *err)
+new_texts (const struct vd_merge *m, struct texts *t, struct vd_err *err)
 {
-  CLEANUP_FREE char *merged = NULL;
-  size_t n;
+  VD_CLEANUP (free_texts) struct texts merged = { .len = { 0, 0 } };
 
   if (!m->how.snapshot)
-    return edit_merged (m, text, len, err);
-  if (edit_merged (m, &merged, &n, err) == -1)
+    return edit_merged (m, t, err);
+  *t = (struct texts) { .len = { 0, 0 } };
+  if (edit_merged (m, &merged, err) == -1)
     return -1;
-  return edit_snapshot (m, merged, n, text, len, err);
+  return edit_snapshot (m, &merged, t, err);
 }
 
-int
-vd_merge_machine_steps (struct vd_merge *m, struct vd_journal *j,
-                        struct vd_err *err)
+static int
+replace_step (const struct vd_vbox *box, const char *path, char **text,
+              size_t len, struct vd_journal *j, struct vd_err *err)
 {
   struct vd_step s = {
-    .kind = VD_STEP_REPLACE, .prev = true, .old_len = m->box->len,
+    .kind = VD_STEP_REPLACE, .prev = true, .old_len = box->len,
+    .new_len = len,
   };
   struct stat st;
-  char *text;
 
-  if (lstat (m->box_path, &st) == -1)
-    return vd_fail_errno (err, errno, "%s", m->box_path);
-  if (new_text (m, &text, &s.new_len, err) == -1)
-    return -1;
+  if (lstat (path, &st) == -1)
+    return vd_fail_errno (err, errno, "%s", path);
   s.ino = st.st_ino;
-  s.new_data = (uint8_t *) text;
-  s.path = strdup (m->box_path);
-  s.old_data = malloc (m->box->len + 1);
+  s.new_data = (uint8_t *) VD_TAKE (*text);
+  s.path = strdup (path);
+  s.old_data = malloc (box->len + 1);
   if (s.old_data)
-    memcpy (s.old_data, m->box->text, m->box->len);
+    memcpy (s.old_data, box->text, box->len);
   else
     free (VD_TAKE (s.path));    /* vd_journal_add says what is missing */
   return vd_journal_add (j, &s, err);
 }
 
 int
-vd_merge_open_machine (struct vd_merge *m, struct vd_err *err)
+vd_merge_machine_steps (struct vd_merge *m, struct vd_journal *j,
+                        struct vd_err *err)
 {
-  const struct vd_vbox_medium *only = NULL;
-  CLEANUP_FREE char *text = NULL;
-  const struct vd_vbox *box;
-  size_t i, len;
+  VD_CLEANUP (free_texts) struct texts t = { .len = { 0, 0 } };
 
-  m->box = vd_vbox_open (m->given, err);
-  box = m->box;
-  if (!box || vd_vbox_check_off (box, &m->opts.log, err) == -1 ||
-      vd_vbox_check_registry (box, err) == -1)
+  if (new_texts (m, &t, err) == -1 ||
+      replace_step (m->box, m->box_path, &t.text[0], t.len[0], j, err) == -1)
     return -1;
+  return m->registry_path
+    ? replace_step (m->box->registry, m->registry_path, &t.text[1], t.len[1],
+                    j, err) : 0;
+}
+
+/* The full names of the files that are replaced. */
+static int
+name_files (struct vd_merge *m, struct vd_err *err)
+{
   m->box_path = strdup (m->top);
   if (!m->box_path)
     return vd_fail_nomem (err);
+  if (!m->box->registry)
+    return 0;
+  m->registry_path = realpath (m->box->registry->path, NULL);
+  return m->registry_path ? 0
+    : vd_fail_errno (err, errno, "%s", m->box->registry->path);
+}
+
+int
+vd_merge_open_machine (struct vd_merge *m, struct vd_err *err)
+{
+  const struct vd_vbox_medium *only = NULL;
+  VD_CLEANUP (free_texts) struct texts t = { .len = { 0, 0 } };
+  const struct vd_vbox *box;
+  size_t i;
+
+  m->box = vd_vbox_open_whole (m->given, &m->opts, err);
+  box = m->box;
+  if (!box || vd_vbox_check_off (box, &m->opts.log, err) == -1 ||
+      vd_vbox_check_registry (box, err) == -1 ||
+      vd_vbox_check_named (box, &m->opts, err) == -1 ||
+      name_files (m, err) == -1)
+    return -1;
   if (m->how.disk) {
     only = vd_vbox_find_disk (box, m->how.disk, err);
     if (!only)
@@ -483,7 +553,7 @@ vd_merge_open_machine (struct vd_merge *m, struct vd_err *err)
   return vd_merge_check_registered (m, err) == -1 ||
     find_removed (m, err) == -1 ||
     vd_merge_name_snapshot (m, err) == -1 ||
-    new_text (m, &text, &len, err) == -1 ? -1 : 0;
+    new_texts (m, &t, err) == -1 ? -1 : 0;
 }
 
 /* ---- A file that a machine knows of -------------------------------------- */
@@ -556,9 +626,12 @@ try_machine (void *opaque, int dir, const char *name, const char *path,
   box = vd_vbox_open (path, &ignored);
   if (!box)
     return 0;
-  /* A copy of the machine's own file is no other machine. */
+  /* A copy of the machine's own file is no other machine; the registry of its
+   * disks is changed too.
+   */
   known = !(m->box && memcmp (m->box->uuid, box->uuid, 16) == 0) &&
-    knows (box, m);
+    !(m->box && m->box->registry &&
+      memcmp (m->box->registry->uuid, box->uuid, 16) == 0) && knows (box, m);
   whole = vd_vbox_check_registry (box, &ignored) == 0;
   vd_vbox_free (box);
   if (!known)

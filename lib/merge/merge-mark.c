@@ -115,6 +115,9 @@ put_options (FILE *fp, const struct vd_merge *m, const char *dir,
     put_option (fp, "--allow-dirty");
   if (m->opts.unconfined)
     put_option (fp, "--unconfined");
+  if (m->opts.registry &&
+      put_place (fp, "--registry", m->opts.registry, dir, err) == -1)
+    return -1;
   for (i = 0; i < m->opts.nr_dirs; ++i)
     if (put_place (fp, "--parent-path", m->opts.dirs[i], dir, err) == -1)
       return -1;

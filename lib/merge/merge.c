@@ -66,6 +66,7 @@ vd_merge_free (struct vd_merge *m)
   vd_family_free (m->family);
   vd_vbox_free (m->box);
   free (m->box_path);
+  free (m->registry_path);
   free (m->removed);
   while (m->nr_kept > 0)
     free (m->kept[--m->nr_kept]);

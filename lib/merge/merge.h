@@ -109,6 +109,8 @@ struct vd_merge {
   struct vd_family *family;
   struct vd_vbox *box;          /* NULL: a file was given */
   char *box_path;               /* its full name */
+  char *registry_path;          /* of the file that lists its media, if another
+                                   does; or NULL */
   struct vd_merge_disk *disk;
   size_t nr_disks;
   struct vd_merge_numbers numbers; /* sums */

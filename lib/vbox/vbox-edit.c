@@ -153,10 +153,13 @@ edit_media (struct edit *e, struct vd_err *err)
   size_t i;
 
   for (i = 0; i < e->plan.n; ++i)
-    if (e->plan.change[i].kind == VD_VBOX_ADD_MEDIUM && top == VD_XML_NONE)
+    if (e->plan.change[i].kind == VD_VBOX_ADD_MEDIUM && top == VD_XML_NONE &&
+        !vd_plan_is_foreign (&e->plan, e->plan.change[i].uuid))
       return vd_fail (err, VD_USAGE, "%s has no media registry of its own to "
                       "which a medium could be added", box->path);
   for (i = 0; i < box->nr_media; ++i) {
+    if (box->media[i].foreign)  /* it is not in this text */
+      continue;
     edit_medium (e, &box->media[i]);
     if (vd_plan_medium_stays (&e->plan, &box->media[i]))
       add_media (e, box->media[i].element, box->media[i].uuid);
@@ -382,7 +385,8 @@ static int
 read_back (const struct edit *e, const char *text, size_t len,
            struct vd_err *err)
 {
-  struct vd_vbox *result = vd_vbox_parse (e->box->path, text, len, err);
+  struct vd_vbox *result
+    = vd_vbox_parse_any (e->box->path, text, len, e->box->is_list, err);
   const int r = result ? vd_plan_verify (&e->plan, result, err) : -1;
 
   if (r == -1 && err->code != VD_NOMEM)
@@ -414,4 +418,24 @@ vd_vbox_edit (const struct vd_vbox *box, const struct vd_vbox_change *changes,
   vd_splice_free (&e.splice);
   vd_vbox_plan_free (&e.plan);
   return r;
+}
+
+int
+vd_vbox_edit_registry (const struct vd_vbox *box,
+                       const struct vd_vbox_change *changes, size_t n,
+                       char **text, size_t *len, struct vd_err *err)
+{
+  CLEANUP_FREE struct vd_vbox_change *own = calloc (n + 1, sizeof *own);
+  struct vd_vbox_plan plan = { .box = box, .change = changes, .n = n };
+  size_t i, k = 0;
+
+  if (!own)
+    return vd_fail_nomem (err);
+  for (i = 0; i < n; ++i)
+    if ((changes[i].kind == VD_VBOX_REMOVE_MEDIUM ||
+         changes[i].kind == VD_VBOX_ADD_MEDIUM ||
+         changes[i].kind == VD_VBOX_MOVE_MEDIUM) &&
+        vd_plan_is_foreign (&plan, changes[i].uuid))
+      own[k++] = changes[i];
+  return vd_vbox_edit (box->registry, own, k, text, len, err);
 }

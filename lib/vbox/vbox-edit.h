@@ -101,4 +101,13 @@ extern int vd_vbox_edit (const struct vd_vbox *box,
                          const struct vd_vbox_change *changes, size_t n,
                          char **text, size_t *len, struct vd_err *err);
 
+/* The same of box->registry, after those of the same changes that are about its
+ * media; which vd_vbox_edit looks at, but does not write into the machine's
+ * text.  What another machine uses in that file must stay there (VD_USAGE).
+ */
+extern int vd_vbox_edit_registry (const struct vd_vbox *box,
+                                  const struct vd_vbox_change *changes,
+                                  size_t n, char **text, size_t *len,
+                                  struct vd_err *err);
+
 #endif /* VD_VBOX_EDIT_H */

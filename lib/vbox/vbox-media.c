@@ -55,16 +55,18 @@ not_found (const struct vd_search *s, const struct vd_vbox_medium *medium,
                   vd_opts_prefix (s->opts));
 }
 
+/* Seen from the file `from`; why not is put into *err. */
 static struct vd_file *
-find_file (const struct vd_vbox *box, const struct vd_vbox_medium *medium,
+find_from (const struct vd_vbox *from, const struct vd_vbox_medium *medium,
            const struct vd_opts *opts, struct vd_err *err)
 {
-  const char *const folders[] = { VD_SNAPSHOTS, vd_vbox_snapshot_folder (box),
-                                  NULL };
+  const char *const folders[] = {
+    VD_SNAPSHOTS, from->is_list ? NULL : vd_vbox_snapshot_folder (from), NULL
+  };
   struct vd_file *file = NULL;
   struct vd_search s = {
-    .places = vd_confine_new (box->path, opts, err), .opts = opts,
-    .name = medium->location, .from = box->path, .folders = folders,
+    .places = vd_confine_new (from->path, opts, err), .opts = opts,
+    .name = medium->location, .from = from->path, .folders = folders,
     .offer = offer_medium, .opaque = &file,
   };
 
@@ -74,6 +76,23 @@ find_file (const struct vd_vbox *box, const struct vd_vbox_medium *medium,
     not_found (&s, medium, err);
   vd_search_free (&s);
   vd_confine_free (s.places);
+  return file;
+}
+
+/* What another file lists is where that says, or at the machine: the snapshots
+ * of a linked clone lie in its own folder.
+ */
+static struct vd_file *
+find_file (const struct vd_vbox *box, const struct vd_vbox_medium *medium,
+           const struct vd_opts *opts, struct vd_err *err)
+{
+  struct vd_file *file
+    = find_from (medium->foreign ? box->registry : box, medium, opts, err);
+  struct vd_err ignored;
+
+  if (!file && medium->foreign &&
+      (err->code == VD_NOT_FOUND || err->code == VD_DENIED))
+    file = find_from (box, medium, opts, &ignored);
   return file;
 }
 

@@ -208,7 +208,7 @@ add_disk (struct gather *g, size_t disk, struct vd_err *err)
     if (add_state (g, disk, &box->snapshots[i], err) == -1)
       return -1;
   for (i = 0; i < box->nr_media; ++i)
-    if (!g->used[i] && g->disk_of[i] == disk &&
+    if (!g->used[i] && g->disk_of[i] == disk && !box->media[i].foreign &&
         add_view (g, disk, &box->media[i], NULL, NULL, err) == -1)
       return -1;
   return 0;

@@ -89,6 +89,19 @@ vd_plan_moved (const struct vd_vbox_plan *plan, const uint8_t uuid[16])
   return find_change (plan, VD_VBOX_MOVE_MEDIUM, uuid);
 }
 
+bool
+vd_plan_is_foreign (const struct vd_vbox_plan *plan, const uint8_t uuid[16])
+{
+  const struct vd_vbox_change *added;
+  const struct vd_vbox_medium *m;
+
+  /* What is added stands on what is there, or on what is added before it. */
+  while ((added = vd_plan_added (plan, uuid)) != NULL)
+    uuid = added->to;
+  m = vd_vbox_medium (plan->box, uuid);
+  return m && m->foreign;
+}
+
 static bool
 is_about_state (const struct vd_vbox_change *c)
 {

@@ -61,6 +61,9 @@ extern const struct vd_vbox_change *
 vd_plan_added (const struct vd_vbox_plan *plan, const uint8_t uuid[16]);
 
 /* The change that moves a medium, or NULL. */
+/* Is this medium, or will it be, in another file's registry? */
+extern bool vd_plan_is_foreign (const struct vd_vbox_plan *plan,
+                                const uint8_t uuid[16]);
 extern const struct vd_vbox_change *
 vd_plan_moved (const struct vd_vbox_plan *plan, const uint8_t uuid[16]);
 

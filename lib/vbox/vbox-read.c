@@ -355,7 +355,7 @@ read_snapshots (struct reading *r, size_t first)
 size_t
 vd_vbox_machine (const struct vd_vbox *box)
 {
-  return vd_xml_child (box->xml, 0, 1, "Machine");
+  return vd_xml_child (box->xml, 0, 1, box->is_list ? "Global" : "Machine");
 }
 
 static int
@@ -368,7 +368,8 @@ find_machine (const struct reading *r, size_t *machine)
                     "file: its first element is '%.60s'%s", r->box->path, root,
                     strcmp (root, "Envelope") == 0 ? " (an OVF): give the "
                     "disk that it refers to" : "");
-  if (vd_xml_child (r->xml, 0, 1, "Global") != VD_XML_NONE)
+  if (vd_xml_child (r->xml, 0, 1, "Global") != VD_XML_NONE &&
+      !r->box->is_list)
     return vd_fail (r->err, VD_NOT_FORMAT, "%s lists the machines of a user; "
                     "give one of them: the .vbox file in its folder",
                     r->box->path);
@@ -377,7 +378,10 @@ find_machine (const struct reading *r, size_t *machine)
                     "encryption with VirtualBox (VBoxManage encryptvm), or "
                     "give the disk itself, if that is not encrypted too",
                     r->box->path);
-  if (only_child (r, 0, "Machine", machine) == -1)
+  if (only_child (r, 0, "Global", machine) == -1)
+    return -1;
+  r->box->is_list = *machine != VD_XML_NONE;
+  if (!r->box->is_list && only_child (r, 0, "Machine", machine) == -1)
     return -1;
   if (*machine == VD_XML_NONE)
     return vd_fail (r->err, VD_NOT_FORMAT, "%s: there is no machine in it",
@@ -488,19 +492,45 @@ allocate (struct vd_vbox *box, const struct vd_xml *xml, struct vd_err *err)
   return box->media && box->snapshots ? 0 : vd_fail_nomem (err);
 }
 
+static int
+read_registry (struct reading *r, size_t machine)
+{
+  size_t registry, disks = VD_XML_NONE;
+
+  if (only_child (r, machine, "MediaRegistry", &registry) == -1 ||
+      (registry != VD_XML_NONE &&
+       only_child (r, registry, "HardDisks", &disks) == -1))
+    return -1;
+  return disks == VD_XML_NONE ? 0 : read_media (r, disks);
+}
+
+/* Nothing but media. */
+static int
+read_list (struct reading *r, size_t global)
+{
+  struct vd_vbox *box = r->box;
+
+  box->name = strdup ("");
+  box->last_change = strdup ("");
+  if (!box->name || !box->last_change)
+    return vd_fail_nomem (r->err);
+  return take_text (r, 0, "version", "", &box->version) == -1 ||
+    read_registry (r, global) == -1 || check_all_unique (r) == -1 ? -1 : 0;
+}
+
 int
 vd_vbox_read (struct vd_vbox *box, struct vd_err *err)
 {
   struct reading r = { .box = box, .xml = box->xml, .err = err };
-  size_t machine, registry, disks = VD_XML_NONE, first;
+  size_t machine, first;
 
   if (find_machine (&r, &machine) == -1 ||
-      allocate (box, box->xml, err) == -1 ||
-      read_machine (&r, machine) == -1 ||
-      only_child (&r, machine, "MediaRegistry", &registry) == -1 ||
-      (registry != VD_XML_NONE &&
-       only_child (&r, registry, "HardDisks", &disks) == -1) ||
-      (disks != VD_XML_NONE && read_media (&r, disks) == -1) ||
+      allocate (box, box->xml, err) == -1)
+    return -1;
+  if (box->is_list)
+    return read_list (&r, machine);
+  if (read_machine (&r, machine) == -1 ||
+      read_registry (&r, machine) == -1 ||
       only_child (&r, machine, "Snapshot", &first) == -1 ||
       (first != VD_XML_NONE && read_snapshots (&r, first) == -1) ||
       read_state (&r, machine, &box->current) == -1 ||

@@ -159,14 +159,16 @@ has_machine (const char *pid, const char *uuid)
 int
 vd_vbox_check_stopped (const char *path, struct vd_err *err)
 {
-  struct vd_vbox *box = vd_vbox_open (path, err);
+  struct vd_vbox *box = vd_vbox_open_registry (path, err);
   char uuid[VD_UUID_TEXT], pid[32] = "";
   const char *name = NULL;
   const struct dirent *d;
+  bool is_list;
   DIR *dir;
 
   if (!box)
     return -1;
+  is_list = box->is_list;
   vd_uuid_text (uuid, box->uuid);
   vd_vbox_free (box);
   dir = opendir ("/proc");
@@ -175,7 +177,7 @@ vd_vbox_check_stopped (const char *path, struct vd_err *err)
         strlen (d->d_name) < sizeof pid) {
       memcpy (pid, d->d_name, strlen (d->d_name) + 1);
       name = program_of (pid);
-      if (name && has_machine (pid, uuid) == NO)
+      if (name && !is_list && has_machine (pid, uuid) == NO)
         name = NULL;
     }
   if (dir)

@@ -64,7 +64,7 @@ verify_media (const struct vd_vbox_plan *plan, const struct vd_vbox *result,
   size_t i, stay = 0;
 
   for (i = 0; i < box->nr_media; ++i) {
-    if (!vd_plan_medium_stays (plan, &box->media[i]))
+    if (!vd_plan_medium_stays (plan, &box->media[i]) || box->media[i].foreign)
       continue;
     ++stay;
     if (verify_medium (plan, result, &box->media[i], err) == -1)
@@ -74,7 +74,7 @@ verify_media (const struct vd_vbox_plan *plan, const struct vd_vbox *result,
     const struct vd_vbox_change *c = &plan->change[i];
     const struct vd_vbox_medium *m;
 
-    if (c->kind != VD_VBOX_ADD_MEDIUM)
+    if (c->kind != VD_VBOX_ADD_MEDIUM || vd_plan_is_foreign (plan, c->uuid))
       continue;
     ++stay;
     m = vd_vbox_medium (result, c->uuid);

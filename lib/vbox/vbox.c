@@ -53,12 +53,14 @@ vd_vbox_free (struct vd_vbox *box)
   free (box->media);
   free (box->snapshots);
   free (box->path);
+  free (box->listed_in);
   free (box->text);
   free (box->name);
   free (box->version);
   free (box->state_file);
   free (box->last_change);
   vd_xml_free (box->xml);
+  vd_vbox_free (box->registry);
   free (box);
 }
 
@@ -130,8 +132,8 @@ convert (struct vd_vbox *box)
 }
 
 struct vd_vbox *
-vd_vbox_parse (const char *path, const char *text, size_t len,
-               struct vd_err *err)
+vd_vbox_parse_any (const char *path, const char *text, size_t len, bool list,
+                   struct vd_err *err)
 {
   VD_CLEANUP (free_box) struct vd_vbox *box = calloc (1, sizeof *box);
 
@@ -148,6 +150,7 @@ vd_vbox_parse (const char *path, const char *text, size_t len,
   memcpy (box->text, text, len);
   box->text[len] = '\0';
   box->len = len;
+  box->is_list = list;
   if (strlen (box->text) == len)
     convert (box);
   box->xml = vd_xml_parse (path, box->text, box->len, err);
@@ -157,7 +160,21 @@ vd_vbox_parse (const char *path, const char *text, size_t len,
 }
 
 struct vd_vbox *
-vd_vbox_open (const char *path, struct vd_err *err)
+vd_vbox_parse (const char *path, const char *text, size_t len,
+               struct vd_err *err)
+{
+  return vd_vbox_parse_any (path, text, len, false, err);
+}
+
+struct vd_vbox *
+vd_vbox_parse_registry (const char *path, const char *text, size_t len,
+                        struct vd_err *err)
+{
+  return vd_vbox_parse_any (path, text, len, true, err);
+}
+
+static struct vd_vbox *
+open_any (const char *path, bool list, struct vd_err *err)
 {
   struct vd_file *file = vd_file_open (path, err);
   CLEANUP_FREE char *text = NULL;
@@ -177,7 +194,19 @@ vd_vbox_open (const char *path, struct vd_err *err)
   text = malloc (len + 1);
   r = text ? vd_file_pread (file, text, len, 0, err) : vd_fail_nomem (err);
   vd_file_close (file);
-  return r == -1 ? NULL : vd_vbox_parse (path, text, len, err);
+  return r == -1 ? NULL : vd_vbox_parse_any (path, text, len, list, err);
+}
+
+struct vd_vbox *
+vd_vbox_open (const char *path, struct vd_err *err)
+{
+  return open_any (path, false, err);
+}
+
+struct vd_vbox *
+vd_vbox_open_registry (const char *path, struct vd_err *err)
+{
+  return open_any (path, true, err);
 }
 
 /* ---- Looking things up -------------------------------------------------- */
@@ -281,14 +310,23 @@ check_state (const struct vd_vbox *box, const struct vd_vbox_snapshot *s,
 
     if (a->medium)
       continue;
+    if (box->listed_in)
+      return vd_fail (err, VD_NOT_FOUND, "%s: the disk {%s} (%.60s-%u-%u of "
+                      "%s%.100s) is not in the machine's own media registry, "
+                      "but in that of %s.  Name it: registry=%s", box->path,
+                      vd_uuid_text (text, a->uuid), a->controller, a->port,
+                      a->device, s ? "snapshot " : "the current state",
+                      s ? s->name : "", box->listed_in, box->listed_in);
     return vd_fail (err, VD_NOT_FOUND, "%s: the disk {%s} (%.60s-%u-%u of %s"
-                    "%.100s) is not in the machine's own media registry, but "
-                    "in another one: that of another machine, or the user's "
-                    "VirtualBox.xml, whose HardDisk lines tell where its file "
-                    "is.  Give that file, the .vdi or .vmdk, instead",
+                    "%.100s) is not in the machine's own media registry%s%s, "
+                    "but in another one: that of another machine, or the "
+                    "user's VirtualBox.xml, whose HardDisk lines tell where "
+                    "its file is.  Name it as the registry, or give that file, "
+                    "the .vdi or .vmdk, instead",
                     box->path, vd_uuid_text (text, a->uuid), a->controller,
                     a->port, a->device, s ? "snapshot " : "the current state",
-                    s ? s->name : "");
+                    s ? s->name : "", box->registry ? ", nor in " : "",
+                    box->registry ? box->registry->path : "");
   }
   return 0;
 }

@@ -41,6 +41,7 @@ struct vd_vbox_medium {
   char *type;                   /* "Normal", ...: of bases; else NULL */
   struct vd_vbox_medium *parent; /* NULL: a base, that is, a disk */
   size_t nr_children;
+  bool foreign;                 /* listed in another file: box->registry */
   bool encrypted;               /* it or an ancestor: what its file holds is
                                    of no use without the password */
   size_t element;               /* inside the library: place in the XML */
@@ -105,6 +106,15 @@ struct vd_vbox {
   struct vd_vbox_snapshot *current_snapshot; /* NULL: there is none */
   struct vd_vbox_state current;
 
+  /* Media of disks that its states use, but that are not in this file's
+   * registry, are behind the others in `media`; NULL: there are none.  Owned.
+   */
+  struct vd_vbox *registry;
+  char *listed_in;              /* a registry that was found, but may not be
+                                   used unless the user names it; or NULL */
+  bool is_list;                 /* a registry and no machine (VirtualBox.xml):
+                                   has media only */
+
   struct vd_xml *xml;           /* inside the library */
 };
 
@@ -128,6 +138,47 @@ extern struct vd_vbox *vd_vbox_parse (const char *path, const char *text,
                                       size_t len, struct vd_err *err);
 
 extern void vd_vbox_free (struct vd_vbox *box);
+
+/* ---- Media that another file lists ---------------------------------------- */
+
+/* The media of a linked clone are in the registry of its original, and before
+ * version 4.0 those of all machines were in the user's VirtualBox.xml.  Such a
+ * file may be named; else the machine files in the directory above, in those
+ * beside and in its own are looked at, and VirtualBox.xml there and up to two
+ * directories above.  Several that list the same missing medium: VD_USAGE.
+ *
+ * What is found is used only if names in images may lead there (confine.h), or
+ * only headers are wanted; else check_registry tells of it.
+ */
+
+/* vd_vbox_open, and where its states use media that it does not list, those of
+ * opts->registry, or of one that is found.  What is still missing, see
+ * vd_vbox_check_registry.
+ */
+extern struct vd_vbox *vd_vbox_open_whole (const char *path,
+                                           const struct vd_opts *opts,
+                                           struct vd_err *err);
+
+/* For those who change disks: -1 and VD_USAGE when a registry was found that
+ * the user has not named.
+ */
+extern int vd_vbox_check_named (const struct vd_vbox *box,
+                                const struct vd_opts *opts,
+                                struct vd_err *err);
+
+/* A machine file or a VirtualBox.xml, for its media. */
+extern struct vd_vbox *vd_vbox_open_registry (const char *path,
+                                              struct vd_err *err);
+extern struct vd_vbox *vd_vbox_parse_registry (const char *path,
+                                               const char *text, size_t len,
+                                               struct vd_err *err);
+
+/* Add from a registry, which is taken over (also on error), the disks of which
+ * a state uses a medium that is not known.
+ */
+extern int vd_vbox_add_registry (struct vd_vbox *box,
+                                 struct vd_vbox *registry,
+                                 struct vd_err *err);
 
 /* ---- Looking things up -------------------------------------------------- */
 
@@ -173,14 +224,15 @@ extern int vd_vbox_check_off (const struct vd_vbox *box,
                               const struct vd_log *log, struct vd_err *err);
 
 /* -1 and VD_DENIED while a process of VirtualBox is seen on this host, whose
- * server would write its own version over a machine file that was changed;
+ * server would write its own version over a machine file, or a registry, that
+ * was changed;
  * unless its list of machines (VirtualBox.xml) can be read, and this one is not
  * in it.  Or what vd_vbox_open says.
  */
 extern int vd_vbox_check_stopped (const char *path, struct vd_err *err);
 
 /* -1 and VD_NOT_FOUND, with what to do, when a state uses a medium that is
- * not in the machine's own registry.
+ * not in the machine's own registry, nor in one that was found.
  */
 extern int vd_vbox_check_registry (const struct vd_vbox *box,
                                    struct vd_err *err);
