@@ -79,3 +79,15 @@ expect_fail 'older deltas of the same disk are beside it.*d-000001-delta.*d-0000
     nbdkit_run file base.raw delta="$web/b/d-000003-delta.vmdk" --run true
 nbdkit_run file base.raw delta="$web/b/d-000001-delta.vmdk" --run 'nbdcopy "$uri" out.raw'
 same out.raw expected.raw
+
+# compare and create read disks, and raw files, elsewhere.
+head -c 1M /dev/urandom > vm/noise.raw
+"$TOOL" compare "$web/noise.raw" vm/noise.raw > out
+grep -q '^equal' out || fail 'a raw file elsewhere'
+"$TOOL" compare "$web/folder/a/x.vmdk$q" vm/a/x.vmdk > out
+grep -q '^equal' out || fail 'a disk elsewhere'
+mkdir made
+"$TOOL" create --from="$web/folder/a/x.vmdk$q" --to=base.raw made/made.vmdk > out
+grep -q "nbdkit vmdk made/made.vmdk parent='http" out || fail 'how to use the delta'
+nbdkit "$PLUGIN" made/made.vmdk parent="$web/folder/a/x.vmdk$q" --run 'nbdcopy "$uri" out.raw'
+same base.raw out.raw

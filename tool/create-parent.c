@@ -98,11 +98,33 @@ make_base_descriptor (struct create *c, struct vd_err *err)
   return r;
 }
 
+/* The name of a file elsewhere, without its directory and query; to be freed. */
+static char *
+name_elsewhere (const char *uri, struct vd_err *err)
+{
+  struct vd_uri u;
+  char *r = NULL;
+
+  if (vd_uri_parse (uri, &u, err) == 0 && !(r = strdup (base_name (u.path))))
+    vd_fail (err, VD_NOMEM, "out of memory");
+  vd_uri_free (&u);
+  return r;
+}
+
+/* How the base is called in the delta. */
+static char *
+name_of_base (const struct create *c, struct vd_err *err)
+{
+  return vd_is_uri (c->from) ? name_elsewhere (c->from, err)
+    : name_inside (c->from, c->out, err);
+}
+
 /* base.img -> base.vmdk: what a descriptor of it would be called. */
 static char *
 default_hint (const struct create *c)
 {
-  const char *name = c->base.is_nbd ? "base" : base_name (c->from);
+  const char *name = c->base.is_nbd || vd_is_uri (c->from) ? "base"
+    : base_name (c->from);
   const char *dot = strrchr (name, '.');
   char *r;
 
@@ -116,7 +138,7 @@ int
 create_find_parent (struct create *c, struct vd_err *err)
 {
   if (c->base_descriptor) {
-    if (c->base.is_nbd || c->base.is_vmdk)
+    if (c->base.is_nbd || c->base.is_vmdk || vd_is_uri (c->from))
       return vd_fail (err, VD_USAGE, "--base-descriptor needs a raw file or a "
                       "block device as --from, not %s", c->from);
     c->hint = name_inside (c->base_descriptor, c->out, err);
@@ -126,7 +148,7 @@ create_find_parent (struct create *c, struct vd_err *err)
   else if (c->base.is_vmdk) {
     if (!c->has_cid)
       c->w.parent_cid = c->base.cid;
-    if (!c->w.parent_hint && !(c->hint = name_inside (c->from, c->out, err)))
+    if (!c->w.parent_hint && !(c->hint = name_of_base (c, err)))
       return -1;
   }
   else {

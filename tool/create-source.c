@@ -87,21 +87,23 @@ open_chain (struct source *s, const struct vd_opts *opts, struct vd_err *err)
 
 /* ---- Opening -------------------------------------------------------------- */
 
+/* The query of a URI is no part of the name. */
 static bool
 ends_with (const char *name, const char *end)
 {
-  const size_t n = strlen (name), m = strlen (end);
+  const size_t n = vd_is_uri (name) ? strcspn (name, "?") : strlen (name);
+  const size_t m = strlen (end);
 
-  return n >= m && strcasecmp (name + n - m, end) == 0;
+  return n >= m && strncasecmp (name + n - m, end, m) == 0;
 }
 
 static int
-open_local (struct source *s, const struct vd_opts *opts, struct vd_err *err)
+open_file (struct source *s, const struct vd_opts *opts, struct vd_err *err)
 {
   const struct vd_format *fmt;
   enum vd_magic magic;
 
-  s->file = vd_file_open (s->name, err);
+  s->file = vd_open (s->name, opts, err);
   if (!s->file || vd_image_probe (s->file, &magic, &fmt, err) == -1)
     return -1;
 
@@ -113,20 +115,42 @@ open_local (struct source *s, const struct vd_opts *opts, struct vd_err *err)
     s->file = NULL;
     return open_chain (s, opts, err);
   }
-  if (vd_merging_refuse (s->name, err) == -1)
+  if (!vd_is_uri (s->name) && vd_merging_refuse (s->name, err) == -1)
     return -1;
   return vd_check_raw (s->file, VD_RAW_SOURCE, 1, opts, err);
+}
+
+bool
+source_operand (char **argv, int n, int *i, struct source *s)
+{
+  int end;
+
+  if (*i >= n)
+    return false;
+  if (strcmp (argv[*i], "[") != 0) {
+    *s = (struct source) { .name = argv[(*i)++] };
+    return true;
+  }
+  for (end = *i + 1; end < n && strcmp (argv[end], "]") != 0; ++end)
+    ;
+  if (end == n || end == *i + 1)
+    return false;
+  argv[end] = NULL;
+  *s = (struct source) { .name = argv[*i + 1], .command = &argv[*i + 1] };
+  *i = end + 1;
+  return true;
 }
 
 int
 source_open (struct source *s, const char *name, const struct vd_opts *opts,
              struct vd_err *err)
 {
-  *s = (struct source) { .name = name };
-  if (!nbdfile_is_uri (name))
-    return open_local (s, opts, err);
+  *s = (struct source) { .name = name, .command = s->command };
+  if (!s->command && !nbdfile_is_uri (name))
+    return open_file (s, opts, err);
   s->is_nbd = true;
-  s->file = nbdfile_open (name, false, 1, err);
+  s->file = s->command ? nbdfile_open_command (name, s->command, false, err)
+    : nbdfile_open (name, false, 1, err);
   return s->file ? vd_check_raw (s->file, VD_RAW_SOURCE, 1, opts, err) : -1;
 }
 

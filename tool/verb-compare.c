@@ -22,6 +22,7 @@ enum {
 static const struct option long_options[] = {
   HELP_OPTIONS,
   CHAIN_OPTIONS,
+  REMOTE_OPTIONS,
   { "progress", optional_argument, NULL, OPT_PROGRESS },
   { "quiet", no_argument, NULL, OPT_QUIET },
   { "json", no_argument, NULL, OPT_JSON },
@@ -171,14 +172,14 @@ print_json (FILE *fp, const struct compare *c)
 }
 
 static int
-run_compare (struct compare *c, char **names)
+run_compare (struct compare *c)
 {
   struct vd_err err;
   int status;
   FILE *fp;
 
-  if (source_open (&c->disk[0], names[0], &c->opts, &err) == -1 ||
-      source_open (&c->disk[1], names[1], &c->opts, &err) == -1 ||
+  if (source_open (&c->disk[0], c->disk[0].name, &c->opts, &err) == -1 ||
+      source_open (&c->disk[1], c->disk[1].name, &c->opts, &err) == -1 ||
       compare_disks (c, &err) == -1)
     status = tool_fail (&err);
   else {
@@ -205,8 +206,9 @@ const struct verb verb_compare = {
   .summary = "compare two disks, and tell where they first differ",
   .help =
   "SOURCE and TARGET are VMDK or VDI disks with all their parents, raw or flat\n"
-  "files, block devices, or NBD URIs.  TARGET may be larger.  The exit status is\n"
-  "0 if they are equal, and 3 if they are not.\n"
+  "files, block devices, or NBD URIs; behind --, each can also be a command that\n"
+  "serves it: [ COMMAND ... ].  TARGET may be larger.  The exit status is 0 if they\n"
+  "are equal, and 3 if they are not.\n"
   "\n"
   "Options:\n"
   "  --threads=N        read with N threads (default 4)\n"
@@ -214,13 +216,16 @@ const struct verb verb_compare = {
   "  --quiet            print nothing but errors and warnings\n"
   "  --json             print the result as JSON\n"
   CHAIN_HELP
+  REMOTE_HELP
   "  --help             print this help\n"
   "\n"
   "Examples:\n"
   "  vmdkdelta compare vm-000002.vmdk /dev/vg0/vm-hda\n"
-  "  vmdkdelta compare base.img nbd://localhost/disk\n",
+  "  vmdkdelta compare base.img nbd://localhost/disk\n"
+  "  vmdkdelta compare -- vm-000002.vmdk [ qemu-nbd -r -f qcow2 vm.qcow2 ]\n",
   .short_options = "",
   .long_options = long_options,
+  .remote = true,
   .run = run,
 };
 
@@ -246,8 +251,9 @@ run (int argc, char **argv)
   }
   if (r != STATUS_OK)
     return r;
-  if (argc - optind != 2)
+  if (!source_operand (argv, argc, &optind, &c.disk[0]) ||
+      !source_operand (argv, argc, &optind, &c.disk[1]) || optind != argc)
     return tool_usage (&verb_compare, "give two disks: SOURCE and TARGET");
   progress_choose (&c.mode, c.quiet || c.json);
-  return run_compare (&c, &argv[optind]);
+  return run_compare (&c);
 }

@@ -37,6 +37,7 @@ static const struct option long_options[] = {
   { "json", no_argument, NULL, OPT_JSON },
   { "force", no_argument, NULL, OPT_FORCE },
   CHAIN_OPTIONS,
+  REMOTE_OPTIONS,
   { NULL, 0, NULL, 0 },
 };
 
@@ -93,8 +94,8 @@ static int
 parse_option (struct create *c, int o)
 {
   switch (o) {
-  case OPT_FROM: c->from = optarg; break;
-  case OPT_TO: c->to = optarg; break;
+  case OPT_FROM: c->base.name = optarg; break;
+  case OPT_TO: c->new.name = optarg; break;
   case OPT_FORMAT:
     if (!parse_format (optarg, &c->w.format))
       return tool_usage (&verb_create, "--format is %s; allowed are cowd, "
@@ -126,13 +127,36 @@ parse_option (struct create *c, int o)
   return STATUS_OK;
 }
 
+/* Behind the new delta: what serves BASE, if there is no --from, or NEW. */
+static int
+take_commands (struct create *c, int argc, char **argv)
+{
+  struct source *s;
+
+  while (optind < argc) {
+    s = !c->base.name ? &c->base : &c->new;
+    if (s->name || strcmp (argv[optind], "[") != 0)
+      return tool_usage (&verb_create, "more than one new delta was named");
+    if (!source_operand (argv, argc, &optind, s))
+      return tool_usage (&verb_create, "[ COMMAND ... ] is empty, or has no ]");
+  }
+  c->from = c->base.name;
+  c->to = c->new.name;
+  return STATUS_OK;
+}
+
 static int
 check_options (const struct create *c)
 {
   if (!c->from || !c->to)
-    return tool_usage (&verb_create, "both --from and --to are needed");
+    return tool_usage (&verb_create, "both --from and --to are needed (either "
+                       "can be a command behind OUT.vmdk: "
+                       "-- OUT.vmdk [ COMMAND ... ])");
   if (!c->out)
     return tool_usage (&verb_create, "the name of the new delta is missing");
+  if (vd_is_uri (c->out))
+    return tool_usage (&verb_create, "%s: the new delta is written on this "
+                       "machine", c->out);
   if (c->base_descriptor && (c->has_cid || c->w.parent_hint))
     return tool_usage (&verb_create, "--base-descriptor gives name and CID of "
                        "the parent; it cannot be used with --parent-hint or "
@@ -273,8 +297,16 @@ print_text (const struct create *c, FILE *fp)
            c->result.zero_grains, short_size (a, c->result.file_size),
            100 * (double) c->result.file_size / (double) c->w.capacity,
            c->seconds, short_size (b, c->compared));
+  if (c->base.command)          /* it ends with us */
+    return;
   fprintf (fp, "next: ");
-  if (c->base.is_vmdk) {
+  if (c->base.is_vmdk && vd_is_uri (c->from)) {
+    fprintf (fp, "nbdkit vmdk ");
+    out_shell (fp, c->out);
+    fprintf (fp, " parent=");
+    out_shell (fp, c->from);
+  }
+  else if (c->base.is_vmdk) {
     fprintf (fp, "nbdkit vmdk ");
     out_shell (fp, c->out);
   }
@@ -321,10 +353,11 @@ run (int argc, char **argv)
     if (status != STATUS_OK)
       return status;
   }
-  if (argc - optind == 1)
-    c.out = argv[optind];
-  else if (argc - optind > 1)
-    return tool_usage (&verb_create, "more than one new delta was named");
+  if (optind < argc)
+    c.out = argv[optind++];
+  status = take_commands (&c, argc, argv);
+  if (status != STATUS_OK)
+    return status;
   status = check_options (&c);
   if (status != STATUS_OK)
     return status;
@@ -354,7 +387,8 @@ const struct verb verb_create = {
   .summary = "make a delta from the difference between two disks",
   .help =
   "BASE and NEW are raw files, block devices, NBD URIs, or VMDKs.  OUT.vmdk\n"
-  "over BASE is NEW.\n"
+  "over BASE is NEW.  The one that is not given by its option is served by a\n"
+  "command behind OUT.vmdk: [ COMMAND ... ].\n"
   "\n"
   "Options:\n"
   "  --from=BASE        the disk as it was\n"
@@ -378,14 +412,17 @@ const struct verb verb_create = {
   "  --quiet            print only errors\n"
   "  --json             print the result as JSON\n"
   CHAIN_HELP
+  REMOTE_HELP
   "  --help             print this help\n"
   "\n"
   "Examples:\n"
   "  vmdkdelta create --from base.img --to new.img delta.vmdk\n"
   "  vmdkdelta create --from base.img --to new.img --format=cowd \\\n"
   "      --base-descriptor=base.vmdk disk-000001.vmdk\n"
-  "  vmdkdelta create --from /dev/vg/snap --to nbd://host/disk d.vmdk\n",
+  "  vmdkdelta create --from /dev/vg/snap --to nbd://host/disk d.vmdk\n"
+  "  vmdkdelta create --from base.img -- d.vmdk [ qemu-nbd -r -f qcow2 new.qcow2 ]\n",
   .short_options = "",
   .long_options = long_options,
+  .remote = true,
   .run = run,
 };

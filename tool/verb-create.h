@@ -17,6 +17,7 @@
 
 struct source {
   const char *name;
+  char *const *command;         /* serves it, or NULL */
   struct vd_file *file;
   bool is_nbd;
   bool is_vmdk;                 /* read through the library, and then: */
@@ -24,7 +25,7 @@ struct source {
   const struct vd_chain *chain; /* borrowed from the file */
 };
 
-/* An NBD URI; or a file that is called .vmdk but not -flat.vmdk and holds a
+/* An NBD URI, or what s->command serves; or a file, here or elsewhere, that is called .vmdk but not -flat.vmdk and holds a
  * VMDK: the disk that it is the top of; or a raw file or block device.  That a
  * raw disk begins like a VMDK does not make it one: what a guest wrote into
  * its first sector must not decide which files are opened.  It is refused,
@@ -32,6 +33,12 @@ struct source {
  */
 extern int source_open (struct source *s, const char *name,
                         const struct vd_opts *opts, struct vd_err *err);
+
+/* The next operand of argv[*i] to argv[n-1]: a name, or "[ COMMAND ... ]", which is
+ * started by source_open and serves the disk.  False: there is none, or the
+ * bracket is empty or not closed.
+ */
+extern bool source_operand (char **argv, int n, int *i, struct source *s);
 
 /* An NBD export has one connection after that; see nbdfile_widen. */
 extern int source_widen (struct source *s, unsigned connections,
