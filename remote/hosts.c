@@ -121,6 +121,14 @@ hosts_shell (struct hosts *h, const struct vd_uri *u,
   return 0;
 }
 
+struct shell *
+hosts_known (const struct hosts *h, const struct vd_uri *u)
+{
+  const struct host *x = find_host (h, u);
+
+  return x ? x->shell : NULL;
+}
+
 /* ---- Directories ---------------------------------------------------------------- */
 
 static int

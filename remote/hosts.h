@@ -34,6 +34,10 @@ extern int hosts_shell (struct hosts *h, const struct vd_uri *u,
                         const struct transport_params *p,
                         struct shell **shell, struct vd_err *err);
 
+/* The same for a host that was asked before, or NULL. */
+extern struct shell *hosts_known (const struct hosts *h,
+                                  const struct vd_uri *u);
+
 /* The directory that holds u's file, on a host that has a shell. */
 struct hosts_dir;
 extern struct hosts_dir *hosts_dir (struct hosts *h, const struct vd_uri *u,

@@ -333,3 +333,20 @@ remote_open (void *remote, const char *uri, struct vd_err *err)
   vd_uri_free (&u);
   return f;
 }
+
+int
+remote_sha256 (struct remote *r, const char *uri, char hex[REMOTE_SUM],
+               struct vd_err *err)
+{
+  struct shell *shell = NULL;
+  struct vd_uri u;
+  int result = vd_uri_parse (uri, &u, err);
+
+  if (result == 0 && kind_of (&u) == KIND_SSH) {
+    shell = hosts_known (r->hosts, &u);
+    if (shell)
+      result = shell_sum (shell, u.path, uri, hex, err);
+  }
+  vd_uri_free (&u);
+  return result;
+}

@@ -45,6 +45,13 @@ extern int remote_param (struct remote *r, const char *text,
 extern struct vd_file *remote_open (void *remote, const char *uri,
                                     struct vd_err *err);
 
+/* The SHA-256 of a file as its host calculates it, in hexadecimal digits: 1; 0 where
+ * there is no way to ask for that.  After remote_start_threads, from any thread.
+ */
+#define REMOTE_SUM 65u
+extern int remote_sha256 (struct remote *r, const char *uri,
+                          char hex[REMOTE_SUM], struct vd_err *err);
+
 /* From here on blocks are also read by threads, several at a time, and before
  * they are needed.
  */

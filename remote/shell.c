@@ -34,6 +34,8 @@
 /* Nothing arrives for so many seconds: it will not come any more. */
 #define LOGIN_LIMIT 60
 #define ANSWER_LIMIT 60
+#define SUM_LIMIT (24 * 60 * 60)
+#define SUM_BYTES (UINT64_C (1) << 30)
 
 /* Of what is printed at login before we are asked. */
 #define MAX_NOISE (256u << 10)
@@ -720,6 +722,56 @@ shell_list (struct shell *s, const char *dir, shell_list_fn fn, void *opaque,
     return vd_fail_nomem (err);
   }
   return run (s, command, 0, answer_list, &l, dir, err);
+}
+
+/* ---- Checksums ---------------------------------------------------------------------- */
+
+struct sum {
+  char *hex;
+  bool done;
+};
+
+/* "WORD STATUS HEX -" */
+static enum answer
+answer_sum (const struct shell *sh, struct session *s, void *opaque, int *r,
+            struct vd_err *err)
+{
+  struct sum *sum = opaque;
+  char line[MAX_LINE];
+  const char *said;
+
+  (void) r;
+  if (get_line (s, line, SUM_LIMIT, err) == -1)
+    return LOST;
+  said = ours (sh, line);
+  if (!said)
+    return LOST;
+  sum->done = strncmp (said, "0 ", 2) == 0 &&
+    strspn (said + 2, "0123456789abcdef") == SHELL_SUM - 1;
+  if (sum->done) {
+    memcpy (sum->hex, said + 2, SHELL_SUM - 1);
+    sum->hex[SHELL_SUM - 1] = '\0';
+  }
+  return ANSWERED;
+}
+
+int
+shell_sum (struct shell *s, const char *path, const char *name,
+           char hex[SHELL_SUM], struct vd_err *err)
+{
+  CLEANUP_FREE char *quoted = quote (path), *command = NULL;
+  struct sum sum = { .hex = hex };
+
+  if (!quoted ||
+      asprintf (&command, "e=$(sha256sum < %s 2>&1); r=$?; printf '%%s ' '%s' "
+                "$r $e; echo\n", quoted, s->word) == -1) {
+    command = NULL;
+    return vd_fail_nomem (err);
+  }
+  /* It counts as much, so that nobody waits behind it who need not. */
+  if (run (s, command, SUM_BYTES, answer_sum, &sum, name, err) == -1)
+    return -1;
+  return sum.done;
 }
 
 /* ---- Begin and end ---------------------------------------------------------------------- */

@@ -62,6 +62,13 @@ typedef int (*shell_list_fn) (void *opaque, const char *name,
 extern int shell_list (struct shell *s, const char *dir, shell_list_fn fn,
                        void *opaque, struct vd_err *err);
 
+/* The SHA-256 of a file in hexadecimal digits, by sha256sum on the host: 1; 0 where
+ * there is no such program.  It takes as long as to read the file there.
+ */
+#define SHELL_SUM 65u
+extern int shell_sum (struct shell *s, const char *path, const char *name,
+                      char hex[SHELL_SUM], struct vd_err *err);
+
 /* After all files were closed.  NULL is allowed. */
 extern void shell_free (struct shell *s);
 

@@ -6,8 +6,8 @@
 need tool plugin filter mkimage qemu-img qemu-io nbdkit:plugin:file nbdkit:filter:delay
 . "$top_srcdir/tests/merge.sh"
 
-[ "$("$TOOL" --verbs | sort | tr '\n' ' ')" = 'apply check compact compare create info map merge snapshot sync ' ] ||
-    fail 'there is a verb that this test does not know'      # compare writes nothing
+[ "$("$TOOL" --verbs | sort | tr '\n' ' ')" = 'apply check compact compare create fetch info map merge snapshot sync ' ] ||
+    fail 'there is a verb that this test does not know'      # compare writes nothing, fetch: see test-fetch
 umask 022
 # own and is: root in a directory of somebody else
 root=

@@ -27,6 +27,7 @@ static const struct verb *const verbs[] = {
   &verb_create,
   &verb_apply,
   &verb_sync,
+  &verb_fetch,
   &verb_compact,
   &verb_merge,
   &verb_snapshot,

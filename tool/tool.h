@@ -63,6 +63,7 @@ extern const struct verb verb_compare;
 extern const struct verb verb_create;
 extern const struct verb verb_apply;
 extern const struct verb verb_sync;
+extern const struct verb verb_fetch;
 extern const struct verb verb_compact;
 extern const struct verb verb_merge;
 extern const struct verb verb_snapshot;
