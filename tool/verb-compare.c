@@ -206,9 +206,9 @@ const struct verb verb_compare = {
   .summary = "compare two disks, and tell where they first differ",
   .help =
   "SOURCE and TARGET are VMDK or VDI disks with all their parents, raw or flat\n"
-  "files, block devices, or NBD URIs; behind --, each can also be a command that\n"
-  "serves it: [ COMMAND ... ].  TARGET may be larger.  The exit status is 0 if they\n"
-  "are equal, and 3 if they are not.\n"
+  "files, block devices, or NBD URIs; behind --, each can also be a command\n"
+  "that serves it: [ COMMAND ... ].  TARGET may be larger.  The exit status is 0\n"
+  "if they are equal, and 3 if they are not.\n"
   "\n"
   "Options:\n"
   "  --threads=N        read with N threads (default 4)\n"

@@ -96,15 +96,15 @@ const struct verb verb_fetch = {
   .synopsis = "[OPTIONS] URI DIR",
   .summary = "copy a disk with its parents, or a machine, from its host",
   .help =
-  "URI is a disk, a snapshot or a machine (.vmx) on another host.  All files that\n"
-  "belong to it are copied to DIR, in the same places relative to each other.  What\n"
-  "is missing is told before anything is copied.  If it is interrupted, run the same\n"
-  "command again: it goes on.\n"
+  "URI is a disk, a snapshot or a machine (.vmx) on another host.  All files\n"
+  "that belong to it are copied to DIR, in the same places relative to each\n"
+  "other.  What is missing is told before anything is copied.  If it is\n"
+  "interrupted, run the same command again: it goes on.\n"
   "\n"
   "Options:\n"
   "  --threads=N        copy N files at a time (default 4)\n"
-  "  --no-checksum      do not compare SHA-256, which is done where the host can\n"
-  "                     calculate it\n"
+  "  --no-checksum      do not compare SHA-256, which is done where the host\n"
+  "                     can calculate it\n"
   "  --progress[=bar|json]\n"
   "                     report progress on stderr (default: a bar, if that\n"
   "                     is a terminal)\n"
@@ -114,8 +114,8 @@ const struct verb verb_fetch = {
   "  --help             print this help\n"
   "\n"
   "Examples:\n"
-  "  vmdkdelta fetch ssh://root@esx/vmfs/volumes/ds/vm/vm-000003.vmdk /backup\n"
-  "  vmdkdelta fetch ssh://root@esx/vmfs/volumes/ds/vm/vm.vmx /backup/vm\n",
+  "  vmdkdelta fetch ssh://root@esx/vmfs/volumes/ds/vm/vm-000003.vmdk backup\n"
+  "  vmdkdelta fetch ssh://root@esx/vmfs/volumes/ds/vm/vm.vmx backup\n",
   .short_options = "",
   .long_options = long_options,
   .remote = true,
