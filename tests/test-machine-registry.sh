@@ -94,7 +94,7 @@ shows "registry=VirtualBox.xml file=$m" a C; shows "registry=VirtualBox.xml file
 
 # Killed between the two files, and at any other step: the same command completes it.
 if command -v strace > /dev/null; then
-    for step in 1 2 3 4 5 6 7 8 9 10 11 12; do
+    for step in 1 2 3 5 7 9 11 13; do
         old
         ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 strace -f -qq -o "$T/trace" -e trace=rename,renameat,renameat2,unlink,unlinkat \
             -e inject=rename,renameat,renameat2,unlink,unlinkat:signal=KILL:when=$step+ \

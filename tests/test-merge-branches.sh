@@ -140,7 +140,7 @@ shows () {
 shows a E; shows a@snap3 D; shows a@snap2 C; shows 'a@my%20side' C; shows a@snap0 A
 "$TOOL" merge m.vbox > "$T/out" 2> "$T/warned"
 grep -q "merged down to .*/a3\.vdi only: .*/a2\.vdi (snapshot 'snap2') has more than one child, .*/a3\.vdi and .*/side\.vdi (snapshot 'my side')" "$T/warned" || fail "$(cat "$T/warned")"
-grep -q "To merge all: VBoxManage snapshot 'm & n' delete 'my side'" "$T/warned" || fail "$(cat "$T/warned")"
+grep -q "To merge all: vmdkdelta merge --drop='my side' m.vbox" "$T/warned" || fail "$(cat "$T/warned")"
 shows a E; shows a@snap2 C; shows 'a@my%20side' C; shows a@snap1 B; shows a@snap0 A
 ! grep -q 'name="snap3"' m.vbox || fail 'snap3 is still there'
 expect_fail "snapshot 'snap2'\\) has more than one child.*Go on below it with: vmdkdelta merge --skip=2 m\.vbox" "$TOOL" merge m.vbox
@@ -150,3 +150,13 @@ next=$(sed -n 's/.*Go on below it with: vmdkdelta \(.*m\.vbox\)\.  .*/\1/p' "$T/
 shows a E; shows a@snap2 C; shows 'a@my%20side' C; shows a@snap1 B
 ! grep -q 'name="snap0"' m.vbox || fail 'snap0 is still there'
 [ "$(find . -name '*.vdi' | sort | tr '\n' ' ')" = './Snapshots/a2.vdi ./Snapshots/a3.vdi ./Snapshots/side.vdi ./a.vdi ' ] || fail "$(find .)"
+
+# The other way on: the side branch is dropped, and then all can be merged.
+drop=$(sed -n "s/.*To merge all: vmdkdelta merge \(--drop='my side' m\.vbox\) .*/\1/p" "$T/warned")
+[ "$drop" = "--drop='my side' m.vbox" ] || fail "drop: $drop"
+eval "\"\$TOOL\" merge --quiet --yes $drop"
+[ ! -e Snapshots/side.vdi ] || fail 'the side branch is still there'
+shows a E; shows a@snap2 C
+"$TOOL" merge --quiet m.vbox
+shows a E
+[ "$(find . -name '*.vdi')" = ./a.vdi ] || fail "$(find .)"

@@ -17,6 +17,7 @@ enum {
   OPT_SKIP = OPT_OWN,
   OPT_COUNT,
   OPT_DISCARD_CURRENT,
+  OPT_DROP,
   OPT_YES,
   OPT_COMPACT,
   OPT_SNAPSHOT,
@@ -40,6 +41,7 @@ static const struct option long_options[] = {
   { "count", required_argument, NULL, OPT_COUNT },
   { "discard-current", no_argument, NULL, OPT_DISCARD_CURRENT },
   { "discard-currentstate", no_argument, NULL, OPT_DISCARD_CURRENT },
+  { "drop", required_argument, NULL, OPT_DROP },
   { "yes", no_argument, NULL, OPT_YES },
   { "compact", no_argument, NULL, OPT_COMPACT },
   { "snapshot", optional_argument, NULL, OPT_SNAPSHOT },
@@ -150,6 +152,11 @@ say_machine (const struct ask *a, const struct vd_merge *m)
   for (i = 0; i < m->box->nr_snapshots; ++i)
     if (m->removed[i])
       say (a, "goes    snapshot %s", m->box->snapshots[i].name);
+  if (m->how.drop) {
+    say (a, "drop    %zu image%s, %s", m->nr_dropped,
+         m->nr_dropped == 1 ? "" : "s", short_size (b, n->freed));
+    return;
+  }
   if (m->how.snapshot)
     say (a, "new     snapshot %s", m->how.snapshot_name
          ? m->how.snapshot_name : "merged");
@@ -233,7 +240,7 @@ say_vmx (const struct ask *a, const struct vd_merge *m)
   const char *name = m->how.snapshot ? d->new_child
     : newest > 0 ? d->chain->links[newest]->path : NULL;
 
-  if (!m->box && name && top->descriptor && !d->found_child &&
+  if (name && top->descriptor && !d->found_child &&
       vd_uuid_is_null (top->id.image))
     say (a, "note    the .vmx of a VMware machine must %s name %s instead of "
          "%s, and its .vmsd still lists what was merged",
@@ -336,10 +343,13 @@ result (struct ask *a, const struct vd_merge *m, double seconds)
     fputc ('\n', a->fp);
     return out_commit (VD_TAKE (a->fp));
   }
-  say_vmx (a, m);
+  if (!m->box)
+    say_vmx (a, m);
   say_compacted (a);
   if (a->dry_run)
     say (a, "dry run: nothing was written");
+  else if (a->how.drop)
+    say (a, "done    %s given back", short_size (c, m->numbers.freed));
   else
     say (a, "done    %s merged and verified in %.1f s, %s given back",
          short_size (b, m->numbers.data_bytes + m->numbers.zero_bytes),
@@ -353,11 +363,17 @@ result (struct ask *a, const struct vd_merge *m, double seconds)
 static bool
 confirmed (const struct ask *a, const struct vd_merge *m)
 {
-  char line[16];
+  char line[16], name[1024];
   size_t i;
 
-  if (!a->how.discard_current || a->yes || a->dry_run)
+  if ((!a->how.discard_current && !a->how.drop) || a->yes || a->dry_run)
     return true;
+  for (i = 0; a->how.drop && i < m->box->nr_snapshots; ++i)
+    if (m->removed[i]) {
+      vd_escape (name, sizeof name, m->box->snapshots[i].name);
+      fprintf (stderr, "vmdkdelta: the snapshot '%s' and what its disks hold "
+               "will be lost\n", name);
+    }
   for (i = 0; i < m->nr_disks; ++i)
     fprintf (stderr, "vmdkdelta: %s and everything written to it since its "
              "snapshot will be lost\n",
@@ -535,8 +551,9 @@ merge (struct ask *a)
     goto out;
   clock_gettime (CLOCK_MONOTONIC, &start);
   if (!a->dry_run) {
-    say (a, "If this is interrupted, older snapshots read wrong until you run "
-         "the same command again: the result is the same.");
+    if (!a->how.drop)
+      say (a, "If this is interrupted, older snapshots read wrong until you run "
+           "the same command again: the result is the same.");
     progress_catch_signals ();
     r = vd_merge_run (m, on_progress, a, &err);
     if (a->phase)
@@ -584,6 +601,8 @@ const struct verb verb_merge = {
   "  --discard-current  drop the newest file and merge the rest; asks first\n"
   "  --discard-currentstate\n"
   "                     the same\n"
+  "  --drop=SNAPSHOT    of a machine: merge nothing, but drop this snapshot and\n"
+  "                     all that was made on it; asks first\n"
   "  --yes              do not ask\n"
   "  --compact          do not store zeros; give back unused blocks, of a machine\n"
   "                     those of all its disks, also if there is nothing to merge\n"
@@ -633,6 +652,7 @@ run (int argc, char **argv)
                          VD_APPLY_MAX_THREADS, &a.how.threads);
       break;
     case OPT_DISCARD_CURRENT: a.how.discard_current = true; break;
+    case OPT_DROP: a.how.drop = optarg; break;
     case OPT_YES: a.yes = true; break;
     case OPT_COMPACT: a.how.compact = true; break;
     case OPT_SNAPSHOT:
@@ -659,6 +679,11 @@ run (int argc, char **argv)
   if (argc - optind != 1)
     return tool_usage (&verb_merge, "give one TOP, the newest file of a "
                        "chain, or one MACHINE.vbox, or its directory");
+  if (a.how.drop && (a.how.skip || a.how.count || a.how.disk ||
+                     a.how.discard_current || a.how.snapshot))
+    return tool_usage (&verb_merge, "--drop merges nothing, so --skip, "
+                       "--count, --disk, --discard-current and --snapshot "
+                       "have no meaning with it");
   progress_choose (&a.progress, a.quiet || a.json);
   a.name = machine_of (argv[optind]);
   r = a.name ? merge (&a) : STATUS_ERROR;

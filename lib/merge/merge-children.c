@@ -302,7 +302,7 @@ way_out (const struct vd_merge *m, const uint8_t child[16])
   const struct vd_vbox_snapshot *s = snapshot_with (m, child);
   const struct vd_vbox_medium *listed
     = m->box ? vd_vbox_medium (m->box, child) : NULL;
-  CLEANUP_FREE char *machine = m->box ? vd_shell_word (m->box->name) : NULL;
+  CLEANUP_FREE char *machine = m->box ? vd_shell_file (m->given) : NULL;
   CLEANUP_FREE char *word = s ? vd_shell_word (s->name) : NULL;
   char *text = NULL;
 
@@ -311,8 +311,8 @@ way_out (const struct vd_merge *m, const uint8_t child[16])
                    "it in VirtualBox's media manager");
   if (!machine || !word)
     return strdup ("remove or export one of them");
-  if (asprintf (&text, "VBoxManage snapshot %s delete %s (first those below "
-                "it)", machine, word) == -1)
+  if (asprintf (&text, "vmdkdelta merge --drop=%s %s (drops that snapshot and "
+                "those below it)", word, machine) == -1)
     return NULL;
   return text;
 }

@@ -66,7 +66,7 @@ changed (const struct vd_merge *m, const uint8_t uuid[16])
            (d->nr > 0 && k >= d->first && k <= d->first + d->nr)))
         return d->chain->links[k];
   }
-  return NULL;
+  return vd_merge_dropped (m, uuid);
 }
 
 static bool
@@ -78,7 +78,7 @@ in_chain (const struct vd_merge *m, const uint8_t uuid[16])
     for (k = 0; k < m->disk[i].chain->nr_links; ++k)
       if (memcmp (m->disk[i].chain->links[k]->id.image, uuid, 16) == 0)
         return true;
-  return false;
+  return vd_merge_dropped (m, uuid) != NULL;
 }
 
 static bool
@@ -324,6 +324,16 @@ own_folders (const struct vd_merge *m, struct folders *f, struct vd_err *err)
           add_folder (f, vd_is_snapshots (dir) ? above : dir, err) == -1)
         return -1;
     }
+  for (i = 0; i < m->nr_dropped; ++i) {
+    const struct vd_member *d = m->dropped[i].member;
+    const char *dir = d ? vd_confine_dir (d->link->places) : NULL;
+    CLEANUP_FREE char *above = dir ? vd_directory_of (dir) : NULL;
+
+    if (d && !above)
+      return vd_fail_nomem (err);
+    if (d && add_folder (f, vd_is_snapshots (dir) ? above : dir, err) == -1)
+      return -1;
+  }
   if (m->box_path) {
     CLEANUP_FREE char *dir = vd_directory_of (m->box_path);
 

@@ -122,21 +122,58 @@ check_shared (const struct list *stay, const struct list *go,
  * anything: it is not removed.
  */
 static int
+check_flat_link (const struct vd_link *link, struct vd_err *err)
+{
+  size_t k;
+
+  for (k = 0; k < link->nr_pieces; ++k)
+    if (link->pieces[k].image->fmt == &vd_format_flat)
+      return vd_fail (err, VD_UNSUPPORTED,
+                      "%s is a child, but its extent %s is a flat file, "
+                      "which no product makes: it would be removed, and is "
+                      "perhaps something else.  Look at it; --keep removes "
+                      "no files; nothing was written", link->path,
+                      link->pieces[k].image->file->name);
+  return 0;
+}
+
+static int
 check_flat (const struct vd_merge_disk *d, struct vd_err *err)
 {
-  size_t i, k;
+  size_t i;
 
-  for (i = 0; i < d->chain->nr_links; ++i) {
-    const struct vd_link *link = d->chain->links[i];
+  for (i = 0; i < d->chain->nr_links; ++i)
+    if (goes (d, i) && check_flat_link (d->chain->links[i], err) == -1)
+      return -1;
+  return 0;
+}
 
-    for (k = 0; goes (d, i) && k < link->nr_pieces; ++k)
-      if (link->pieces[k].image->fmt == &vd_format_flat)
-        return vd_fail (err, VD_UNSUPPORTED,
-                        "%s is a child, but its extent %s is a flat file, "
-                        "which no product makes: it would be removed, and is "
-                        "perhaps something else.  Look at it; --keep removes "
-                        "no files; nothing was written", link->path,
-                        link->pieces[k].image->file->name);
+static bool
+is_dropped (const struct vd_merge *m, const struct vd_member *member)
+{
+  size_t i;
+
+  for (i = 0; i < m->nr_dropped; ++i)
+    if (m->dropped[i].member == member)
+      return true;
+  return false;
+}
+
+/* Of how.drop, the images of all states are members. */
+static int
+add_members (const struct vd_merge *m, struct list *stay, struct list *go,
+             struct vd_err *err)
+{
+  const struct vd_family *f = m->family;
+  size_t i;
+
+  for (i = 0; i < f->nr_members; ++i) {
+    const bool gone = is_dropped (m, f->members[i]);
+
+    if (add_link (gone ? go : stay, f->members[i]->link, err) == -1 ||
+        (gone && !m->how.keep &&
+         check_flat_link (f->members[i]->link, err) == -1))
+      return -1;
   }
   return 0;
 }
@@ -163,7 +200,7 @@ vd_merge_check_files (const struct vd_merge *m, struct vd_err *err)
 {
   struct list stay = { NULL, 0 }, go = { NULL, 0 };
   size_t i;
-  int r = 0;
+  int r = m->how.drop ? add_members (m, &stay, &go, err) : 0;
 
   for (i = 0; r == 0 && i < m->nr_disks; ++i) {
     r = add_disk (&stay, &go, &m->disk[i], err);

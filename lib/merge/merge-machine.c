@@ -342,6 +342,25 @@ edit_both (const struct vd_vbox *box, const struct changes *l,
 }
 
 static int
+edit_dropped (const struct vd_merge *m, struct texts *t, struct vd_err *err)
+{
+  const struct vd_vbox *box = m->box;
+  CLEANUP_FREE struct vd_vbox_change *room
+    = calloc (box->nr_snapshots + m->nr_dropped + 1, sizeof *room);
+  struct changes l = { .c = room };
+  size_t i;
+
+  if (!room)
+    return vd_fail_nomem (err);
+  for (i = 0; i < box->nr_snapshots; ++i)
+    if (m->removed[i])
+      add (&l, VD_VBOX_REMOVE_SNAPSHOT, box->snapshots[i].uuid);
+  for (i = 0; i < m->nr_dropped; ++i)
+    add (&l, VD_VBOX_REMOVE_MEDIUM, m->dropped[i].medium->uuid);
+  return edit_both (box, &l, t, err);
+}
+
+static int
 edit_merged (const struct vd_merge *m, struct texts *t, struct vd_err *err)
 {
   const struct vd_vbox *box = m->box;
@@ -454,6 +473,8 @@ new_texts (const struct vd_merge *m, struct texts *t, struct vd_err *err)
 {
   VD_CLEANUP (free_texts) struct texts merged = { .len = { 0, 0 } };
 
+  if (m->how.drop)
+    return edit_dropped (m, t, err);
   if (!m->how.snapshot)
     return edit_merged (m, t, err);
   *t = (struct texts) { .len = { 0, 0 } };
@@ -528,6 +549,10 @@ vd_merge_open_machine (struct vd_merge *m, struct vd_err *err)
       vd_vbox_check_named (box, &m->opts, err) == -1 ||
       name_files (m, err) == -1)
     return -1;
+  if (m->how.drop)
+    return vd_merge_open_drop (m, err) == -1 ||
+      vd_merge_check_registered (m, err) == -1 ||
+      new_texts (m, &t, err) == -1 ? -1 : 0;
   if (m->how.disk) {
     only = vd_vbox_find_disk (box, m->how.disk, err);
     if (!only)
@@ -598,6 +623,9 @@ knows (const struct vd_vbox *box, const struct vd_merge *m)
     for (member = m->disk[i].top; member; member = member->parent)
       if (knows_image (box, member->link->id.image))
         return true;
+  for (i = 0; i < m->nr_dropped; ++i)
+    if (knows_image (box, m->dropped[i].medium->uuid))
+      return true;
   return false;
 }
 

@@ -60,6 +60,15 @@ vd_merge_registered_child (const struct vd_merge *m,
 extern bool vd_merge_is_there (const struct vd_merge *m,
                                const struct vd_vbox_medium *medium);
 
+/* merge-drop.c: of how.drop, which snapshots and images go; nothing else stands
+ * on them, or uses them.
+ */
+extern int vd_merge_open_drop (struct vd_merge *m, struct vd_err *err);
+
+/* ... the dropped link with this UUID, or NULL. */
+extern struct vd_link *vd_merge_dropped (const struct vd_merge *m,
+                                         const uint8_t uuid[16]);
+
 /* merge-clones.c: nothing in the folders beside needs what changes. */
 extern int vd_merge_check_clones (const struct vd_merge *m,
                                   struct vd_err *err);

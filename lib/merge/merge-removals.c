@@ -130,7 +130,7 @@ keep_file (struct vd_merge *m, const char *file, const char *of,
 
 /* Takes the full name over. */
 static int
-remove_step (struct vd_merge *m, struct vd_merge_disk *d, char *real,
+remove_step (struct vd_merge *m, struct vd_merge_numbers *sum, char *real,
              ino_t ino, struct vd_err *err)
 {
   struct vd_journal *j = m->removals;
@@ -143,7 +143,7 @@ remove_step (struct vd_merge *m, struct vd_merge_disk *d, char *real,
       return 0;
     }
   if (lstat (real, &st) == 0)
-    d->numbers.freed += (uint64_t) st.st_blocks * 512;
+    sum->freed += (uint64_t) st.st_blocks * 512;
   if (vd_journal_add_removal (j, VD_STEP_REMOVE, real, err) == -1)
     return -1;
   if (ino == 0 || j->step[j->n - 1].ino == ino)
@@ -156,7 +156,7 @@ remove_step (struct vd_merge *m, struct vd_merge_disk *d, char *real,
  * it is called like one: a descriptor can name any file.
  */
 static int
-remove_cbt (struct vd_merge *m, struct vd_merge_disk *d,
+remove_cbt (struct vd_merge *m, struct vd_merge_numbers *sum,
             const struct vd_link *link, struct vd_err *err)
 {
   const char *name = link->descriptor
@@ -171,14 +171,14 @@ remove_cbt (struct vd_merge *m, struct vd_merge_disk *d,
   if (asprintf (&path, "%s/%s", vd_confine_dir (link->places), name) == -1)
     return vd_fail_nomem (err);
   if (lstat (path, &st) == 0 && S_ISREG (st.st_mode))
-    return remove_step (m, d, path, st.st_ino, err);
+    return remove_step (m, sum, path, st.st_ino, err);
   free (path);
   return 0;
 }
 
 /* Of the link whose full name is `own`. */
 static int
-remove_extent (struct vd_merge *m, struct vd_merge_disk *d, const char *own,
+remove_extent (struct vd_merge *m, struct vd_merge_numbers *sum, const char *own,
                const struct vd_file *f, struct vd_err *err)
 {
   CLEANUP_FREE char *dir = vd_directory_of (own);
@@ -194,11 +194,11 @@ remove_extent (struct vd_merge *m, struct vd_merge_disk *d, const char *own,
     return -1;
   if (r == 0)
     return keep_file (m, real, own, true, err);
-  return remove_step (m, d, VD_TAKE (real), f->ino, err);
+  return remove_step (m, sum, VD_TAKE (real), f->ino, err);
 }
 
 static int
-remove_link (struct vd_merge *m, struct vd_merge_disk *d,
+remove_link (struct vd_merge *m, struct vd_merge_numbers *sum,
              const struct vd_link *link, struct vd_err *err)
 {
   CLEANUP_FREE char *real = vd_merge_real_path (link->path, link->dev,
@@ -217,15 +217,15 @@ remove_link (struct vd_merge *m, struct vd_merge_disk *d,
   copy = strdup (real);
   if (!copy)
     return vd_fail_nomem (err);
-  if (remove_step (m, d, copy, link->ino, err) == -1)
+  if (remove_step (m, sum, copy, link->ino, err) == -1)
     return -1;
   for (i = 0; i < link->nr_pieces; ++i) {
     const struct vd_file *f = link->pieces[i].image->file;
 
-    if (f && remove_extent (m, d, real, f, err) == -1)
+    if (f && remove_extent (m, sum, real, f, err) == -1)
       return -1;
   }
-  return remove_cbt (m, d, link, err);
+  return remove_cbt (m, sum, link, err);
 }
 
 static int
@@ -236,12 +236,12 @@ removal_steps (struct vd_merge *m, struct vd_merge_disk *d,
 
   if (m->how.keep)
     return 0;
-  if (d->nr > 0 && remove_cbt (m, d, d->target, err) == -1)
+  if (d->nr > 0 && remove_cbt (m, &d->numbers, d->target, err) == -1)
     return -1;
   for (i = d->first + d->nr; d->nr > 0 && i > d->first; --i)
-    if (remove_link (m, d, d->chain->links[i - 1], err) == -1)
+    if (remove_link (m, &d->numbers, d->chain->links[i - 1], err) == -1)
       return -1;
-  return d->discard ? remove_link (m, d, d->chain->links[0], err) : 0;
+  return d->discard ? remove_link (m, &d->numbers, d->chain->links[0], err) : 0;
 }
 
 int
@@ -254,6 +254,10 @@ vd_merge_note_removals (struct vd_merge *m, struct vd_err *err)
     return vd_fail_nomem (err);
   for (i = 0; i < m->nr_disks; ++i)
     if (removal_steps (m, &m->disk[i], err) == -1)
+      return -1;
+  for (i = 0; i < m->nr_dropped && !m->how.keep; ++i)
+    if (m->dropped[i].member &&
+        remove_link (m, &m->numbers, m->dropped[i].member->link, err) == -1)
       return -1;
   return 0;
 }

@@ -65,6 +65,7 @@ vd_merge_free (struct vd_merge *m)
   free (m->disk);
   vd_family_free (m->family);
   vd_vbox_free (m->box);
+  free (m->dropped);
   free (m->box_path);
   free (m->registry_path);
   free (m->removed);
@@ -136,6 +137,12 @@ vd_merge_open (const char *name, const struct vd_merge_opts *how,
   }
   m->top = vd_journal_top (name, err);
   if (!m->top) {
+    vd_merge_free (m);
+    return NULL;
+  }
+  if (how->drop && !vd_vbox_probe (name)) {
+    vd_fail (err, VD_USAGE, "%s is not a machine: only of a machine can "
+             "snapshots be dropped by name", name);
     vd_merge_free (m);
     return NULL;
   }

@@ -50,6 +50,8 @@ struct vd_merge_opts {
                                    (other disks: compact-machine.h) */
   bool no_machine;              /* a file: although a .vbox registers it */
   const char *disk;             /* of a machine; NULL: all */
+  const char *drop;             /* of a machine: merge nothing, but drop this
+                                   snapshot and those below it; or NULL */
   bool snapshot;                /* leave a fresh child on top */
   const char *snapshot_name;    /* of a machine's snapshot; or NULL */
   unsigned threads;             /* 0: VD_APPLY_THREADS */
@@ -101,6 +103,12 @@ struct vd_merge_disk {
   uint8_t new_uuid[16];
 };
 
+/* An image that goes with a dropped snapshot. */
+struct vd_dropped {
+  const struct vd_vbox_medium *medium;
+  struct vd_member *member;     /* NULL: its file is not there */
+};
+
 struct vd_merge {
   struct vd_merge_opts how;
   struct vd_opts opts;          /* for_writing is set */
@@ -115,6 +123,8 @@ struct vd_merge {
   size_t nr_disks;
   struct vd_merge_numbers numbers; /* sums */
   bool *removed;                /* snapshots that go, by number */
+  struct vd_dropped *dropped;   /* of how.drop */
+  size_t nr_dropped;
   struct vd_journal *removals;  /* all that goes, as it was when opened */
   char **kept;                  /* lines about what would go, but stays,
                                    because it may be another disk's */
