@@ -38,22 +38,29 @@ sub apply {
 sub must { apply (undef, @_) == 0 or die "apply @_: status $?: " . slurp ("out") }
 
 my ($old, $new) = (digest ("original"), digest ("expected"));
-# How long a whole run takes.
+# When to kill: between these times a run writes.  At first, how long a whole one takes; then
+# what was seen, since on a busy machine no run takes as long as another.
 my @undo = ("--undo=undo.vmdk");
-my %long;
+my %window;
+sub learn {
+    my ($w, $at, $seen) = @_;
+    if ($seen eq "untouched") { $w->[0] = ($w->[0] + $at) / 2; $w->[1] *= 1.1 }
+    elsif ($seen eq "complete") { $w->[1] = ($w->[1] + $at) / 2; $w->[0] *= 0.9 }
+    else { $w->[0] *= 0.9; $w->[1] *= 1.05 }
+}
 for my $with (0, 1) {
     for my $t (1, 4) {
         copy ("original", $file); unlink "undo.vmdk", "$file.vmdkdelta-state";
         my $start = time;
         must (($with ? @undo : ()), "--threads=$t", $delta, $uri);
-        $long{$with, $t} = (time - $start) * 1e6;
+        $window{$with, $t} = [0, (time - $start) * 1e6];
         digest ($file) eq $new or die "not the expected disk, though nothing was killed";
     }
 }
 
 my $i = 0;
 while ($n{partly} < $times) {
-    ++$i <= 10 * $times + 20 or die "only $n{partly} of $n{untouched} + $n{complete} more were killed in the middle";
+    ++$i <= 20 * $times + 100 or die "only $n{partly} of $n{untouched} + $n{complete} more were killed in the middle";
     my $with = $i % 2;
     my $t = $i % 4 < 2 ? 1 : 4;
     my @args = (($with ? @undo : ()), "--threads=$t", $delta, $uri);
@@ -62,9 +69,13 @@ while ($n{partly} < $times) {
     my $more = 1 + int rand 2;
     my $undo;
     for (1 .. $more) {
-        apply (int (rand $long{$with, $t}), @args);
+        my $w = $window{$with, $t};
+        my $at = int ($w->[0] + rand ($w->[1] - $w->[0]));
+        apply ($at, @args);
         my $d = digest ($file);
-        $n{$d eq $old ? "untouched" : $d eq $new ? "complete" : "partly"}++;
+        my $seen = $d eq $old ? "untouched" : $d eq $new ? "complete" : "partly";
+        $n{$seen}++;
+        learn ($w, $at, $seen);
         if ($with) {
             $d eq $old || -e "undo.vmdk" or die "$i: written, but there is no undo file";
             my $u = -e "undo.vmdk" ? digest ("undo.vmdk") : undef;
@@ -73,11 +84,7 @@ while ($n{partly} < $times) {
         }
         my @left = glob "undo*.part"; $n{leftover} += @left; unlink @left;
     }
-    my $start = time;
     must (@args);
-    # The first runs may have been slow ones.
-    my $took = (time - $start) * 1e6;
-    $long{$with, $t} = $took if $took < $long{$with, $t} && !$with;
     digest ($file) eq $new or die "$i: not the expected disk";
     if ($with) {
         if (defined $undo) {
