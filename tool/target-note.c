@@ -111,7 +111,7 @@ target_note_check_own (const struct target_note *n, const char *target_name,
   return vd_fail (err, VD_MISMATCH, "%s says that %s has content %08" PRIx32
                   " (its CID), but %08" PRIx32 " was noted when %s was "
                   "applied: it was changed, or replaced, by something else "
-                  "(noted in %s; use --ignore-state to write all the same)",
+                  "(noted in %s; use --ignore-state to write anyway)",
                   n->own->path, target_name, cid, old->to.cid, old->delta,
                   old->path);
 }

@@ -143,7 +143,7 @@ refuse (const struct question *q, const char *why)
 
   vd_fail (q->err, VD_MISMATCH, "%s makes content %s of content %s (its CID and "
            "parentCID), but %s holds content %s, since %s was applied: %s%s "
-           "(noted in %s; use --ignore-state to write all the same)",
+           "(noted in %s; use --ignore-state to write anyway)",
            q->newest, content_text (makes, &q->makes),
            content_text (on, &q->on), q->state->target,
            content_text (now, &q->state->to), q->state->delta, why,
@@ -215,7 +215,7 @@ judge_unfinished (const struct question *q)
     vd_fail (q->err, VD_MISMATCH, "%s is half written: bringing it up to date "
              "by sync was interrupted, when %s was read.  Run the same "
              "vmdkdelta sync again to complete it (noted in %s; use "
-             "--ignore-state to write all the same)", s->target, s->delta,
+             "--ignore-state to write anyway)", s->target, s->delta,
              s->path);
     return VD_STEP_REFUSED;
   }
@@ -225,7 +225,7 @@ judge_unfinished (const struct question *q)
     return VD_STEP_AGAIN;
   vd_fail (q->err, VD_MISMATCH, "%s is half written: applying %s to it was "
            "interrupted, and %s is not that.  Apply %s again to complete it%s "
-           "(noted in %s; use --ignore-state to write all the same)",
+           "(noted in %s; use --ignore-state to write anyway)",
            s->target, s->delta, q->newest, s->delta, back ? back : "", s->path);
   return VD_STEP_REFUSED;
 }
@@ -290,7 +290,7 @@ judge_sizes (const struct question *q)
     return VD_STEP_NEXT;
   vd_fail (q->err, VD_MISMATCH, "%s is for a disk of %" PRIu64 " bytes, but %s "
            "holds one of %" PRIu64 " bytes, since %s was applied (noted in %s; "
-           "use --ignore-state to write all the same)", q->newest, c->size,
+           "use --ignore-state to write anyway)", q->newest, c->size,
            s->target, s->capacity, s->delta, s->path ? s->path : "-");
   return VD_STEP_REFUSED;
 }

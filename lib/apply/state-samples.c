@@ -215,7 +215,7 @@ fail_changed (const struct vd_target_state *s, const char *what,
                   "%s was applied to it (%s): if a guest was started on it, "
                   "no delta of the old machine fits any more; if it was copied "
                   "anew, or is another disk, remove %s (use --ignore-state to "
-                  "write all the same)", s->target, s->delta, what, s->path);
+                  "write anyway)", s->target, s->delta, what, s->path);
 }
 
 static bool
@@ -493,7 +493,7 @@ vd_undo_fits (const struct vd_undo_marks *undo, struct vd_reader *reader,
                     "sector at byte %" PRIu64 " is not what it was when the "
                     "deltas had been applied.  It belongs to another disk, "
                     "newer deltas must be undone first, or something else was "
-                    "written (use --ignore-state to write all the same)", path,
+                    "written (use --ignore-state to write anyway)", path,
                     target->name, s->offset);
   }
   return 0;
