@@ -42,7 +42,7 @@ refused 'flat.vmdk line 6: .*x.qcow2 is a qcow image, but should be the flat dat
 refused 'No such file' missing.vmdk
 refused 'give one FILE' random stream.vmdk
 refused 'give one FILE'
-refused 'allowed are json and bar' --progress=x random
+refused 'allowed are json, bar, and the number' --progress=x random
 refused 'needs the name of a file' --output= random
 
 # ---- Damaged, or not closed -----------------------------------------------------------------
