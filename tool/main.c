@@ -165,18 +165,19 @@ check_local (const struct verb *verb, int argc, char **argv)
 /* The names in a registry, and what is noted while a merge changes it, lead
  * there.
  */
+static char *registry_dir;
+
 static const char *
 registry_directory (const char *path)
 {
-  static char *dir;
   const char *slash = strrchr (path, '/');
 
   if (!slash)
     return ".";
-  dir = strndup (path, slash == path ? 1 : (size_t) (slash - path));
-  if (!dir)
+  registry_dir = strndup (path, slash == path ? 1 : (size_t) (slash - path));
+  if (!registry_dir)
     exit (tool_error ("out of memory"));
-  return dir;
+  return registry_dir;
 }
 
 int
@@ -292,6 +293,7 @@ run_verb (const struct verb *verb, int argc, char **argv)
   argv[0] = name;
   status = verb->run (argc, argv);
   free (dirs);
+  free (registry_dir);
   remote_free (remote);
   return status;
 }
