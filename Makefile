@@ -78,6 +78,10 @@ XML_CFLAGS     = $(call ask,XML_CFLAGS,--cflags libxml-2.0)
 XML_LIBS       = $(call ask,XML_LIBS,--libs libxml-2.0)
 NBD_CFLAGS     = $(call ask,NBD_CFLAGS,--cflags libnbd)
 NBD_LIBS       = $(call ask,NBD_LIBS,--libs libnbd)
+# What reads the file systems of guests (lib/guest) may be missing: then that is off.
+HAVE_EXT2FS    = $(call ask,HAVE_EXT2FS,--exists ext2fs com_err && echo 1)
+GUEST_CFLAGS   = $(if $(HAVE_EXT2FS),-DHAVE_EXT2FS $(call ask,EXT2_CFLAGS,--cflags ext2fs com_err))
+GUEST_LIBS     = $(if $(HAVE_EXT2FS),$(call ask,EXT2_LIBS,--libs ext2fs com_err))
 CMOCKA_CFLAGS  = $(call ask,CMOCKA_CFLAGS,--cflags cmocka)
 CMOCKA_LIBS    = $(call ask,CMOCKA_LIBS,--libs cmocka)
 filterdir      = $(call ask,filterdir,--variable=filterdir nbdkit)
@@ -95,6 +99,7 @@ MODULE            = -Ilib -Icommon -Iremote -fPIC -fvisibility=hidden -Wconversi
 $(B)/lib/%.o:     DIR = -Ilib -fPIC -fvisibility=hidden -Wconversion $(DEFLATE_CFLAGS) $(NO_CMP)
 $(B)/lib/format/descriptor%.o $(B)/lib/vbox/vbox%.o: NO_CMP =
 $(B)/lib/vbox/vbox-xml.o: DIR += $(XML_CFLAGS)
+$(B)/lib/guest/%.o: DIR = -Ilib -fPIC -fvisibility=hidden -Wconversion $(DEFLATE_CFLAGS) $(GUEST_CFLAGS)
 $(B)/common/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/filter/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
 $(B)/plugin/%.o:  DIR = $(MODULE) $(NBDKIT_CFLAGS)
@@ -239,7 +244,7 @@ stamp = @mkdir -p $(B); printf '%s\n' '$(subst ','\'',$(1))' > $@.new; \
 $(B)/flags: FORCE | $(WAIT)
 	@$(PKG_CONFIG) --print-errors --exists nbdkit libdeflate libxml-2.0 || \
 	  { echo 'Something needed for building is missing.  "make deps" installs it.' >&2; exit 1; }
-	$(call stamp,$(CC) $(BASE) $(SAN) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS))
+	$(call stamp,$(CC) $(BASE) $(SAN) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(GUEST_CFLAGS))
 
 $(B)/nbdkit-version: $(B)/flags FORCE
 	$(call stamp,$(NBDKIT_VERSION))
@@ -270,7 +275,7 @@ $(FILTER) $(PLUGIN):
 $(TOOL): $(call objects,tool) $(call objects,remote) $(LIB)
 	$(call say,LINK)
 	@mkdir -p $(@D)
-	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(XML_LIBS) $(DEFLATE_LIBS)
+	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(NBD_LIBS) $(XML_LIBS) $(DEFLATE_LIBS) $(GUEST_LIBS)
 
 # Callbacks of the modules, with tests/unit/server.c in place of nbdkit.
 $(B)/tests/unit/test-filter-callbacks: $(call objects,filter) $(call objects,common) $(call objects,remote)
@@ -278,7 +283,7 @@ $(B)/tests/unit/test-plugin-callbacks: $(call objects,plugin) $(call objects,com
 $(B)/tests/unit/test-remote-cache: $(call objects,remote)
 $(UNITS): %: %.o $(UNIT_HELP) $(LIB) $(MAKER)
 	$(call say,LINK)
-	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CMOCKA_LIBS) $(NBD_LIBS) $(XML_LIBS) $(DEFLATE_LIBS)
+	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CMOCKA_LIBS) $(NBD_LIBS) $(XML_LIBS) $(DEFLATE_LIBS) $(GUEST_LIBS)
 
 $(MKIMAGE): $(B)/tests/mkimage.o $(MAKER)
 $(DRIVERS): $(B)/tests/%: $(B)/tests/drive/%.o $(MAKER)
@@ -291,7 +296,7 @@ WRAPPED := malloc calloc realloc strdup strndup asprintf open_memstream pthread_
   ftruncate64 copy_file_range fsync fdatasync stat64 lstat64 fstat64 rename renameat2 link linkat \
   unlink opendir realpath lseek64 open64 openat64 syscall
 $(FAULTS): private WRAP = $(WRAPPED:%=-Wl,--wrap=%)
-$(FAULTS): private XML = $(XML_LIBS)
+$(FAULTS): private XML = $(XML_LIBS) $(GUEST_LIBS)
 $(FAULTS): $(call objects,tests/faults) $(patsubst %,$(B)/tests/crash/%.o,scenarios merges writes states) \
   $(B)/tests/trial/images.o $(B)/tests/trial/vdi.o $(B)/fuzz/tool-main.o $(filter-out $(B)/tool/main.o,$(call objects,tool)) \
   $(call objects,remote) \
@@ -300,7 +305,7 @@ $(FAULTS): $(call objects,tests/faults) $(patsubst %,$(B)/tests/crash/%.o,scenar
 RECORDED := pwrite64 fallocate64 ftruncate64 copy_file_range fsync fdatasync rename renameat2 link linkat unlink unlinkat \
   mkdir rmdir open64 vd_check_no_writer vd_check_unlocked
 $(CRASH): private WRAP = $(RECORDED:%=-Wl,--wrap=%)
-$(CRASH): private XML = $(XML_LIBS)
+$(CRASH): private XML = $(XML_LIBS) $(GUEST_LIBS)
 $(CRASH): $(call objects,tests/crash) $(B)/tests/trial/images.o $(B)/tests/trial/vdi.o $(B)/tool/undo.o $(MAKER) $(LIB)
 $(MKIMAGE) $(DRIVERS) $(TRIAL) $(FAULTS) $(CRASH) $(BENCHES):
 	$(call say,LINK)
@@ -320,7 +325,7 @@ $(B)/fuzz/tool-verbs.o: tool/main.c $(B)/flags
 
 $(B)/fuzz/target-check: $(patsubst %,$(B)/%.o,fuzz/tool-main fuzz/tool-verbs tool/verb-check tool/check-print tool/json \
   tool/open tool/out) $(call objects,remote)
-$(B)/fuzz/target-check: NBD = $(NBD_LIBS)
+$(B)/fuzz/target-check: NBD = $(NBD_LIBS) $(GUEST_LIBS)
 $(B)/fuzz/target-check: WRAP = -Wl,--wrap=out_begin,--wrap=out_commit,--wrap=out_discard,--wrap=vd_check_link,--wrap=vd_check_chain
 $(filter-out $(FUZZ_TEXT),$(FUZZERS)): $(if $(LIBFUZZER),$(B)/fuzz/mutate.o)
 $(FUZZERS): %: %.o $(FUZZ_HELP) $(LIB)

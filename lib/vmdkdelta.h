@@ -41,6 +41,7 @@
  *     read/     map-cache   the chain's answers, kept                  map-cache.h
  *               reader      requests turned into few large reads       reader.h
  *               compare     two disks compared                         compare.h
+ *     guest/    guest       what of a disk the guest does not use      guest.h
  *     check/    check       everything in a file examined              check.h
  *     create/   create      new delta files                            create.h
  *               create-child  an empty child of an image         create-child.h
@@ -128,6 +129,7 @@
 #include "format/image.h"
 #include "format/magic.h"
 #include "format/runs.h"
+#include "guest/guest.h"
 #include "machine/machines.h"
 #include "merge/compact-machine.h"
 #include "merge/merge.h"

@@ -19,6 +19,7 @@ pc  nbdkit          nbdkit-plugin-dev  nbdkit-devel
 pc  libdeflate      libdeflate-dev     libdeflate-devel
 pc  libxml-2.0      libxml2-dev        libxml2-devel
 pc  libnbd          libnbd-dev         libnbd-devel
+pc  ext2fs          libext2fs-dev      e2fsprogs-devel
 cmd nbdcopy         libnbd-bin         libnbd
 cmd nbdinfo         libnbd-bin         libnbd
 pc  cmocka          libcmocka-dev      libcmocka-devel

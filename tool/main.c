@@ -332,7 +332,9 @@ main (int argc, char **argv)
     return STATUS_USAGE;
   }
   if (strcmp (word, "--version") == 0 || strcmp (word, "-V") == 0) {
-    printf ("vmdkdelta %s\n", VMDKDELTA_VERSION);
+    printf ("vmdkdelta %s\nfree space of guests: %s\n", VMDKDELTA_VERSION,
+            vd_guest_known ()[0] ? vd_guest_known ()
+            : "not in this build (libext2fs)");
     answered ();
   }
   if (strcmp (word, "--long-options") == 0) {

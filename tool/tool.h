@@ -214,6 +214,10 @@ extern const char *human_size (char buf[HUMAN_SIZE_MAX], uint64_t bytes);
 /* "10.5 GiB", "512 B". */
 extern const char *short_size (char buf[HUMAN_SIZE_MAX], uint64_t bytes);
 
+/* --free-space[=swap] */
+extern int option_free_space (const struct verb *verb, const char *value,
+                              enum vd_compact_free *what);
+
 /* "46.0 GiB -> 8.1 GiB, on the file system ...": the sizes before and after a
  * compaction, in verb-compact.c; dry: that of the files only.
  */

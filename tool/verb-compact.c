@@ -20,6 +20,7 @@
 enum {
   OPT_OUTPUT = OPT_OWN,
   OPT_DRY_RUN,
+  OPT_FREE_SPACE,
   OPT_PROGRESS,
   OPT_QUIET,
   OPT_JSON,
@@ -31,6 +32,7 @@ static const struct option long_options[] = {
   MACHINE_OPTIONS,
   { "output", required_argument, NULL, OPT_OUTPUT },
   { "dry-run", no_argument, NULL, OPT_DRY_RUN },
+  { "free-space", optional_argument, NULL, OPT_FREE_SPACE },
   { "progress", optional_argument, NULL, OPT_PROGRESS },
   { "quiet", no_argument, NULL, OPT_QUIET },
   { "json", no_argument, NULL, OPT_JSON },
@@ -42,6 +44,7 @@ struct compact {
   char *file;
   const char *output;
   bool dry_run, quiet, json, raw;
+  enum vd_compact_free free_space;
   enum progress_mode mode;
 
   struct progress progress;
@@ -68,6 +71,22 @@ progress (void *opaque, enum vd_compact_phase phase, uint64_t done,
   }
   c->progress.total = total;
   return progress_update (&c->progress, done);
+}
+
+/* What of a partition is free, or why that is not known. */
+static void
+found (void *opaque, const struct vd_guest_part *part)
+{
+  const struct compact *c = opaque;
+  char name[VD_GUEST_NAME_MAX], a[HUMAN_SIZE_MAX], b[HUMAN_SIZE_MAX];
+
+  vd_guest_part_name (name, part);
+  if (part->state == VD_GUEST_CLEAN)
+    say (c, "guest   %s: %s, %s of %s are free", name, part->kind,
+         short_size (a, part->free), short_size (b, part->length));
+  else if (part->state == VD_GUEST_LEFT)
+    say (c, "guest   %s: %s%sleft alone: %s", name, part->kind,
+         part->kind[0] ? ", " : "", part->why);
 }
 
 /* Is the file a raw disk?  Everything else opens as a link, or fails there. */
@@ -108,6 +127,7 @@ work (struct compact *c, struct vd_err *err)
 {
   const struct vd_compact_opts how = {
     .dry_run = c->dry_run, .progress = progress, .opaque = c,
+    .free_space = c->free_space, .found = found,
   };
   int r;
 
@@ -148,6 +168,7 @@ tell_json (const struct compact *c)
   json_string_or_null (&j, "output", c->output);
   json_u64 (&j, "looked-bytes", r->looked);
   json_u64 (&j, "zero-bytes", r->zeros);
+  json_u64 (&j, "free-bytes", r->free);
   json_u64 (&j, "kept-bytes", r->kept);
   json_u64 (&j, "unused-bytes", r->unused);
   json_u64 (&j, "moved-bytes", r->moved);
@@ -177,6 +198,8 @@ tell (const struct compact *c)
   say_bytes (c, "looked", r->looked, " were stored");
   say_bytes (c, "zeros", r->zeros, c->dry_run ? " would be given back"
              : " given back");
+  say_bytes (c, "free", r->free, c->dry_run ? " in the guest would be given "
+             "back" : " in the guest given back");
   say_bytes (c, "kept", r->kept, " of zeros stay stored, as holes in the "
              "file: the format has no other way");
   say_bytes (c, "unused", r->unused, " in the file were not used by anything");
@@ -265,6 +288,17 @@ compact_machine (struct compact *c)
   return STATUS_OK;
 }
 
+int
+option_free_space (const struct verb *verb, const char *value,
+                   enum vd_compact_free *what)
+{
+  if (value && strcmp (value, "swap") != 0)
+    return tool_usage (verb, "--free-space=%s: allowed is swap, or nothing",
+                       value);
+  *what = value ? VD_FREE_SWAP : VD_FREE_FILES;
+  return STATUS_OK;
+}
+
 static int run (int argc, char **argv);
 
 const struct verb verb_compact = {
@@ -285,6 +319,8 @@ const struct verb verb_compact = {
   "  --output=NEW       write a dense new file instead, and leave FILE alone\n"
   "                     (VDI, or VMDK in one file)\n"
   "  --dry-run          do everything except writing; print what would be done\n"
+  "  --free-space       also give back what the guest's file systems say is free\n"
+  "                     (ext2, ext3, ext4); --free-space=swap: and swap space\n"
   "  --progress[=json]  show a bar, or a line of JSON each second, on stderr\n"
   "  --quiet            print only errors and warnings\n"
   "  --json             print the result as JSON\n"
@@ -317,6 +353,11 @@ run (int argc, char **argv)
       c.output = optarg;
       break;
     case OPT_DRY_RUN: c.dry_run = true; break;
+    case OPT_FREE_SPACE:
+      if (option_free_space (&verb_compact, optarg,
+                             &c.free_space) != STATUS_OK)
+        return STATUS_USAGE;
+      break;
     case OPT_QUIET: c.quiet = true; break;
     case OPT_JSON: c.json = true; break;
     case OPT_PROGRESS:

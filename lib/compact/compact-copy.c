@@ -94,7 +94,8 @@ verify (const struct vd_compact_job *job, const struct vd_file *to,
     vd_file_close (file);
     return -1;
   }
-  r = vd_compact_verify (job->image, image, job->child, job->st, err);
+  r = vd_compact_verify (job->image, image, job->child, &job->free, job->st,
+                         err);
   vd_image_close (image);
   if (r == -1)
     vd_err_prefix (err, "the new file was read back: ");
@@ -155,16 +156,19 @@ copy_job (struct vd_compact_job *job, const char *to, struct vd_err *err)
 }
 
 static int
-copy_link (const struct vd_link *link, const char *to,
+copy_link (struct vd_link *link, const char *to,
            struct vd_compact_state *st, struct vd_err *err)
 {
   struct vd_compact_job job = { .fmt = NULL };
+  struct vd_guest *guest = NULL;
   int r;
 
-  if (vd_compact_check (link, false, err) == -1)
+  if (vd_compact_check (link, false, err) == -1 ||
+      vd_compact_guest (link, NULL, st, &guest, err) == -1)
     return -1;
-  r = vd_compact_make_job (&job, link, 0, link->pieces[0].image->file, st,
-                           err);
+  r = vd_compact_make_job (&job, link, 0, link->pieces[0].image->file, guest,
+                           st, err);
+  vd_guest_free (guest);
   if (r == 0 && (link->nr_pieces > 1 || !job.fmt || !job.fmt->has_slots ||
                  (link->descriptor && !link->embedded)))
     r = vd_fail (err, VD_UNSUPPORTED, "%s is a disk in several files, or a "
@@ -172,8 +176,7 @@ copy_link (const struct vd_link *link, const char *to,
                  "files and compact the copy", link->path);
   if (r == 0)
     r = copy_job (&job, to, err);
-  if (job.fmt)
-    job.fmt->free (&job);
+  vd_compact_free_job (&job);
   return r;
 }
 

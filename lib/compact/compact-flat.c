@@ -15,8 +15,8 @@
 #include "compact/compact-parts.h"
 
 /* What can be given back one by one: a block of the file system. */
-static uint64_t
-block_size (const struct vd_file *file)
+uint64_t
+vd_compact_block_size (const struct vd_file *file)
 {
   const int fd = vd_file_fd (file);
   struct statvfs v;
@@ -27,12 +27,12 @@ block_size (const struct vd_file *file)
 
 static int
 punch (struct vd_compact_job *job, uint64_t offset, uint64_t length,
-       struct vd_err *err)
+       uint64_t *sum, struct vd_err *err)
 {
   struct vd_file *f = job->file;
   int r;
 
-  job->st->result->zeros += length;
+  *sum += length;
   job->st->result->changed = true;
   if (job->st->opts->dry_run)
     return 0;
@@ -60,12 +60,22 @@ look_at_piece (struct vd_compact_job *job, const uint8_t *buf,
     if (zero && *run == UINT64_MAX)
       *run = offset + i;
     else if (!zero && *run != UINT64_MAX) {
-      if (punch (job, *run, offset + i - *run, err) == -1)
+      if (punch (job, *run, offset + i - *run, &job->st->result->zeros,
+                 err) == -1)
         return -1;
       *run = UINT64_MAX;
     }
   }
   return 0;
+}
+
+/* [offset, end) is data, and free in the guest. */
+static int
+punch_free (struct vd_compact_job *job, uint64_t offset, uint64_t end,
+            struct vd_err *err)
+{
+  job->st->result->looked += end - offset;
+  return punch (job, offset, end - offset, &job->st->result->free, err);
 }
 
 /* [offset, end) is data.  Blocks that are not all in it are left. */
@@ -83,7 +93,8 @@ punch_in (struct vd_compact_job *job, uint8_t *buf, uint64_t offset,
       return -1;
     job->st->result->looked += n;
   }
-  return run == UINT64_MAX ? 0 : punch (job, run, end - run, err);
+  return run == UINT64_MAX ? 0
+    : punch (job, run, end - run, &job->st->result->zeros, err);
 }
 
 static int
@@ -91,10 +102,10 @@ flat_walk (struct vd_compact_job *job, struct vd_err *err)
 {
   CLEANUP_FREE uint8_t *buf = malloc (VD_ZERO_BUFFER);
   struct vd_zero_scan z = { .file = job->file, .buf = buf };
-  const uint64_t block = block_size (job->file);
+  const uint64_t block = vd_compact_block_size (job->file);
   uint64_t offset = vd_div_up (job->start, block) * block, next;
   uint64_t end = job->start + job->length;
-  bool hole;
+  bool hole, is_free;
 
   if (!buf)
     return vd_fail_nomem (err);
@@ -102,7 +113,9 @@ flat_walk (struct vd_compact_job *job, struct vd_err *err)
   if (end != job->file->size)
     end = vd_round_down (end, block);
   while (offset < end) {
-    if (vd_zero_scan_next (&z, offset, end, &next, &hole, err) == -1)
+    is_free = vd_free_at (&job->free, offset, &next);
+    if (vd_zero_scan_next (&z, offset, vd_min (end, next), &next, &hole,
+                           err) == -1)
       return -1;
     /* Pieces of holes and data meet on blocks; where not, a block of both is
      * looked at as data.
@@ -114,7 +127,8 @@ flat_walk (struct vd_compact_job *job, struct vd_err *err)
       next = vd_min (end, offset + block);
       hole = false;
     }
-    if (!hole && punch_in (job, buf, offset, next, block, err) == -1)
+    if (!hole && (is_free ? punch_free (job, offset, next, err)
+                  : punch_in (job, buf, offset, next, block, err)) == -1)
       return -1;
     offset = next;
   }

@@ -271,6 +271,7 @@ kdmv_look (struct vd_compact_job *job, struct vd_err *err)
     .copying = job->copying,
     .unit_name = "grain",
     .capacity = job->image->capacity,
+    .free = &job->free,
     .unit = h->tables.grain_size,
     .stride = h->tables.grain_size,
     .first_data = h->first_data,

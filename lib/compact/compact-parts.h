@@ -32,19 +32,41 @@ extern int vd_compact_tell (struct vd_compact_state *st,
 extern int vd_compact_check (const struct vd_link *link, bool in_place,
                              struct vd_err *err);
 
-/* Make *job for extent i of the link; free_job afterwards, also on error. */
+/* Make *job for extent i of the link; free_job afterwards, also on error.
+ * guest: what is free, or NULL.
+ */
 extern int vd_compact_make_job (struct vd_compact_job *job,
                                 const struct vd_link *link, size_t i,
                                 struct vd_file *file,
+                                const struct vd_guest *guest,
                                 struct vd_compact_state *st,
                                 struct vd_err *err);
+extern void vd_compact_free_job (struct vd_compact_job *job);
+
+/* What the guest has free on the disk that is `link`, or (NULL) the raw file
+ * (compact-guest.c); to be freed.  NULL in *guest: it was not asked for.
+ */
+extern int vd_compact_guest (struct vd_link *link, struct vd_file *file,
+                             struct vd_compact_state *st,
+                             struct vd_guest **guest, struct vd_err *err);
+
+/* The part of it that concerns a job, in its units. */
+extern int vd_compact_job_free (struct vd_compact_job *job, uint64_t start,
+                                const struct vd_guest *guest,
+                                struct vd_err *err);
+
+/* What of a file can be a hole one by one (compact-flat.c). */
+extern uint64_t vd_compact_block_size (const struct vd_file *file);
 
 /* Bytes that the file takes of its file system. */
 extern uint64_t vd_compact_allocated (const struct vd_file *file);
 
-/* Compare two images that have to read the same (compact-verify.c). */
+/* Compare two images that have to read the same, but for what is free in the
+ * guest (compact-verify.c).
+ */
 extern int vd_compact_verify (const struct vd_image *a,
                               const struct vd_image *b, bool child,
+                              const struct vd_free_units *free_units,
                               struct vd_compact_state *st,
                               struct vd_err *err);
 
@@ -69,6 +91,7 @@ struct vd_unit {
   uint64_t key;                 /* the caller's */
   uint32_t length;              /* that matter; may reach past the end of the
                                    file: these bytes count as zeros */
+  bool free;                    /* in the guest: zeros, whatever is stored */
   bool zero;                    /* the answer */
   bool hole;                    /* and it is a hole already */
 };
@@ -100,6 +123,7 @@ struct vd_compact_job {
   bool child;                   /* what is not stored is the parent's */
   bool copying;                 /* to a new file */
   uint64_t start, length;       /* flat: the part of the file */
+  struct vd_free_units free;    /* in the guest; of the image, or the file */
   void *priv;
 };
 

@@ -150,7 +150,7 @@ note_unit (struct vd_slots *s, const struct vd_unit *u, struct vd_err *err)
   if (u->zero) {
     vd_bit_set (s->zero, i);
     if (s->can_zero) {
-      result->zeros += s->stride;
+      *(u->free ? &result->free : &result->zeros) += s->stride;
       s->nr_zero++;
       return 0;
     }
@@ -173,7 +173,7 @@ collect (struct vd_slots *s, uint64_t table, const uint32_t *raw, size_t n,
          struct vd_unit *units, size_t *nr, struct vd_err *err)
 {
   const uint64_t first = table * s->entries.per_table;
-  uint64_t where, offset;
+  uint64_t where, offset, next;
   size_t i, k = 0;
 
   for (i = 0; i < n; ++i) {
@@ -189,6 +189,7 @@ collect (struct vd_slots *s, uint64_t table, const uint32_t *raw, size_t n,
     offset = (first + i) * s->unit;
     units[k++] = (struct vd_unit) {
       .where = where + s->front, .key = first + i,
+      .free = vd_free_at (s->free, offset, &next),
       .length = (uint32_t) (offset < s->capacity
                             ? vd_min (s->unit, s->capacity - offset)
                             : s->unit),
@@ -196,6 +197,30 @@ collect (struct vd_slots *s, uint64_t table, const uint32_t *raw, size_t n,
   }
   *nr = k;
   return 0;
+}
+
+/* What is free in the guest need not be read, and is put behind what has to be,
+ * of which the number is returned.  Where zeros stay stored it has to be known if
+ * they are zeros already.
+ */
+static size_t
+put_free_last (const struct vd_slots *s, struct vd_unit *units, size_t n)
+{
+  size_t i = 0;
+
+  if (!s->can_zero)
+    return n;
+  while (i < n)
+    if (units[i].free) {
+      const struct vd_unit u = units[i];
+
+      units[i] = units[--n];
+      units[n] = u;
+      units[n].zero = true;
+    }
+    else
+      ++i;
+  return n;
 }
 
 int
@@ -207,7 +232,7 @@ vd_slots_look (struct vd_slots *s, struct vd_err *err)
   CLEANUP_FREE uint8_t *buf = malloc (VD_ZERO_BUFFER);
   struct vd_zero_scan z = { .file = s->file, .buf = buf };
   uint64_t table;
-  size_t n, nr = 0, i, end;
+  size_t n, nr = 0, to_read, i, end;
 
   if (!raw || !units || !buf)
     return vd_fail_nomem (err);
@@ -215,19 +240,22 @@ vd_slots_look (struct vd_slots *s, struct vd_err *err)
     if (vd_slots_load (s, table, raw, &n, err) == -1 ||
         collect (s, table, raw, n, units, &nr, err) == -1)
       return -1;
+    to_read = put_free_last (s, units, nr);
     /* Not too much at a time, for who is waiting. */
-    for (i = 0; i < nr; i = end) {
+    for (i = 0; i < to_read; i = end) {
       end = i + (size_t) vd_max (1, (UINT64_C (32) << 20) / s->unit);
-      if (end > nr)
-        end = nr;
+      if (end > to_read)
+        end = to_read;
       if (vd_zero_units (&z, units + i, end - i, err) == -1 ||
           vd_compact_tell (s->st, VD_COMPACT_LOOK, (end - i) * s->stride,
                            err) == -1)
         return -1;
     }
-    for (i = 0; i < nr; ++i)
+    for (i = 0; i < nr; ++i) {
+      units[i].zero |= units[i].free;
       if (note_unit (s, &units[i], err) == -1)
         return -1;
+    }
   }
   return 0;
 }

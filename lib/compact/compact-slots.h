@@ -45,6 +45,7 @@ struct vd_slots {
   const char *unit_name;        /* "block", "grain" */
   uint64_t capacity;            /* of the disk */
   uint64_t unit;                /* bytes of the disk in one */
+  const struct vd_free_units *free;           /* in the guest */
   uint64_t front;               /* bytes before these, in the file */
   uint64_t stride;              /* unit + front */
   int64_t base;                 /* place 0 is here; may be negative */

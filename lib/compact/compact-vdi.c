@@ -84,6 +84,7 @@ vdi_look (struct vd_compact_job *job, struct vd_err *err)
     .copying = job->copying,
     .unit_name = "block",
     .capacity = job->image->capacity,
+    .free = &job->free,
     .unit = vdi->block_size,
     .front = vdi->extra,
     .stride = vdi->stored_size,

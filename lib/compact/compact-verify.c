@@ -77,10 +77,11 @@ compare (struct side side[2], const struct vd_run *const run[2],
 
 static int
 walk (struct side side[2], uint64_t size, bool child,
-      struct vd_compact_state *st, struct vd_err *err)
+      const struct vd_free_units *free_units, struct vd_compact_state *st,
+      struct vd_err *err)
 {
   const struct vd_run *run[2];
-  uint64_t offset, end;
+  uint64_t offset, end, next;
 
   for (offset = 0; offset < size; offset = end) {
     if (run_at (&side[0], offset, size, &run[0], err) == -1 ||
@@ -91,6 +92,11 @@ walk (struct side side[2], uint64_t size, bool child,
       return vd_fail (err, VD_MISMATCH, "at byte %" PRIu64 " of the disk only "
                       "one of %s and %s shows the parent", offset,
                       side[0].image->file->name, side[1].image->file->name);
+    if (vd_free_at (free_units, offset, &next)) {
+      end = vd_min (end, next);
+      continue;
+    }
+    end = vd_min (end, next);
     if ((run[0]->kind == VD_DATA || run[1]->kind == VD_DATA) &&
         compare (side, run, offset, end, st, err) == -1)
       return -1;
@@ -100,8 +106,8 @@ walk (struct side side[2], uint64_t size, bool child,
 
 int
 vd_compact_verify (const struct vd_image *a, const struct vd_image *b,
-                   bool child, struct vd_compact_state *st,
-                   struct vd_err *err)
+                   bool child, const struct vd_free_units *free_units,
+                   struct vd_compact_state *st, struct vd_err *err)
 {
   CLEANUP_FREE uint8_t *x = malloc (VD_ZERO_BUFFER);
   CLEANUP_FREE uint8_t *y = malloc (VD_ZERO_BUFFER);
@@ -116,7 +122,7 @@ vd_compact_verify (const struct vd_image *a, const struct vd_image *b,
   if (a->capacity != b->capacity)
     return vd_fail (err, VD_MISMATCH, "%s has %" PRIu64 " bytes, %s %" PRIu64,
                     a->file->name, a->capacity, b->file->name, b->capacity);
-  r = walk (side, a->capacity, child, st, err);
+  r = walk (side, a->capacity, child, free_units, st, err);
   vd_runs_free (&side[0].runs);
   vd_runs_free (&side[1].runs);
   return r;

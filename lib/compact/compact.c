@@ -134,20 +134,28 @@ vd_compact_check (const struct vd_link *link, bool in_place,
 
 /* ---- All extents -------------------------------------------------------- */
 
+void
+vd_compact_free_job (struct vd_compact_job *job)
+{
+  if (job->fmt)
+    job->fmt->free (job);
+  free (job->free.range);
+}
+
 static void
 free_jobs (struct vd_compact_job *jobs, size_t n)
 {
   size_t i;
 
   for (i = 0; jobs && i < n; ++i)
-    if (jobs[i].fmt)
-      jobs[i].fmt->free (&jobs[i]);
+    vd_compact_free_job (&jobs[i]);
   free (jobs);
 }
 
 int
 vd_compact_make_job (struct vd_compact_job *job, const struct vd_link *link,
                      size_t i, struct vd_file *file,
+                     const struct vd_guest *guest,
                      struct vd_compact_state *st, struct vd_err *err)
 {
   const struct vd_image *image = link->pieces[i].image;
@@ -169,7 +177,7 @@ vd_compact_make_job (struct vd_compact_job *job, const struct vd_link *link,
                     "else writes to it", file->name);
   if (job->fmt == &vd_compact_flat)
     job->start = vd_flat_start (image);
-  return 0;
+  return vd_compact_job_free (job, link->pieces[i].start, guest, err);
 }
 
 /* Sizes of files, each once. */
@@ -220,18 +228,21 @@ vd_compact (struct vd_link *link, struct vd_file *const *files,
             struct vd_compact_result *result, struct vd_err *err)
 {
   struct vd_compact_state st = { .opts = opts, .result = result };
+  struct vd_guest *guest = NULL;
   struct vd_compact_job *jobs;
   size_t i;
   int r = 0;
 
   memset (result, 0, sizeof *result);
-  if (vd_compact_check (link, true, err) == -1)
+  if (vd_compact_check (link, true, err) == -1 ||
+      vd_compact_guest (link, NULL, &st, &guest, err) == -1)
     return -1;
   jobs = calloc (link->nr_pieces + 1, sizeof *jobs);
   if (!jobs)
-    return vd_fail_nomem (err);
+    r = vd_fail_nomem (err);
   for (i = 0; i < link->nr_pieces && r == 0; ++i)
-    r = vd_compact_make_job (&jobs[i], link, i, files[i], &st, err);
+    r = vd_compact_make_job (&jobs[i], link, i, files[i], guest, &st, err);
+  vd_guest_free (guest);
   if (r == 0 && link->nr_pieces > 0)
     r = run_jobs (jobs, link->nr_pieces, files, err);
   free_jobs (jobs, link->nr_pieces);
@@ -246,9 +257,18 @@ vd_compact_file (struct vd_file *file, const struct vd_compact_opts *opts,
   struct vd_compact_job job = {
     .fmt = &vd_compact_flat, .st = &st, .file = file, .length = file->size,
   };
+  struct vd_guest *guest = NULL;
+  int r;
 
   memset (result, 0, sizeof *result);
-  return run_jobs (&job, 1, &file, err);
+  if (vd_compact_guest (NULL, file, &st, &guest, err) == -1)
+    return -1;
+  r = vd_compact_job_free (&job, 0, guest, err);
+  vd_guest_free (guest);
+  if (r == 0)
+    r = run_jobs (&job, 1, &file, err);
+  free (job.free.range);
+  return r;
 }
 
 /* ---- By name, when nobody else uses the files --------------------------- */

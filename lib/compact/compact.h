@@ -6,7 +6,10 @@
 /* Giving back space: that of stored zeros, and that of unused places.
  *
  * A link reads the same before and after, and has the same identity (UUIDs,
- * CID): its children stay valid.
+ * CID): its children stay valid.  But for what is free in the file systems on it,
+ * if that is asked for (free_space): whole units of it become zeros.  That is
+ * done to a base on which no image stands, so that nobody who reads them is
+ * surprised, and only if every file system on it is clean (guest.h).
  *
  *   VDI, KDMV   In place: blocks and grains of zeros become entries that say
  *               so; then the last stored ones are moved into the gaps, and the
@@ -49,8 +52,15 @@
 
 #include "chain/link.h"
 #include "file/file.h"
+#include "guest/guest.h"
 
 #define VD_COMPACT_BATCH (UINT64_C (64) << 20)
+
+enum vd_compact_free {
+  VD_FREE_KEPT,
+  VD_FREE_FILES,                /* what file systems say is free */
+  VD_FREE_SWAP,                 /* and swap space */
+};
 
 enum vd_compact_phase {
   VD_COMPACT_LOOK,              /* reading, for zeros */
@@ -72,6 +82,12 @@ struct vd_compact_opts {
    */
   const struct vd_link *same;
 
+  /* What the guest does not use is zeros too.  found is called for each
+   * partition when all are known, before anything is written; may be NULL.
+   */
+  enum vd_compact_free free_space;
+  void (*found) (void *opaque, const struct vd_guest_part *part);
+
   /* So much is moved at a time; 0: VD_COMPACT_BATCH. */
   uint64_t batch;
 
@@ -91,6 +107,7 @@ struct vd_compact_result {
   uint64_t looked;              /* stored, and looked at */
   uint64_t zeros;               /* blocks, grains or runs of zeros that were
                                    stored and took space: given back */
+  uint64_t free;                /* stored, and free in the guest: given back */
   uint64_t kept;                /* zeros that stay stored, since the format
                                    has no other way to say it; as holes */
   uint64_t unused;              /* places in the file that nothing used */

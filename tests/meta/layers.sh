@@ -16,11 +16,12 @@ file     base
 format   base file
 chain    base file format
 read     base file format chain
+guest    base
 check    base file format chain
 create   base file format chain
 write    base file format chain read check
 apply    base file format chain read
-compact  base file format chain check write
+compact  base file format chain read guest check write
 vbox     base file format chain
 vmx      base file format chain
 machine  base file format chain vbox vmx
@@ -35,7 +36,7 @@ common   base file format chain read
 remote   base file
 filter   base file format chain read check create write
 plugin   base file format chain read check create write vbox vmx machine
-tool     base file format chain read check create write apply compact vbox vmx machine merge
+tool     base file format chain read guest check create write apply compact vbox vmx machine merge
 '
 
 # Headers that vmdkdelta.h does not include are private to their wing, but for these: the
@@ -166,9 +167,9 @@ module plugin "${PLUGIN:-}"
 # ---- One place for a fact ----------------------------------------------------
 
 # Where a field lies on the disk is known in format/, and in create/, which writes whole
-# new headers.  Elsewhere: VD_..._OFF_ names, or a decoded struct.
-offsets=$(grep -nHE 'vd_(le|put)(16|32|64) \([^,;]*\+ *(0x[0-9a-fA-F]+|[0-9]+)[,)]' lib/*/*.[ch] | grep -vE '^lib/(format|create)/' || :)
-[ -z "$offsets" ] || complain "byte offsets of fields outside lib/format and lib/create:
+# new headers; and in guest/, where a field of a partition table does.  Elsewhere: VD_..._OFF_ names, or a decoded struct.
+offsets=$(grep -nHE 'vd_(le|put)(16|32|64) \([^,;]*\+ *(0x[0-9a-fA-F]+|[0-9]+)[,)]' lib/*/*.[ch] | grep -vE '^lib/(format|create|guest)/' || :)
+[ -z "$offsets" ] || complain "byte offsets of fields outside lib/format, lib/create and lib/guest:
 $offsets"
 
 # What a wing does for each format is a table in its first file.  A function that compares
