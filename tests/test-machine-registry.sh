@@ -64,6 +64,9 @@ for how in "registry=VirtualBox.xml file=$m" "parent-path=. file=$m" "unconfined
 done
 [ "$(find . -type f -exec sha256sum {} + | sort)" = "$sums" ] || fail 'something was written'
 
+expect_fail 'belongs to the machine .*XP.xml.*the file that lists its media \(--registry\)' \
+    "$TOOL" merge --parent-path=HardDisks Machines/XP/Snapshots/a2.vdi
+
 # It is merged; the list has the base, and all that is not of the machine as before.
 "$TOOL" merge --dry-run --registry=VirtualBox.xml $m > "$T/out"
 [ "$(find . -type f -exec sha256sum {} + | sort)" = "$sums" ] || fail '--dry-run wrote'

@@ -673,8 +673,8 @@ try_machine (void *opaque, int dir, const char *name, const char *path,
                   "not find its disk any more: %s, or --no-machine if you "
                   "correct it yourself; nothing was written", m->given, path,
                   whole ? "give the machine file instead (with --disk, if it "
-                  "has several)" : "its media are listed in another file, so "
-                  "let VirtualBox merge it");
+                  "has several)" : "give the machine file instead, and the "
+                  "file that lists its media (--registry)");
 }
 
 int
