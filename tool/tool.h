@@ -218,6 +218,9 @@ extern const char *short_size (char buf[HUMAN_SIZE_MAX], uint64_t bytes);
 extern int option_free_space (const struct verb *verb, const char *value,
                               enum vd_compact_free *what);
 
+/* What of a partition is free, or why that is not known. */
+extern void say_guest_part (bool silent, const struct vd_guest_part *part);
+
 /* "46.0 GiB -> 8.1 GiB, on the file system ...": the sizes before and after a
  * compaction, in verb-compact.c; dry: that of the files only.
  */

@@ -73,20 +73,26 @@ progress (void *opaque, enum vd_compact_phase phase, uint64_t done,
   return progress_update (&c->progress, done);
 }
 
-/* What of a partition is free, or why that is not known. */
-static void
-found (void *opaque, const struct vd_guest_part *part)
+void
+say_guest_part (bool silent, const struct vd_guest_part *part)
 {
-  const struct compact *c = opaque;
   char name[VD_GUEST_NAME_MAX], a[HUMAN_SIZE_MAX], b[HUMAN_SIZE_MAX];
 
   vd_guest_part_name (name, part);
   if (part->state == VD_GUEST_CLEAN)
-    say (c, "guest   %s: %s, %s of %s are free", name, part->kind,
-         short_size (a, part->free), short_size (b, part->length));
+    tool_say (silent, "guest   %s: %s, %s of %s are free", name, part->kind,
+              short_size (a, part->free), short_size (b, part->length));
   else if (part->state == VD_GUEST_LEFT)
-    say (c, "guest   %s: %s%sleft alone: %s", name, part->kind,
-         part->kind[0] ? ", " : "", part->why);
+    tool_say (silent, "guest   %s: %s%sleft alone: %s", name, part->kind,
+              part->kind[0] ? ", " : "", part->why);
+}
+
+static void
+found (void *opaque, const struct vd_guest_part *part)
+{
+  const struct compact *c = opaque;
+
+  say_guest_part (c->quiet || c->json, part);
 }
 
 /* Is the file a raw disk?  Everything else opens as a link, or fails there. */
@@ -265,7 +271,8 @@ static int
 compact_machine (struct compact *c)
 {
   const struct vd_compact_machine_opts how = {
-    .how = { .dry_run = c->dry_run, .progress = progress, .opaque = c },
+    .how = { .dry_run = c->dry_run, .progress = progress, .opaque = c,
+             .free_space = c->free_space, .found = found },
     .done = disk_done, .opaque = c,
   };
   char sizes[COMPACT_SIZES_MAX];
@@ -319,8 +326,8 @@ const struct verb verb_compact = {
   "  --output=NEW       write a dense new file instead, and leave FILE alone\n"
   "                     (VDI, or VMDK in one file)\n"
   "  --dry-run          do everything except writing; print what would be done\n"
-  "  --free-space       also give back what the guest's file systems say is free\n"
-  "                     (ext2, ext3, ext4); --free-space=swap: and swap space\n"
+  "  --free-space[=swap]  also give back what the guest's file systems (ext2, ext3,\n"
+  "                     ext4) say is free, and swap space\n"
   "  --progress[=json]  show a bar, or a line of JSON each second, on stderr\n"
   "  --quiet            print only errors and warnings\n"
   "  --json             print the result as JSON\n"

@@ -20,6 +20,7 @@ enum {
   OPT_DROP,
   OPT_YES,
   OPT_COMPACT,
+  OPT_FREE_SPACE,
   OPT_SNAPSHOT,
   OPT_KEEP,
   OPT_DISK,
@@ -44,6 +45,7 @@ static const struct option long_options[] = {
   { "drop", required_argument, NULL, OPT_DROP },
   { "yes", no_argument, NULL, OPT_YES },
   { "compact", no_argument, NULL, OPT_COMPACT },
+  { "free-space", optional_argument, NULL, OPT_FREE_SPACE },
   { "snapshot", optional_argument, NULL, OPT_SNAPSHOT },
   { "keep", no_argument, NULL, OPT_KEEP },
   { "disk", required_argument, NULL, OPT_DISK },
@@ -71,6 +73,7 @@ struct ask {
   enum progress_mode progress;
   struct progress bar;
   const char *phase;
+  enum vd_compact_free free_space;
   struct vd_compact_result compacted; /* of all disks of a machine */
   size_t nr_compacted;
   FILE *fp;                     /* the steps, for JSON */
@@ -258,6 +261,14 @@ on_compact (void *opaque, enum vd_compact_phase phase, uint64_t done,
 }
 
 static void
+on_found (void *opaque, const struct vd_guest_part *part)
+{
+  const struct ask *a = opaque;
+
+  say_guest_part (a->quiet || a->json, part);
+}
+
+static void
 add_compacted (struct ask *a, const struct vd_compact_result *r)
 {
   vd_compact_add (&a->compacted, r);
@@ -267,15 +278,19 @@ add_compacted (struct ask *a, const struct vd_compact_result *r)
 /* The disks that nothing was merged into, too: vboxmerge's users call it once
  * more when all is merged and the guest has written zeros.  After the merge,
  * which is complete then, whatever happens here; m: NULL, nothing was merged.
+ * With --free-space also those that were merged into: no snapshot stands on them
+ * any more, as it does in a dry run.
  */
 static int
 compact_others (struct ask *a, const struct vd_merge *m, struct vd_err *err)
 {
   struct vd_compact_machine_opts how = {
     .disk = a->how.disk,
-    .how = { .dry_run = a->dry_run, .progress = on_compact, .opaque = a },
+    .how = { .dry_run = a->dry_run, .progress = on_compact, .opaque = a,
+             .free_space = a->free_space, .found = on_found },
   };
-  const size_t nr = m ? m->nr_disks : 0;
+  const bool again = a->free_space != VD_FREE_KEPT && !a->dry_run;
+  const size_t nr = m && !again ? m->nr_disks : 0;
   uint8_t (*except)[16] = calloc (nr + 1, sizeof *except);
   struct vd_compact_result sum;
   size_t i, n = 0;
@@ -606,6 +621,8 @@ const struct verb verb_merge = {
   "  --yes              do not ask\n"
   "  --compact          do not store zeros; give back unused blocks, of a machine\n"
   "                     those of all its disks, also if there is nothing to merge\n"
+  "  --free-space[=swap]  with --compact, of a machine: give back what its guest's\n"
+  "                     file systems say is free (see compact), and swap space\n"
   "  --snapshot[=NAME]  leave a new, empty child on top\n"
   "  --keep             do not remove the merged files\n"
   "  --disk=NAME        merge only this disk of a machine\n"
@@ -631,6 +648,20 @@ const struct verb verb_merge = {
   .run = run,
 };
 
+/* What does not go together. */
+static int
+check_options (const struct ask *a)
+{
+  if (a->how.drop && (a->how.skip || a->how.count || a->how.disk ||
+                     a->how.discard_current || a->how.snapshot))
+    return tool_usage (&verb_merge, "--drop merges nothing, so --skip, "
+                       "--count, --disk, --discard-current and --snapshot "
+                       "have no meaning with it");
+  if (a->free_space != VD_FREE_KEPT && !a->how.compact)
+    return tool_usage (&verb_merge, "--free-space belongs to --compact");
+  return STATUS_OK;
+}
+
 static int
 run (int argc, char **argv)
 {
@@ -655,6 +686,9 @@ run (int argc, char **argv)
     case OPT_DROP: a.how.drop = optarg; break;
     case OPT_YES: a.yes = true; break;
     case OPT_COMPACT: a.how.compact = true; break;
+    case OPT_FREE_SPACE:
+      r = option_free_space (&verb_merge, optarg, &a.free_space);
+      break;
     case OPT_SNAPSHOT:
       a.how.snapshot = true;
       a.how.snapshot_name = optarg;
@@ -679,14 +713,15 @@ run (int argc, char **argv)
   if (argc - optind != 1)
     return tool_usage (&verb_merge, "give one TOP, the newest file of a "
                        "chain, or one MACHINE.vbox, or its directory");
-  if (a.how.drop && (a.how.skip || a.how.count || a.how.disk ||
-                     a.how.discard_current || a.how.snapshot))
-    return tool_usage (&verb_merge, "--drop merges nothing, so --skip, "
-                       "--count, --disk, --discard-current and --snapshot "
-                       "have no meaning with it");
+  if (check_options (&a) != STATUS_OK)
+    return STATUS_USAGE;
   progress_choose (&a.progress, a.quiet || a.json);
   a.name = machine_of (argv[optind]);
-  r = a.name ? merge (&a) : STATUS_ERROR;
+  if (a.name && a.free_space != VD_FREE_KEPT && !vd_vbox_probe (a.name))
+    r = tool_usage (&verb_merge, "--free-space is for a machine; without one, "
+                    "merge, and then: vmdkdelta compact --free-space BASE");
+  else
+    r = a.name ? merge (&a) : STATUS_ERROR;
   free (a.name);
   return r;
 }

@@ -45,6 +45,7 @@ vd_compact_add (struct vd_compact_result *sum,
 {
   sum->looked += r->looked;
   sum->zeros += r->zeros;
+  sum->free += r->free;
   sum->kept += r->kept;
   sum->unused += r->unused;
   sum->moved += r->moved;
@@ -136,6 +137,28 @@ check_no_journal (const struct machine *m, struct vd_err *err)
   return 0;
 }
 
+/* A guest that was not shut down is no reason to keep zeros too. */
+static int
+compact_one (const struct machine *m, const struct disk *d,
+             struct vd_compact_opts *how, struct vd_compact_result *result,
+             struct vd_err *err)
+{
+  const char *path = d->member->link->path;
+  const enum vd_compact_free wanted = how->free_space;
+  int r = vd_compact_in_place (path, m->opts, how, result, err);
+
+  if (r == -1 && wanted != VD_FREE_KEPT && !result->changed &&
+      (err->code == VD_UNSUPPORTED || err->code == VD_CORRUPT ||
+       err->code == VD_DENIED)) {
+    vd_warn (&m->opts->log, "%s: the free space of the guest stays: %s",
+             d->name, err->msg);
+    how->free_space = VD_FREE_KEPT;
+    r = vd_compact_in_place (path, m->opts, how, result, err);
+    how->free_space = wanted;
+  }
+  return r;
+}
+
 static int
 compact_all (const struct machine *m, struct vd_compact_result *sum,
              size_t *nr, struct vd_err *err)
@@ -149,8 +172,7 @@ compact_all (const struct machine *m, struct vd_compact_result *sum,
 
     how.same = d->member->link;
     memset (&result, 0, sizeof result);
-    if (vd_compact_in_place (d->member->link->path, m->opts, &how, &result,
-                             err) == -1) {
+    if (compact_one (m, d, &how, &result, err) == -1) {
       if (err->code != VD_UNSUPPORTED)
         return -1;
       vd_warn (&m->opts->log, "%s is not compacted: %s", d->name, err->msg);

@@ -11,6 +11,9 @@
  * those of type Normal, as long as the user has not named one; others, and
  * those of a format that cannot be compacted, are left alone with a warning.
  *
+ * A base whose guest was not shut down, or on which a snapshot stands, keeps the
+ * free space of its guest (how.free_space), with a warning; the rest is done.
+ *
  * All of them are found, and compared with the registry, before the first is
  * changed.  The machine file is not touched, so that VirtualBox may run; the
  * disks may not be in use.
