@@ -404,7 +404,7 @@ read_ahead (struct far_file *f, uint64_t first, uint64_t end)
 
   if (first + 2 * SPAN < f->next || first > f->next + SPAN)
     f->ahead = 0;
-  else if (end > f->next)
+  else if (f->next > 0 && end > f->next)        /* the first read tells nothing */
     f->ahead = vd_min (f->ahead ? f->ahead * 2 : 1, MAX_AHEAD);
   f->next = end;
   if (!c->may_start)

@@ -11,6 +11,7 @@
 
 #include "cache.h"
 #include "hosts.h"
+#include "http.h"
 #include "nbd.h"
 #include "ranges.h"
 #include "remote.h"
@@ -20,6 +21,7 @@ struct remote {
   struct transport_params params;
   struct cache *cache;
   struct hosts *hosts;
+  struct http *http;            /* NULL: not needed yet, or not here */
   unsigned limit[CACHE_KINDS];  /* requests under way */
   char **uri;                   /* all that were opened: the place of one is
                                    its number */
@@ -66,6 +68,7 @@ remote_free (struct remote *r)
     return;
   hosts_free (r->hosts);        /* it has files in the cache */
   cache_free (r->cache);
+  http_free (r->http);
   transport_free (&r->params);
   while (r->nr_uris > 0)
     free (r->uri[--r->nr_uris]);
@@ -308,6 +311,12 @@ open_parsed (struct remote *r, const struct vd_uri *u, const char *name,
   if (f)
     return f;
   r->limit[kind_of (u)] = transport_connections (t, &r->params);
+  if (kind_of (u) == KIND_HTTP && !r->http &&
+      http_new (&r->params, &r->http, err) == -1)
+    return NULL;
+  if (kind_of (u) == KIND_HTTP && r->http)
+    return keep_blocks (r, u, t, http_open (r->http, u, name, err), number,
+                        err);
   f = t ? open_by_plugin (r, t, u, name, err)
     : nbdfile_open (name, false, 1, err);
   if (f && kind_of (u) == KIND_HTTP)

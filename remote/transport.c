@@ -67,7 +67,7 @@ enum kind {
   A_FILE,                       /* or directory: it is there */
   SECRET,                       /* +FILE */
   NUMBER,                       /* connections */
-  SHELL,                        /* true or false */
+  SHELL, LIBCURL,               /* true or false */
 };
 
 static const struct key {
@@ -88,6 +88,7 @@ static const struct key {
   { "header-script-renew", HTTP, PLAIN },
   { "identity", SSH, A_FILE },
   { "known-hosts", SSH, A_FILE },
+  { "libcurl", HTTP, LIBCURL },
   { "password", SSH | HTTP, SECRET },
   { "proxy", HTTP, PLAIN },
   { "shell", SSH, SHELL },
@@ -126,12 +127,13 @@ parse_connections (struct transport_params *p, const char *value,
   return 0;
 }
 
+/* Is something that is used by default not to be used? */
 static int
-parse_shell (struct transport_params *p, const char *value, struct vd_err *err)
+parse_use (const char *key, const char *value, bool *no, struct vd_err *err)
 {
-  p->no_shell = strcmp (value, "false") == 0;
-  return p->no_shell || strcmp (value, "true") == 0 ? 0
-    : vd_fail (err, VD_USAGE, "shell=%s: allowed are true and false", value);
+  *no = strcmp (value, "false") == 0;
+  return *no || strcmp (value, "true") == 0 ? 0
+    : vd_fail (err, VD_USAGE, "%s=%s: allowed are true and false", key, value);
 }
 
 /* The text of a secret must not be repeated, also not in a message. */
@@ -165,8 +167,9 @@ transport_parse (struct transport_params *p, const char *text,
   ++value;
   if (k->kind == NUMBER)
     return parse_connections (p, value, err);
-  if (k->kind == SHELL)
-    return parse_shell (p, value, err);
+  if (k->kind == SHELL || k->kind == LIBCURL)
+    return parse_use (k->key, value, k->kind == SHELL ? &p->no_shell
+                      : &p->no_libcurl, err);
   if (p->n == TRANSPORT_MAX_PARAMS)
     return vd_fail (err, VD_USAGE, "there are more than %u parameters of a "
                     "connection", TRANSPORT_MAX_PARAMS);
@@ -399,6 +402,9 @@ static const struct fault {
   { HTTP, "does not support 'range'", VD_UNSUPPORTED, "the server does not say "
     "that it can send parts of a file (Accept-Ranges), so that disks cannot be "
     "read there without copying them first" },
+  { HTTP, "no parts", VD_UNSUPPORTED, "the server does not send the part of a "
+    "file that it is asked for, so that disks cannot be read there without "
+    "copying them first.  Is there a proxy between?" },
   { SSH, "host key is unknown", VD_IO, "the key of that host is not known here: "
     "connect once with ssh and compare it, or give known-hosts=FILE" },
   { SSH, "host key for server changed", VD_IO, "that host has another key than "
@@ -438,4 +444,11 @@ transport_explain (const struct transport *t, const char *name,
     if ((faults[i].for_what & t->bit) && strstr (said, faults[i].part))
       return vd_fail (err, faults[i].code, "%s: %s", name, faults[i].means);
   return vd_fail (err, VD_IO, "%s: %s", name, said);
+}
+
+int
+transport_explain_http (const char *name, const char *said,
+                        struct vd_err *err)
+{
+  return transport_explain (&http, name, said, err);
 }

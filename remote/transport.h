@@ -28,7 +28,7 @@ struct transport_params {
   struct transport_param param[TRANSPORT_MAX_PARAMS];
   size_t n;
   unsigned connections;         /* 0: what suits the transport */
-  bool no_shell;
+  bool no_shell, no_libcurl;
 };
 
 struct transport;
@@ -70,5 +70,9 @@ extern int transport_shell (const struct transport *t, const struct vd_uri *u,
  */
 extern int transport_explain (const struct transport *t, const char *name,
                               const char *said, struct vd_err *err);
+
+/* The same for http that is spoken without a server of our own. */
+extern int transport_explain_http (const char *name, const char *said,
+                                   struct vd_err *err);
 
 #endif /* REMOTE_TRANSPORT_H */

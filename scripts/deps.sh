@@ -16,6 +16,7 @@ cmd make            make               make
 cmd pkg-config      pkg-config         pkgconf-pkg-config
 cmd nbdkit          nbdkit             nbdkit
 pc  nbdkit          nbdkit-plugin-dev  nbdkit-devel
+pc  libcurl         libcurl4-gnutls-dev libcurl-devel
 pc  libdeflate      libdeflate-dev     libdeflate-devel
 pc  libxml-2.0      libxml2-dev        libxml2-devel
 pc  libnbd          libnbd-dev         libnbd-devel

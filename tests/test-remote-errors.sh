@@ -45,7 +45,9 @@ start_web "$T" cookie=session=7
 # shellcheck disable=SC2016
 "$TOOL" info --remote=cookie-script='echo session=7' --remote=cookie-script-renew=60 "$web/x.vmdk" > out
 start_web "$T" noranges
-info 'does not say that it can send parts of a file' "$web/x.vmdk"
+info 'does not say that it can send parts of a file' --remote=libcurl=false "$web/x.vmdk"
+expect_fail 'does not (say that it can )?send (the )?parts? of a file' "$TOOL" map --no-parents "$web/x.vmdk"
+one_line
 
 web=$open
 
@@ -54,9 +56,9 @@ mkdir bin
 printf '#!/bin/sh\necho "nbdkit: error: cannot open plugin '\''curl'\'': no such file" >&2; exit 1\n' > bin/nbdkit
 chmod +x bin/nbdkit
 expect_fail 'plugin curl, which reads this, is not installed: install the package nbdkit-curl-plugin' \
-    env PATH="$T/bin:$PATH" "$TOOL" info "$web/x.vmdk"
+    env PATH="$T/bin:$PATH" "$TOOL" info --remote=libcurl=false "$web/x.vmdk"
 mkdir empty
-expect_fail 'nbdkit, which is not installed: install the package nbdkit' env PATH="$T/empty" "$TOOL" info "$web/x.vmdk"
+expect_fail 'nbdkit, which is not installed: install the package nbdkit' env PATH="$T/empty" "$TOOL" info --remote=libcurl=false "$web/x.vmdk"
 
 # The modules say it at start too.
 expect_fail 'error: http://.*/no.vmdk: there is no such file' nbdkit "$PLUGIN" "$web/no.vmdk" --run true

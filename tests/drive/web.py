@@ -10,6 +10,11 @@ DIR/PATH.  Each request is noted in PORTFILE.log: method, path, range.
   delay=MS     so long until the answer
   auth=U:P     401 without that user and password
   cookie=C     401 without that cookie
+  cookie-uses=N  401 without the cookie in PORTFILE.cookie, a new one for every N requests
+  noannounce   sends ranges, and does not announce them
+  nohead       405 for HEAD
+  busy=N       503 for every Nth request
+  etag         says ETag and Last-Modified
   noranges     does not announce ranges, and ignores them
   drop=N       closes the connection in the middle of every Nth answer of data
   grow         the files have 512 bytes more from the 4th request for one of them on
@@ -27,6 +32,19 @@ seen = {}
 log = open(portfile + '.log', 'w', buffering=1)
 
 
+uses = requests = 0
+
+
+def bake():
+    with open(portfile + '.cookie.new', 'w') as f:
+        f.write('session=%d\n' % (uses // int(manners['cookie-uses'])))
+    os.rename(portfile + '.cookie.new', portfile + '.cookie')
+
+
+if 'cookie-uses' in manners:
+    bake()
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
 
@@ -39,6 +57,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_HEAD(self):
+        if 'nohead' in manners:
+            return self.refuse(405)
         self.answer(False)
 
     def do_GET(self):
@@ -61,6 +81,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if 'auth' in manners:
             want = 'Basic ' + base64.b64encode(manners['auth'].encode()).decode()
             return self.headers.get('Authorization') == want
+        if 'cookie-uses' in manners:
+            global uses
+            with lock:
+                good = 'session=%d' % (uses // int(manners['cookie-uses']))
+                if good not in self.headers.get('Cookie', ''):
+                    return False
+                uses += 1
+                bake()
+            return True
         return 'cookie' not in manners or manners['cookie'] in self.headers.get('Cookie', '')
 
     def serve(self, body):
@@ -73,6 +102,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not os.path.isfile(name):
             return self.refuse(404)
         size = os.path.getsize(name)
+        if 'busy' in manners:
+            global requests
+            with lock:
+                requests += 1
+                if requests % int(manners['busy']) == 0:
+                    return self.refuse(503)
         with lock:
             seen[name] = seen.get(name, 0) + 1
             if 'grow' in manners and seen[name] > 3:
@@ -89,8 +124,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header('Content-Range', 'bytes %d-%d/%d' % (start, end - 1, size))
         else:
             self.send_response(200)
-        if 'noranges' not in manners:
+        if 'noranges' not in manners and 'noannounce' not in manners:
             self.send_header('Accept-Ranges', 'bytes')
+        if 'etag' in manners:
+            self.send_header('ETag', '"%x"' % os.stat(name).st_mtime_ns)
+            self.send_header('Last-Modified', self.date_time_string(int(os.stat(name).st_mtime)))
         self.send_header('Content-Length', str(end - start))
         self.end_headers()
         if not body:
