@@ -385,7 +385,8 @@ struct vd_vbox *
 vd_vbox_open_whole (const char *path, const struct vd_opts *opts,
                     struct vd_err *err)
 {
-  VD_CLEANUP (free_box) struct vd_vbox *box = vd_vbox_open (path, err);
+  VD_CLEANUP (free_box) struct vd_vbox *box
+    = vd_vbox_open_anywhere (path, opts, err);
   struct vd_vbox *registry;
 
   if (!box || missing (box, NULL) == 0)

@@ -14,6 +14,7 @@
 #include "base/charset.h"
 #include "base/uuid.h"
 #include "base/utf8.h"
+#include "file/uri.h"
 #include "format/magic.h"
 #include "vbox/vbox-read.h"
 #include "vbox/vbox-xml.h"
@@ -80,23 +81,33 @@ has_suffix (const char *name, const char *suffix)
   return n >= m && strcasecmp (name + n - m, suffix) == 0;
 }
 
+/* The query of a URI is no part of the name. */
+static bool
+is_called_so (const char *path)
+{
+  const size_t n = vd_is_uri (path) ? strcspn (path, "?") : strlen (path);
+  CLEANUP_FREE char *name = strndup (path, n);
+
+  return name && (has_suffix (name, ".vbox") || has_suffix (name, ".vbox-prev"));
+}
+
 bool
 vd_vbox_probe (const char *path)
 {
   struct vd_err ignored;
-  struct vd_file *file = vd_file_open (path, &ignored);
+  struct vd_file *file = vd_is_uri (path) ? NULL
+    : vd_file_open (path, &ignored);
   uint8_t head[VD_FOREIGN_HEAD];
   const struct vd_foreign *f = NULL;
   size_t n;
 
-  if (!file)
-    return false;
+  if (!file)                    /* what is elsewhere is not read to find out */
+    return vd_is_uri (path) && is_called_so (path);
   n = (size_t) vd_min (file->size, sizeof head);
   if (vd_file_pread (file, head, n, 0, &ignored) == 0)
     f = vd_foreign_find (head, n, NULL, 0, file->size);
   vd_file_close (file);
-  return has_suffix (path, ".vbox") || has_suffix (path, ".vbox-prev") ||
-    (f && f->xml);
+  return is_called_so (path) || (f && f->xml);
 }
 
 static bool
@@ -173,10 +184,13 @@ vd_vbox_parse_registry (const char *path, const char *text, size_t len,
   return vd_vbox_parse_any (path, text, len, true, err);
 }
 
+static const struct vd_opts local;
+
 static struct vd_vbox *
-open_any (const char *path, bool list, struct vd_err *err)
+open_any (const char *path, bool list, const struct vd_opts *opts,
+          struct vd_err *err)
 {
-  struct vd_file *file = vd_file_open (path, err);
+  struct vd_file *file = vd_open (path, opts, err);
   CLEANUP_FREE char *text = NULL;
   size_t len;
   int r;
@@ -200,13 +214,20 @@ open_any (const char *path, bool list, struct vd_err *err)
 struct vd_vbox *
 vd_vbox_open (const char *path, struct vd_err *err)
 {
-  return open_any (path, false, err);
+  return open_any (path, false, &local, err);
+}
+
+struct vd_vbox *
+vd_vbox_open_anywhere (const char *path, const struct vd_opts *opts,
+                       struct vd_err *err)
+{
+  return open_any (path, false, opts, err);
 }
 
 struct vd_vbox *
 vd_vbox_open_registry (const char *path, struct vd_err *err)
 {
-  return open_any (path, true, err);
+  return open_any (path, true, &local, err);
 }
 
 /* ---- Looking things up -------------------------------------------------- */

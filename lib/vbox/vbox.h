@@ -133,6 +133,11 @@ extern bool vd_vbox_probe (const char *path);
  */
 extern struct vd_vbox *vd_vbox_open (const char *path, struct vd_err *err);
 
+/* The same for one that can be elsewhere, where opts allows it. */
+extern struct vd_vbox *vd_vbox_open_anywhere (const char *path,
+                                              const struct vd_opts *opts,
+                                              struct vd_err *err);
+
 /* The same from memory; text (of len bytes) is copied. */
 extern struct vd_vbox *vd_vbox_parse (const char *path, const char *text,
                                       size_t len, struct vd_err *err);
