@@ -120,7 +120,7 @@ static int run (int argc, char **argv);
 
 const struct verb verb_sync = {
   .name = "sync",
-  .synopsis = "[OPTIONS] SOURCE [TARGET]",
+  .synopsis = "[OPTIONS] SOURCE TARGET",
   .summary = "copy a disk that is in use, then what is new",
   .help =
   "SOURCE is the file that a machine uses now (its newest snapshot), or the\n"
