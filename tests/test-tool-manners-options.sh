@@ -34,7 +34,7 @@ for verb in $verbs; do
     same_lists "$has" "$(items "$page" '=head1 OPTIONS')" "$page"
     if grep -qx -e --parent-path <<< "$has"; then
         [ "$(comm -13 <(sort <<< "$has") <(sort <<< "$common"))" = "" ] || fail "$verb has not all of: $common"
-        section "$page" '=head1 OPTIONS' | grep -qF 'L<vmdkdelta(1)/Options for opening images>' ||
+        section "$page" '=head1 OPTIONS' | grep -F 'L<vmdkdelta(1)/Options for opening images>' > link ||
             fail "$page does not say where the options for images are explained"
     fi
 
