@@ -1,5 +1,5 @@
 #!/bin/bash
-# The power fails while files are made, applied, noted, compacted, merged, and written by a
+# The power fails while files are made, applied, noted, synced, compacted, merged, and written by a
 # client: a few of the states that it can leave, the rest with "make crash" (tests/crash/crash.h).
 . "$top_srcdir/tests/lib.sh"
 
@@ -13,7 +13,7 @@ run () {
     grep -Eq '^[0-9]+ crash states, 0 wrong$' out || fail "$1: $(cat out)"
     head -n 1 out
 }
-for what in create apply noted compact merge machine write; do
+for what in create apply noted sync compact merge machine write; do
     run "$what" 100 10 $((RANDOM % 5000))
 done
 

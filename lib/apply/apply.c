@@ -132,21 +132,24 @@ next_batch (struct apply_thread *t, struct vd_runs *batch, uint64_t finished)
  * that is up to the first one in work.
  */
 static bool
-is_time_to_tell (struct job *job, uint64_t *offset)
+is_time_to_tell (const struct apply_thread *t, uint64_t finished,
+                 uint64_t *offset)
 {
+  struct job *job = t->job;
   LOCK_FOR_SCOPE (&job->lock);
   const uint64_t size = vd_reader_get_chain (job->reader)->size;
-  const uint64_t each
-    = vd_min (vd_max (size / 16, REACHED_MIN), REACHED_MAX);
+  const uint64_t each = job->opts->reached_each > 0 ? job->opts->reached_each
+    : vd_min (vd_max (size / 16, REACHED_MIN), REACHED_MAX);
   unsigned i;
 
+  job->at[t->index] = IDLE;     /* the batch is written */
   if (!job->opts->reached || job->telling || job->failed ||
-      job->done - job->told < each)
+      job->done + finished - job->told < each)
     return false;
   *offset = job->handed_out;
   for (i = 0; i < VD_APPLY_MAX_THREADS; ++i)
     *offset = vd_min (*offset, job->at[i]);
-  job->told = job->done;
+  job->told = job->done + finished;
   job->telling = true;
   return true;
 }
@@ -155,12 +158,14 @@ is_time_to_tell (struct job *job, uint64_t *offset)
  * then it is made stable, and then that is told.  The others go on meanwhile.
  */
 static int
-tell_reached (struct job *job, struct vd_err *err)
+tell_reached (const struct apply_thread *t, uint64_t finished,
+              struct vd_err *err)
 {
+  struct job *job = t->job;
   uint64_t offset;
   int r;
 
-  if (!is_time_to_tell (job, &offset))
+  if (!is_time_to_tell (t, finished, &offset))
     return 0;
   r = vd_file_flush (job->target, err) == -1 ? -1
     : job->opts->reached (job->opts->reached_opaque, offset, err);
@@ -188,7 +193,7 @@ worker (void *vp)
     if (r == 0)
       vd_write_behind_add (job->behind, finished, vd_batch_end (&batch));
     if (r == 0)
-      r = tell_reached (job, &err);
+      r = tell_reached (t, finished, &err);
   }
   if (r == -1)
     set_failed (job, &err);

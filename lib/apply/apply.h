@@ -67,6 +67,8 @@ struct vd_apply_opts {
   void *opaque;
   vd_reached_fn reached;        /* or NULL */
   void *reached_opaque;
+  uint64_t reached_each;        /* after so many bytes of work; 0: as fits the
+                                   disk */
   uint64_t *written;            /* or NULL: set to the bytes written or zeroed,
                                    also after an error */
 };

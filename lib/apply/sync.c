@@ -361,9 +361,10 @@ decide_unfinished (struct vd_sync *s, const struct vd_target_state *old,
   if (to < s->goal ||
       (s->goal > 0 && old->sync.there && old->sync.to_end &&
        is_same_path (old->delta, s->link[0]->link->path)))
-    return vd_fail (err, VD_MISMATCH, "%s is half written: --final was "
-                    "interrupted.  Complete it with --final (noted in %s)",
-                    old->target, old->path ? old->path : "-");
+    return vd_fail (err, VD_MISMATCH, "%s is half written, from %s, which is not "
+                    "frozen in this source.  Complete it with what was given "
+                    "then, or with --final (noted in %s)", old->target,
+                    old->delta, old->path ? old->path : "-");
   if (old->sync.there && old->sync.mode == VD_SYNC_COPY) {
     s->mode = VD_SYNC_COPY;
     return 0;

@@ -430,6 +430,120 @@ noted_right (void)
   return apply_right () && (ok || say ("it is not noted as finished"));
 }
 
+/* ---- sync ------------------------------------------------------------------ */
+
+static bool
+sync_prepare (uint64_t seed, const char *dir)
+{
+  if (!cr_draw (seed, dir) || cr_case->filter)
+    return false;
+  undo[0] = '\0';
+  cr_path (target, "target.raw");
+  cr_path (note, "target.raw.vmdkdelta-state");
+  memset (old_bytes, 0, cr_case->size);
+  return mk_write_file (target, old_bytes, cr_case->size) == 0;
+}
+
+struct sync_target {
+  struct vd_target_state *now;
+  struct vd_file *file;
+};
+
+static int
+sync_reached (void *vp, uint64_t offset, struct vd_err *err)
+{
+  struct sync_target *t = vp;
+
+  return vd_target_reached (t->now, offset, t->file, err);
+}
+
+static int
+sync_write (struct vd_sync *s, struct vd_file *file,
+            const struct vd_target_state *old, struct vd_err *err)
+{
+  const struct vd_undo_marks none = { .there = false };
+  struct vd_reader *reader = vd_reader_new (s->chain, 1 << 20, err);
+  struct sync_target t = { .file = file };
+  struct vd_apply_opts opts = {
+    .threads = 2, .sparse = s->chain->has_base, .reached = sync_reached,
+    .reached_opaque = &t, .reached_each = 16384,
+    .only_differences = s->only_differences,
+  };
+  struct vd_survey survey;
+  bool again;
+  int r = reader ? vd_survey_chain (reader, &survey, err) : -1;
+
+  if (r == 0) {
+    again = vd_sync_is_same_run (s, old, &survey);
+    if (again && !old->finished && s->mode != VD_SYNC_LINKS)
+      opts.start = old->sync.reached;
+    t.now = vd_target_state_new (old, note, target, file->size, s->chain,
+                                 &survey, &none, again, err);
+    r = t.now ? 0 : -1;
+  }
+  if (r == 0) {
+    t.now->sync = (struct vd_sync_note) {
+      .there = true, .mode = s->mode, .to_end = s->to_end,
+      .reached = opts.start, .base = strdup (vd_sync_base (s)),
+    };
+    r = vd_target_begin (t.now, old, &survey, file, NULL, err);
+  }
+  if (r == 0 && opts.start > 0)
+    r = sync_reached (&t, opts.start, err);
+  if (r == 0)
+    r = vd_apply (reader, file, &opts, err);
+  if (r == 0)
+    r = vd_target_finish (t.now, &survey, file, NULL, err);
+  vd_target_state_free (t.now);
+  vd_reader_free (reader);
+  return r;
+}
+
+static int
+sync_run (struct vd_err *err)
+{
+  static const struct vd_sync_opts how = { .to_end = true };
+  struct vd_sync s = { .family = vd_family_new (&plain, err) };
+  struct vd_member *m = vd_family_add (s.family, cr_newest, err);
+  struct vd_file *file = m ? vd_file_open_rw (target, err) : NULL;
+  struct vd_target_state *old = NULL;
+  int r = file ? vd_sync_open (&s, m, &how, &plain, err) : -1;
+
+  if (r == 0)
+    r = vd_target_state_read (note, &old, err);
+  if (r == 0)
+    r = vd_sync_decide (&s, old, false, &plain, err);
+  if (r == 0 && s.chain)
+    r = sync_write (&s, file, old, err);
+  vd_target_state_free (old);
+  vd_file_close (file);
+  vd_sync_close (&s);
+  return r;
+}
+
+/* As noted_state, and what is said to be reached is there. */
+static bool
+sync_state (void)
+{
+  struct vd_target_state *s = NULL;
+  struct vd_file *file;
+  struct vd_err err;
+  bool ok = true;
+
+  if (!noted_state ())
+    return false;
+  if (vd_target_state_read (note, &s, &err) == -1)
+    return say_err ("the note", &err);
+  file = s && !s->finished ? vd_file_open (target, &err) : NULL;
+  if (file && s->sync.reached > 0 &&
+      (vd_file_pread (file, buf, (size_t) s->sync.reached, 0, &err) == -1 ||
+       memcmp (buf, cr_case->want, (size_t) s->sync.reached) != 0))
+    ok = say ("what is said to be reached is not there");
+  vd_file_close (file);
+  vd_target_state_free (s);
+  return ok;
+}
+
 /* ---- compact ------------------------------------------------------------- */
 
 static enum { IN_PLACE, COPY, RAW } how_compact;
@@ -513,6 +627,7 @@ const struct cr_scenario cr_scenarios[] = {
   { "create", create_prepare, create_run, create_state, create_right },
   { "apply", apply_prepare, apply_run, apply_state, apply_right },
   { "noted", noted_prepare, noted_run, noted_state, noted_right },
+  { "sync", sync_prepare, sync_run, sync_state, noted_right },
   { "compact", compact_prepare, compact_run, compact_state, compact_right },
   { NULL, NULL, NULL, NULL, NULL },
 };
