@@ -24,6 +24,7 @@ check () {
             rm overlay.qcow2 ;;
         'vmdkdelta check '*) grep -q '^disk-000001.vmdk: clean' log ;;
         'vmdkdelta info '*) grep -q 'found, its CID fits' log ;;
+        'vmdkdelta sync '*) same vm1.img 1.expected ;;
         *) [ -e served.raw ] && same served.raw x.expected ;;
     esac
 }

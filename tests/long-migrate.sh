@@ -1,0 +1,5 @@
+#!/bin/bash
+# 50 kills of test-migrate.
+MIGRATE_KILLS=50
+export MIGRATE_KILLS
+. "$top_srcdir/tests/test-migrate.sh"
