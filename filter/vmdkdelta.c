@@ -64,6 +64,7 @@ static void
 vmdkdelta_load (void)
 {
   nr_loads++;
+  vd_opts_set_prefix ("delta-");
 }
 
 static void
@@ -211,7 +212,6 @@ vmdkdelta_get_ready (int thread_model)
   (void) thread_model;
   opts = (struct vd_opts) {
     .log = { .fn = serve_log, .opaque = name },
-    .prefix = "delta-",
     .allow_dirty = config.allow_dirty,
     .ignore_cid = config.ignore_cid,
     .tables = config.tables,

@@ -103,3 +103,18 @@ same out.img disk.img
 expect_fail 'tables=both is not understood; allowed are first, copy and markers' plugin_read good.vmdk tables=both
 expect_fail 'delta-tables=x is not understood; allowed are first, copy and markers' filter_read delta-tables=x
 expect_fail '--tables=x: allowed are first, copy and markers' "$TOOL" check --tables=x good.vmdk
+
+# A neighbour that cannot be opened because of them is told with the option as it is spelled
+# here, though nobody named that file.
+mkdir beside; cd beside
+cp ../good.vmdk disk.vmdk
+cp ../good.vmdk other.vmdk
+poke other.vmdk 56 '\377\377\377\377'
+"$TOOL" snapshot disk.vmdk > out 2> err
+grep -q 'other.vmdk cannot be read.*; --tables=copy reads by the other one' err || fail "$(cat err)"
+rm disk-000001.vmdk
+nbdkit "$PLUGIN" disk.vmdk write-to=new.vmdk --run true 2> err
+grep -q 'other.vmdk cannot be read.*; tables=copy reads' err || fail "$(cat err)"
+rm new.vmdk
+nbdkit_run null size=1M delta=disk.vmdk delta-allow-no-parent=true delta-write=true --run true 2> err
+grep -q 'other.vmdk cannot be read.*; delta-tables=copy reads' err || fail "$(cat err)"

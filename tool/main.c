@@ -188,7 +188,6 @@ next_option (const struct verb *verb, int argc, char **argv,
 
   if (opts) {
     opts->log.fn = tool_log;
-    opts->prefix = "--";
     if (verb->remote)
       set_remote (opts);
   }
@@ -325,6 +324,7 @@ main (int argc, char **argv)
   const char *word = argc > 1 ? argv[1] : NULL;
   size_t i;
 
+  vd_opts_set_prefix ("--");
   if (!open_standard ())
     return tool_error ("/ cannot be opened: %s", strerror (errno));
   if (!word) {

@@ -224,7 +224,7 @@ static int
 check_existing (struct vd_reader *deltas, struct vd_file *target,
                 const char *path, struct vd_err *err)
 {
-  const struct vd_opts opts = { .prefix = "--" };
+  const struct vd_opts opts = { .headers = false };
   struct vd_link *link = vd_link_open (path, &opts, err);
   struct vd_chain *chain = link ? vd_chain_new (&link, 1, &opts, err) : NULL;
   struct vd_reader *undo
@@ -253,7 +253,7 @@ static int
 adopt_marks (const char *path, const struct undo_opts *how,
              struct vd_err *err)
 {
-  const struct vd_opts opts = { .prefix = "--" };
+  const struct vd_opts opts = { .headers = false };
   struct vd_link *link = how->now ? vd_link_open (path, &opts, err) : NULL;
   struct vd_undo_marks m;
   int r = 0;

@@ -372,7 +372,7 @@ static int
 run (int argc, char **argv)
 {
   struct apply a = {
-    .opts = { .prefix = "--", .for_writing = true },
+    .opts = { .for_writing = true },
     .how = { .follow_option = "--no-follow", .base_later = true },
     .threads = VD_APPLY_THREADS,
   };

@@ -348,7 +348,7 @@ const struct verb verb_compact = {
 static int
 run (int argc, char **argv)
 {
-  struct compact c = { .opts = { .prefix = "--" } };
+  struct compact c = { .opts = { .headers = false } };
   struct vd_err err;
   int o, r;
 

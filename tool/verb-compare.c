@@ -232,7 +232,7 @@ const struct verb verb_compare = {
 static int
 run (int argc, char **argv)
 {
-  struct compare c = { .opts = { .prefix = "--" }, .threads = 4 };
+  struct compare c = { .threads = 4 };
   int o, r = STATUS_OK;
 
   while (r == STATUS_OK &&

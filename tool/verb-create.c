@@ -344,7 +344,7 @@ run (int argc, char **argv)
 {
   struct create c = { .w = { .format = VD_WRITER_SPARSE,
                              .threads = DEFAULT_THREADS } };
-  struct vd_opts opts = { .prefix = NULL };
+  struct vd_opts opts = { .headers = false };
   struct vd_err err;
   int o, status;
 

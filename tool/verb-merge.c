@@ -665,7 +665,7 @@ check_options (const struct ask *a)
 static int
 run (int argc, char **argv)
 {
-  struct ask a = { .opts = { .prefix = "--" } };
+  struct ask a = { .opts = { .headers = false } };
   int c, r = STATUS_OK;
 
   while (r == STATUS_OK &&

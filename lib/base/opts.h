@@ -37,11 +37,6 @@ struct vd_opts {
   struct vd_file *(*open) (void *remote, const char *uri, struct vd_err *err);
   void *remote;
 
-  /* The prefix of option names in this front end ("delta-", "--"), so that
-   * messages can name an option; NULL: none.
-   */
-  const char *prefix;
-
   /* Recovery: read an SEsparse extent even if its journal was not replayed.
    * The data may be older than what the guest wrote, or torn.
    */
@@ -113,10 +108,13 @@ vd_tables_choice (const char *value, enum vd_tables_choice *choice)
   return true;
 }
 
-static inline const char *
-vd_opts_prefix (const struct vd_opts *opts)
-{
-  return opts->prefix ? opts->prefix : "";
-}
+/* What stands before the name of an option in this front end ("delta-", "--"),
+ * so that messages can name one: "%stables=copy".  A front end that has a
+ * prefix sets it when it is loaded.  It is no member of struct vd_opts, because
+ * files that nobody named (a neighbour, a sibling) are opened with options of
+ * the library's own, and are in messages too.  "" until then.
+ */
+extern void vd_opts_set_prefix (const char *prefix);
+extern const char *vd_opts_prefix (void);
 
 #endif /* VD_OPTS_H */

@@ -422,7 +422,7 @@ vd_search_lacks (const struct vd_search *s)
 int
 vd_search_fail (const struct vd_search *s, struct vd_err *err)
 {
-  const char *prefix = vd_opts_prefix (s->opts);
+  const char *prefix = vd_opts_prefix ();
   const char *dir = vd_confine_dir (s->places);
   const struct vd_err *e = s->first.code == VD_NOT_FOUND ||
     s->first.code == VD_DENIED ? &s->other : &s->first;

@@ -51,7 +51,7 @@ check_uuid (const struct vd_link *child, const struct vd_link *parent,
                     "{%s}: it is the wrong file, or the order is wrong "
                     "(oldest first) (use %signore-cid to continue anyway)",
                     child->path, want, parent->path, have,
-                    vd_opts_prefix (opts));
+                    vd_opts_prefix ());
   vd_warn (&opts->log, "%s was made on the image with UUID {%s}, but %s has "
            "UUID {%s}; going on as asked", child->path, want, parent->path,
            have);
@@ -79,7 +79,7 @@ check_modification (const struct vd_link *child, const struct vd_link *parent,
                     "expected %s): what is in the child does not belong on "
                     "it (use %signore-cid to write anyway)", parent->path,
                     child->path, vd_uuid_text (h, have),
-                    vd_uuid_text (w, want), vd_opts_prefix (opts));
+                    vd_uuid_text (w, want), vd_opts_prefix ());
   vd_warn (&opts->log, "%s was changed after %s was made (modification UUID "
            "%s, expected %s)", parent->path, child->path,
            vd_uuid_text (h, have), vd_uuid_text (w, want));
@@ -116,7 +116,7 @@ vd_chain_check_pair (const struct vd_link *child,
                       ? "the order is wrong (oldest first)"
                       : "it is the wrong file, or a clone, or it was "
                         "changed after the child was made",
-                      vd_opts_prefix (opts));
+                      vd_opts_prefix ());
     vd_warn (&opts->log, "%s was made on content %08" PRIx32 ", but %s has "
              "content %08" PRIx32 "; going on as asked", child->path,
              c->parent_cid, parent->path, p->cid);

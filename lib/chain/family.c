@@ -218,7 +218,7 @@ vd_family_resolve (struct vd_family *family, struct vd_member *member,
                  "%s has a parent (parentCID %08" PRIx32 ") but does not say "
                  "which file; give it with %sparent=FILE", m->link->path,
                  m->link->descriptor->parent_cid,
-                 vd_opts_prefix (family->opts));
+                 vd_opts_prefix ());
       if (parent_unknown (family, m, &taken, err) == -1)
         return -1;
     }

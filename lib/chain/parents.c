@@ -65,7 +65,7 @@ offer_parent (struct vd_search *s, const char *candidate,
 {
   struct parent_search *p = s->opaque;
   /* Compare strictly here: another candidate may fit. */
-  const struct vd_opts strict = { .prefix = s->opts->prefix };
+  static const struct vd_opts strict;
   struct vd_link *link;
   struct vd_err e;
 
@@ -143,7 +143,7 @@ not_found (struct vd_search *s, struct vd_err *err)
                     "its files here (looked in %s for: %s), or name their "
                     "directory with %sparent-path", child->path, s->shown,
                     vd_confine_dir (child->places), s->tried,
-                    vd_opts_prefix (s->opts));
+                    vd_opts_prefix ());
   if (s->nameless)
     return vd_fail (err, VD_CORRUPT,
                     "%s: parentFileNameHint '%.255s' does not name a file",
@@ -158,7 +158,7 @@ not_found (struct vd_search *s, struct vd_err *err)
                   "Copy it there, or name its directory with %sparent-path",
                   s->shown, child->path, vd_confine_dir (child->places),
                   s->tried, why_not (s), vd_search_lacks (s),
-                  vd_opts_prefix (s->opts));
+                  vd_opts_prefix ());
 }
 
 static int

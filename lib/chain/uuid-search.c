@@ -254,7 +254,7 @@ vd_find_by_uuid (struct vd_uuid_index *index, const struct vd_link *child,
                     "%s is a VirtualBox differencing image of {%s}, and which "
                     "file has that UUID cannot be looked for in a directory "
                     "of another host: name it with %sparent", child->path,
-                    text, vd_opts_prefix (opts));
+                    text, vd_opts_prefix ());
   if (!m)
     return vd_fail (err, VD_NOT_FOUND,
                     "%s is a VirtualBox differencing image of {%s}; none of "
@@ -262,7 +262,7 @@ vd_find_by_uuid (struct vd_uuid_index *index, const struct vd_link *child,
                     "there, or name its directory with %sparent-path",
                     child->path, text, count_seen (index, &p), dir,
                     opts->nr_dirs > 0 ? " and the directories named" : "",
-                    vd_opts_prefix (opts));
+                    vd_opts_prefix ());
   *parent = open_found (index, m, opts, err);
   return *parent ? 0 : -1;
 }

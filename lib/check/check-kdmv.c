@@ -42,7 +42,8 @@ entries_differ (struct vd_checker *c, uint64_t grain, uint32_t a, uint32_t b,
                          err, "grain tables differ at entry %" PRIu64 " (%"
                          PRIu32 " in the first, %" PRIu32 " in the copy), and "
                          "both can be: %stables=first or %stables=copy reads "
-                         "by one of them", grain, a, b, h->prefix, h->prefix);
+                         "by one of them", grain, a, b, vd_opts_prefix (),
+                         vd_opts_prefix ());
   return vd_check_add (c, VD_CHECK_COPY_DIFFERS, place, 0, 0, err,
                        "grain tables differ at entry %" PRIu64 " (%" PRIu32
                        " in the first, %" PRIu32 " in the copy)", grain, a, b);

@@ -85,7 +85,7 @@ static int
 verify (const struct vd_compact_job *job, const struct vd_file *to,
         struct vd_err *err)
 {
-  const struct vd_opts opts = { .prefix = NULL };
+  const struct vd_opts opts = { .headers = false };
   struct vd_file *file = vd_file_reopen (to, err);
   struct vd_image *image = file ? vd_image_open (file, &opts, err) : NULL;
   int r;

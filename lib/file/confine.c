@@ -128,7 +128,7 @@ add_dirs (struct vd_confine *p, struct vd_err *err)
     dir = realpath (given, NULL);
     if (!dir)
       return vd_fail_errno (err, errno, "%sparent-path=%s: cannot open directory",
-                            vd_opts_prefix (p->opts), given);
+                            vd_opts_prefix (), given);
     if (add_place (p, dir, err) == -1)
       return -1;
   }
@@ -450,7 +450,7 @@ explain_not_opened (const struct vd_confine *p, const char *name,
              "%s refers to %.255s, which leads outside of %s; only what lies "
              "below that directory, and below those that you name with "
              "%sparent-path, is opened (%sunconfined allows all)", from, name,
-             dir, vd_opts_prefix (p->opts), vd_opts_prefix (p->opts));
+             dir, vd_opts_prefix (), vd_opts_prefix ());
   else
     vd_fail_errno (err, errnum, "%s refers to %.255s: %.255s", from, name,
                    first);

@@ -117,7 +117,7 @@ find_directories (const struct vd_kdmv_header *k, const struct vd_file *file,
              swap ? VD_KDMV_OFF_RGD : VD_KDMV_OFF_GD, file->size / VD_SECTOR);
     if (has_other)
       vd_err_append (err, "; %stables=%s reads by the other one",
-                     vd_opts_prefix (opts), swap ? "first" : "copy");
+                     vd_opts_prefix (), swap ? "first" : "copy");
     return -1;
   }
   if (!has_other) {
@@ -195,7 +195,7 @@ check_places (const struct vd_kdmv_header *k, const struct vd_file *file,
                     "the grain directory would be found: the stream is "
                     "probably incomplete; %stables=markers reads the grains "
                     "that are there", file->name, file->size,
-                    vd_opts_prefix (opts));
+                    vd_opts_prefix ());
   if (!vd_sectors (k->overhead, &h->first_data) ||
       h->first_data > file->size)
     return vd_fail (err, VD_TRUNCATED,
@@ -317,7 +317,6 @@ kdmv_open (struct vd_file *file, const struct vd_opts *opts,
   if (h->image.unclean)
     vd_warn (&opts->log, "%s was not closed cleanly by its writer; its tables "
              "are checked entry by entry as they are used", file->name);
-  h->prefix = vd_opts_prefix (opts);
   if (h->image.compressed && opts->tables == VD_TABLES_MARKERS && !h->unread)
     return vd_stream_open_markers (file, &h->image, h->first_data, &opts->log,
                                    image, err);
@@ -480,13 +479,13 @@ kdmv_explain (const struct vd_image *image, uint64_t offset,
                     " in the grain table and %" PRIu32 " in its redundant "
                     "copy, and both can be: %stables=first or %stables=copy "
                     "reads by one of them", image->file->name, grain,
-                    grain * h->tables.grain_size, first, copy, h->prefix,
-                    h->prefix);
+                    grain * h->tables.grain_size, first, copy, vd_opts_prefix (),
+                    vd_opts_prefix ());
   vd_tables_explain (image, &h->tables, 4, offset, kdmv_gde, kdmv_gte, err);
   /* 0 as the first: what the copy says, if that can be. */
   if (has_copy && copy != first && vd_kdmv_doubt (image, grain, 0, copy))
     vd_err_append (err, "; its redundant copy has %" PRIu32 ": %stables=copy "
-                   "reads by that", copy, h->prefix);
+                   "reads by that", copy, vd_opts_prefix ());
   return -1;
 }
 

@@ -21,7 +21,6 @@ struct vd_kdmv_image {
   char *unread;                 /* why its tables cannot be read: only the
                                    header was asked for; or NULL */
   bool compare;                 /* the two sets of tables, when read */
-  const char *prefix;           /* of options, for messages */
   uint64_t nr_tables;
   uint64_t first_data;          /* bytes: entries may not point below */
 };

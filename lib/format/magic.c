@@ -585,16 +585,15 @@ sparse_way (enum vd_raw_use use)
 
 static int
 refuse_raw (const struct vd_file *file, enum vd_raw_use use, const char *what,
-            const char *way, const struct vd_opts *opts, struct vd_err *err)
+            const char *way, struct vd_err *err)
 {
   return vd_fail (err, VD_NOT_FORMAT, "%s is %s, %s: %s" UNLESS, file->name,
-                  what, needed[use], way, vd_opts_prefix (opts));
+                  what, needed[use], way, vd_opts_prefix ());
 }
 
 static int
 refuse_descriptor (const struct vd_file *file, const struct ends *e,
-                   enum vd_raw_use use, const struct vd_opts *opts,
-                   struct vd_err *err)
+                   enum vd_raw_use use, struct vd_err *err)
 {
   const char *text = (const char *) e->buf;
   const char *line = memmem (text, e->n, "RW ", 3);
@@ -607,12 +606,12 @@ refuse_descriptor (const struct vd_file *file, const struct ends *e,
 
   if (line && memmem (line, name ? (size_t) (name - line) : n, "SPARSE", 6))
     return refuse_raw (file, use, "the descriptor of a snapshot or sparse disk",
-                       sparse_way (use), opts, err);
+                       sparse_way (use), err);
   return vd_fail (err, VD_NOT_FORMAT, "%s is a VMDK descriptor, %s: give the "
                   "flat file that it names%s%.*s" UNLESS, file->name,
                   needed[use], close ? ", " : "",
                   close ? (int) vd_min ((size_t) (close - name - 1), 255) : 0,
-                  close ? name + 1 : "", vd_opts_prefix (opts));
+                  close ? name + 1 : "", vd_opts_prefix ());
 }
 
 int
@@ -635,13 +634,13 @@ vd_check_raw (struct vd_file *file, enum vd_raw_use use, uint32_t align,
   fmt = vd_image_format_of (e.buf, vd_min (e.n, 512));
   if (fmt) {
     snprintf (what, sizeof what, "a sparse image (%s)", fmt->name);
-    return refuse_raw (file, use, what, sparse_way (use), opts, err);
+    return refuse_raw (file, use, what, sparse_way (use), err);
   }
   f = vd_foreign_find (e.buf, e.n, e.tail, e.m, file->size);
   if (f && (f->container || (f->page && is_text_file (&e, file->size))))
-    return refuse_raw (file, use, f->what, f->advice, opts, err);
+    return refuse_raw (file, use, f->what, f->advice, err);
   if (vd_is_descriptor_text (e.buf, e.n))
-    return refuse_descriptor (file, &e, use, opts, err);
+    return refuse_descriptor (file, &e, use, err);
   return 0;
 }
 

@@ -261,7 +261,7 @@ check_volatile (struct vd_file *file, const uint8_t *h,
                       "Consolidate it on the ESXi host, or power the VM on "
                       "and shut it down there (%sallow-dirty reads it as it "
                       "is)", file->name, replay, j.pending, j.records,
-                      vd_opts_prefix (opts));
+                      vd_opts_prefix ());
     vd_warn (&opts->log, "%s: its journal was not replayed (%u of %u records "
              "are not on the disk); what is read may be out of date",
              file->name, j.pending, j.records);

@@ -273,8 +273,8 @@ check_place (const struct vd_journal *j, const char *path,
   return vd_fail (err, VD_DENIED, "%s: it would change %s, which is outside "
                   "of its directory; run the merge again with the options "
                   "that it was begun with (%sparent-path, %sunconfined)",
-                  j->path, path, vd_opts_prefix (opts),
-                  vd_opts_prefix (opts));
+                  j->path, path, vd_opts_prefix (),
+                  vd_opts_prefix ());
 }
 
 /* The journal that was found. */

@@ -191,7 +191,7 @@ check_found (const struct vd_merge *m, const struct vd_link *child,
 {
   const struct vd_opts opts = {
     .allow_dirty = true, .ignore_cid = m->opts.ignore_cid,
-    .for_writing = true, .prefix = m->opts.prefix,
+    .for_writing = true,
   };
 
   if (vd_chain_check_pair (child, parent, &opts, err) == 0)

@@ -123,7 +123,7 @@ keep_file (struct vd_merge *m, const char *file, const char *of,
            "of %s, and may belong to another disk.  If not, %s%s%sremove it "
            "afterwards", file, of,
            extent ? "" : "name its directory with ",
-           extent ? "" : vd_opts_prefix (&m->opts),
+           extent ? "" : vd_opts_prefix (),
            extent ? "" : "parent-path, or ");
   return 0;
 }

@@ -52,7 +52,7 @@ not_found (const struct vd_search *s, const struct vd_vbox_medium *medium,
                   vd_uuid_text (text, medium->uuid),
                   vd_confine_dir (s->places), s->opts->nr_dirs > 0
                   ? ", and in the directories named" : "", s->tried,
-                  vd_opts_prefix (s->opts));
+                  vd_opts_prefix ());
 }
 
 /* Seen from the file `from`; why not is put into *err. */
@@ -117,7 +117,7 @@ check_uuid (const struct vd_vbox *box, const struct vd_vbox_medium *medium,
     return vd_fail (err, VD_MISMATCH, "%s should have UUID {%s}, as %s says, "
                     "but its UUID is %s: it is another disk image under that "
                     "name (use %signore-cid to continue anyway)", link->path,
-                    want, box->path, have, vd_opts_prefix (opts));
+                    want, box->path, have, vd_opts_prefix ());
   vd_warn (&opts->log, "%s should have UUID {%s}, as %s says, but its UUID is "
            "%s; going on as asked", link->path, want, box->path, have);
   return 0;

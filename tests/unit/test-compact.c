@@ -194,7 +194,7 @@ power_free (struct power *p)
 static struct vd_link *
 open_link (const void *data, size_t size)
 {
-  static const struct vd_opts opts = { .prefix = NULL };
+  static const struct vd_opts opts = { .headers = false };
   struct vd_file *f = u_memory ("m", data, size);
 
   f->dev = f->ino = 7;

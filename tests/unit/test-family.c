@@ -154,7 +154,6 @@ TEST (loops)
 TEST (parents_that_are_not_known)
 {
   struct vd_opts opts = { .parent = "base" };
-  struct vd_opts prefixed = { .prefix = "--" };
   struct vd_family *f;
   struct vd_member *m;
 
@@ -164,7 +163,9 @@ TEST (parents_that_are_not_known)
   disk ("e", 4, 1, "gone");
   assert_unresolved (&none, "c", VD_NOT_FOUND, "c has a parent",
                      "parentCID 00000001", "give it with parent=FILE");
-  assert_unresolved (&prefixed, "c", VD_NOT_FOUND, "--parent=FILE");
+  vd_opts_set_prefix ("--");
+  assert_unresolved (&none, "c", VD_NOT_FOUND, "--parent=FILE");
+  vd_opts_set_prefix ("");
   assert_unresolved (&none, "d", VD_NOT_FOUND, "/c has a parent");
   assert_unresolved (&none, "e", VD_NOT_FOUND, "'gone'");
 

@@ -336,7 +336,6 @@ assert_read_by (const struct u_image *m, enum vd_tables_choice tables,
   struct vd_err err;
 
   opts.tables = tables;
-  opts.prefix = "--";
   image = u_open (m, &opts, &err);
   assert_opened (image, &err);
   assert_kind (image, 8 * GRAIN, kind);
@@ -346,7 +345,7 @@ assert_read_by (const struct u_image *m, enum vd_tables_choice tables,
     vd_image_close (image);
     image = u_open (m, &opts, &err);
     assert_int_equal (image->fmt->explain (image, 8 * GRAIN, &err), -1);
-    assert_text (err.msg, "--tables=copy");
+    assert_text (err.msg, "tables=copy");
   }
   /* its neighbours are not drawn into it */
   assert_kind (image, 3 * GRAIN, VD_DATA);

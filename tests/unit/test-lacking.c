@@ -391,7 +391,7 @@ write_disk (const char *path, bool child)
 TEST (no_space_for_a_copy)
 {
   const struct vd_compact_opts how = { .dry_run = false };
-  const struct vd_opts opts = { .prefix = NULL };
+  const struct vd_opts opts = { .headers = false };
   struct vd_compact_result result;
   struct vd_err err;
 
@@ -546,7 +546,7 @@ add_replacement (struct vd_journal *j, const char *old, const char *fresh)
  */
 TEST (replacing_by_a_journal)
 {
-  const struct vd_opts opts = { .prefix = NULL };
+  const struct vd_opts opts = { .headers = false };
   struct vd_journal j;
   struct vd_err err;
 
@@ -604,7 +604,7 @@ static int
 merge_machine (bool snapshot, struct vd_err *err)
 {
   const struct vd_merge_opts how = { .snapshot = snapshot };
-  const struct vd_opts opts = { .prefix = NULL };
+  const struct vd_opts opts = { .headers = false };
   struct vd_merge *m = vd_merge_open ("m.vbox", &how, &opts, err);
   int r;
 

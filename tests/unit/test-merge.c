@@ -27,7 +27,7 @@ letter (const char *path)
 {
   static const struct vd_base none = { .align = 1 };
   static uint8_t buf[65536];
-  const struct vd_opts opts = { .prefix = NULL };
+  const struct vd_opts opts = { .headers = false };
   struct vd_err err;
   struct vd_family *family = vd_family_new (&opts, &err);
   struct vd_member *m = vd_family_add (family, path, &err);
