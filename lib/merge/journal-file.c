@@ -5,7 +5,7 @@
 
 /* A journal on disk, as records (base/records.h):
  *
- *   vmdkdelta-merge 2
+ *   vmdkdelta-merge 3
  *   self INODE TIME            of the journal: when its inode was made
  *   write NAME INODE OFFSET OLD NEW
  *   replace NAME INODE OLD NEW PREV
@@ -13,6 +13,9 @@
  *   remove NAME INODE SIZE MTIME
  *   unmark NAME INODE SIZE MTIME
  *   end CRC32
+ *
+ * INODE of a step is NUMBER, or NUMBER/FS where the file is on another file
+ * system than the journal.
  */
 
 #include <errno.h>
@@ -32,7 +35,7 @@
 #include "file/newfile.h"
 #include "merge/journal.h"
 
-#define FIRST_LINE "vmdkdelta-merge 2\n"
+#define FIRST_LINE "vmdkdelta-merge 3\n"
 #define ANY_VERSION "vmdkdelta-merge "
 #define MAX_JOURNAL (UINT64_C (1) << 30)
 
@@ -47,6 +50,8 @@ put_step (FILE *fp, const struct vd_step *s, const char *dir, size_t n)
   fprintf (fp, "%s", names[s->kind]);
   vd_put_name (fp, s->path, dir, n);
   fprintf (fp, " %" PRIu64, (uint64_t) s->ino);
+  if (s->fs != 0)
+    fprintf (fp, "/%u", s->fs);
   switch (s->kind) {
   case VD_STEP_WRITE:
     fprintf (fp, " %" PRIu64, s->offset);
@@ -106,6 +111,29 @@ self_of (int fd, uint64_t *ino, uint64_t *made)
   return 0;
 }
 
+/* Which of the file systems each step is on: 0 is that of the journal. */
+static int
+number_file_systems (struct vd_journal *j, int fd, struct vd_err *err)
+{
+  struct stat st;
+  size_t i;
+
+  if (fstat (fd, &st) == -1)
+    return vd_fail_errno (err, errno, "%s", j->path);
+  memset (j->knows, 0, sizeof j->knows);
+  vd_journal_is_on (j, 0, st.st_dev);
+  for (i = 0; i < j->n; ++i) {
+    struct vd_step *s = &j->step[i];
+
+    for (s->fs = 0; !vd_journal_is_on (j, s->fs, s->dev); ++s->fs)
+      if (s->fs == VD_JOURNAL_MAX_FS)
+        return vd_fail (err, VD_UNSUPPORTED, "%s: the files of this merge are "
+                        "on more than %u file systems", s->path,
+                        VD_JOURNAL_MAX_FS);
+  }
+  return 0;
+}
+
 static int
 make_text (const struct vd_journal *j, int fd, char **text,
            struct vd_err *err)
@@ -132,14 +160,15 @@ make_text (const struct vd_journal *j, int fd, char **text,
 }
 
 static int
-write_journal (const struct vd_journal *j, struct vd_new_file *n,
+write_journal (struct vd_journal *j, struct vd_new_file *n,
                struct vd_err *err)
 {
   const int fd = vd_file_fd (n->file);
   char *text;
   int r;
 
-  if (make_text (j, fd, &text, err) == -1)
+  if (number_file_systems (j, fd, err) == -1 ||
+      make_text (j, fd, &text, err) == -1)
     return -1;
   r = vd_file_pwrite (n->file, text, strlen (text), 0, err);
   free (text);
@@ -185,6 +214,26 @@ bad (const struct vd_journal *j, struct vd_err *err)
                   "remove it", j->path);
 }
 
+/* NUMBER or NUMBER/FS */
+static int
+from_inode (char *word, struct vd_step *s)
+{
+  char *slash = word ? strchr (word, '/') : NULL;
+  uint64_t ino, fs = 0;
+
+  if (slash) {
+    *slash = '\0';
+    if (vd_from_number (slash + 1, &fs) == -1 || fs == 0 ||
+        fs >= VD_JOURNAL_MAX_FS)
+      return -1;
+  }
+  if (vd_from_number (word, &ino) == -1)
+    return -1;
+  s->ino = (ino_t) ino;
+  s->fs = (unsigned) fs;
+  return 0;
+}
+
 /* The next word as a name. */
 static int
 from_name (const struct vd_journal *j, char **line, char **path)
@@ -197,13 +246,12 @@ static int
 parse_step (const struct vd_journal *j, char *line, struct vd_step *s)
 {
   const char *kind = vd_next_word (&line);
-  uint64_t n = 0, ino = 0;
+  uint64_t n = 0;
   size_t len = 0;
 
   if (from_name (j, &line, &s->path) == -1 ||
-      vd_from_number (vd_next_word (&line), &ino) == -1)
+      from_inode (vd_next_word (&line), s) == -1)
     return -1;
-  s->ino = (ino_t) ino;
   if (strcmp (kind, "write") == 0) {
     s->kind = VD_STEP_WRITE;
     if (vd_from_number (vd_next_word (&line), &s->offset) == -1 ||
@@ -300,6 +348,8 @@ read_text (struct vd_journal *j, char **text, size_t *len,
       : vd_fail_errno (err, errno, "%s: cannot open", j->path);
   if (fstat (fd, &st) == -1 || self_of (fd, &self->ino, &self->made) == -1)
     return vd_fail_errno (err, errno, "%s", j->path);
+  j->loaded = true;
+  vd_journal_is_on (j, 0, st.st_dev);
   if (!S_ISREG (st.st_mode) || st.st_uid != geteuid () ||
       (st.st_mode & 022) != 0)
     return vd_fail (err, VD_DENIED, "%s, the journal of a merge, is not a "

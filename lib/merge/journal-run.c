@@ -127,17 +127,25 @@ same_bytes (const uint8_t *a, size_t n, const uint8_t *b, size_t m)
 
 /* ---- Looking ------------------------------------------------------------- */
 
+static bool
+is_the_file (struct vd_journal *j, const struct vd_step *s, dev_t dev,
+             ino_t ino)
+{
+  return ino == s->ino &&
+    (j->loaded ? vd_journal_is_on (j, s->fs, dev) : dev == s->dev);
+}
+
 /* Each sector is old or new: a write may have been torn. */
 static int
-look_at_write (const struct vd_step *s, struct vd_file *f,
-               struct vd_err *err)
+look_at_write (struct vd_journal *j, const struct vd_step *s,
+               struct vd_file *f, struct vd_err *err)
 {
   CLEANUP_FREE uint8_t *have = malloc (s->new_len + 1);
   size_t i, n;
 
   if (!have)
     return vd_fail_nomem (err);
-  if (f->ino != s->ino)
+  if (!is_the_file (j, s, f->dev, f->ino))
     return changed (s, err);
   if (check_image (s, f, err) == -1 ||
       vd_file_pread (f, have, s->new_len, s->offset, err) == -1)
@@ -152,8 +160,8 @@ look_at_write (const struct vd_step *s, struct vd_file *f,
 }
 
 static int
-look_at_replaced (const struct vd_step *s, struct vd_file *f,
-                  enum state *state, struct vd_err *err)
+look_at_replaced (struct vd_journal *j, const struct vd_step *s,
+                  struct vd_file *f, enum state *state, struct vd_err *err)
 {
   CLEANUP_FREE uint8_t *have = NULL;
   size_t len;
@@ -163,14 +171,16 @@ look_at_replaced (const struct vd_step *s, struct vd_file *f,
   *state = same_bytes (have, len, s->new_data, s->new_len) ? DONE : TO_DO;
   if (*state == DONE)
     return 0;
-  if (f->ino != s->ino || !same_bytes (have, len, s->old_data, s->old_len))
+  if (!is_the_file (j, s, f->dev, f->ino) ||
+      !same_bytes (have, len, s->old_data, s->old_len))
     return changed (s, err);
   return check_image (s, f, err);
 }
 
 static int
-look_at_renamed (const struct vd_step *s, const char *from, const char *to,
-                 enum state *state, struct vd_err *err)
+look_at_renamed (struct vd_journal *j, const struct vd_step *s,
+                 const char *from, const char *to, enum state *state,
+                 struct vd_err *err)
 {
   struct stat st;
 
@@ -178,7 +188,7 @@ look_at_renamed (const struct vd_step *s, const char *from, const char *to,
   if (!has_end (s->path, ".vmdk") && !has_end (s->path, ".vdi"))
     return not_ours (s, err);
   if (lstat (from, &st) == 0) {
-    if (!S_ISREG (st.st_mode) || st.st_ino != s->ino)
+    if (!S_ISREG (st.st_mode) || !is_the_file (j, s, st.st_dev, st.st_ino))
       return changed (s, err);
     if (lstat (to, &st) == 0)
       return vd_fail (err, VD_USAGE, "%s, which is to be created, exists "
@@ -187,15 +197,15 @@ look_at_renamed (const struct vd_step *s, const char *from, const char *to,
   }
   if (lstat (to, &st) == -1)
     return vd_fail_errno (err, errno, "%s", s->from);
-  if (!S_ISREG (st.st_mode) || st.st_ino != s->ino)
+  if (!S_ISREG (st.st_mode) || !is_the_file (j, s, st.st_dev, st.st_ino))
     return changed (s, err);
   *state = DONE;
   return 0;
 }
 
 static int
-look_at_removed (const struct vd_step *s, const char *pinned,
-                 enum state *state, struct vd_err *err)
+look_at_removed (struct vd_journal *j, const struct vd_step *s,
+                 const char *pinned, enum state *state, struct vd_err *err)
 {
   VD_CLEANUP (close_file) struct vd_file *f = NULL;
   struct stat st;
@@ -210,7 +220,8 @@ look_at_removed (const struct vd_step *s, const char *pinned,
   f = vd_file_open_pinned (pinned, s->path, false, err);
   if (!f)
     return -1;
-  if (fstat (vd_file_fd (f), &st) == -1 || st.st_ino != s->ino ||
+  if (fstat (vd_file_fd (f), &st) == -1 ||
+      !is_the_file (j, s, st.st_dev, st.st_ino) ||
       (uint64_t) st.st_size != s->size || vd_mtime (&st) != s->mtime)
     return changed (s, err);
   return s->kind == VD_STEP_UNMARK ? 0 : check_image (s, f, err);
@@ -228,16 +239,16 @@ look_at (struct vd_journal *j, const struct vd_step *s, struct vd_err *err)
   switch (s->kind) {
   case VD_STEP_WRITE:
     f = vd_file_open_pinned (pinned, s->path, false, err);
-    return f ? look_at_write (s, f, err) : -1;
+    return f ? look_at_write (j, s, f, err) : -1;
   case VD_STEP_REPLACE:
     f = vd_file_open_pinned (pinned, s->path, false, err);
-    return f ? look_at_replaced (s, f, &state, err) : -1;
+    return f ? look_at_replaced (j, s, f, &state, err) : -1;
   case VD_STEP_RENAME:
     from = vd_pin (&j->pins, s->from, err);
-    return from ? look_at_renamed (s, from, pinned, &state, err) : -1;
+    return from ? look_at_renamed (j, s, from, pinned, &state, err) : -1;
   case VD_STEP_UNMARK:
   case VD_STEP_REMOVE:
-    return look_at_removed (s, pinned, &state, err);
+    return look_at_removed (j, s, pinned, &state, err);
   }
   return 0;
 }
@@ -246,13 +257,14 @@ look_at (struct vd_journal *j, const struct vd_step *s, struct vd_err *err)
 
 /* What is looked at here is the very file that is written to. */
 static int
-do_write (const struct vd_step *s, const char *pinned, struct vd_err *err)
+do_write (struct vd_journal *j, const struct vd_step *s, const char *pinned,
+          struct vd_err *err)
 {
   VD_CLEANUP (close_file) struct vd_file *f
     = vd_file_open_pinned (pinned, s->path, true, err);
 
   if (!f || vd_file_lock (f, true, err) == -1 ||
-      look_at_write (s, f, err) == -1 ||
+      look_at_write (j, s, f, err) == -1 ||
       vd_file_pwrite (f, s->new_data, s->new_len, s->offset, err) == -1)
     return -1;
   return vd_file_flush (f, err);
@@ -308,7 +320,8 @@ keep_prev (const struct vd_step *s, const struct vd_file *old,
 }
 
 static int
-do_replace (const struct vd_step *s, const char *pinned, struct vd_err *err)
+do_replace (struct vd_journal *j, const struct vd_step *s, const char *pinned,
+            struct vd_err *err)
 {
   VD_CLEANUP (close_file) struct vd_file *old
     = vd_file_open_pinned (pinned, s->path, false, err);
@@ -316,7 +329,7 @@ do_replace (const struct vd_step *s, const char *pinned, struct vd_err *err)
   enum state state;
   int r = -1;
 
-  if (!old || look_at_replaced (s, old, &state, err) == -1)
+  if (!old || look_at_replaced (j, s, old, &state, err) == -1)
     return -1;
   if (state == DONE)
     return 0;
@@ -339,7 +352,7 @@ do_rename (struct vd_journal *j, const struct vd_step *s, const char *pinned,
   CLEANUP_FREE char *from = vd_pin (&j->pins, s->from, err);
   enum state state;
 
-  if (!from || look_at_renamed (s, from, pinned, &state, err) == -1)
+  if (!from || look_at_renamed (j, s, from, pinned, &state, err) == -1)
     return -1;
   if (state == TO_DO && vd_rename_new (from, pinned) == -1)
     return vd_fail_errno (err, errno, "cannot rename %s to %s", s->from,
@@ -349,11 +362,12 @@ do_rename (struct vd_journal *j, const struct vd_step *s, const char *pinned,
 
 /* At worst another name in the same directory goes, never a file elsewhere. */
 static int
-do_remove (const struct vd_step *s, const char *pinned, struct vd_err *err)
+do_remove (struct vd_journal *j, const struct vd_step *s, const char *pinned,
+           struct vd_err *err)
 {
   enum state state;
 
-  if (look_at_removed (s, pinned, &state, err) == -1)
+  if (look_at_removed (j, s, pinned, &state, err) == -1)
     return -1;
   if (state == TO_DO && unlink (pinned) == -1 && errno != ENOENT)
     return vd_fail_errno (err, errno, "cannot remove %s", s->path);
@@ -370,16 +384,16 @@ do_step (struct vd_journal *j, const struct vd_step *s, struct vd_err *err)
     return -1;
   switch (s->kind) {
   case VD_STEP_WRITE:
-    return do_write (s, pinned, err);
+    return do_write (j, s, pinned, err);
   case VD_STEP_REPLACE:
-    r = do_replace (s, pinned, err);
+    r = do_replace (j, s, pinned, err);
     break;
   case VD_STEP_RENAME:
     r = do_rename (j, s, pinned, err);
     break;
   case VD_STEP_UNMARK:
   case VD_STEP_REMOVE:
-    r = do_remove (s, pinned, err);
+    r = do_remove (j, s, pinned, err);
     break;
   }
   return r == -1 ? -1 : vd_pin_flush (pinned, s->path, err);

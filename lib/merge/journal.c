@@ -57,6 +57,22 @@ vd_journal_add (struct vd_journal *j, const struct vd_step *step,
   return 0;
 }
 
+bool
+vd_journal_is_on (struct vd_journal *j, unsigned fs, dev_t dev)
+{
+  unsigned i;
+
+  if (fs >= VD_JOURNAL_MAX_FS)
+    return false;
+  for (i = 0; i < VD_JOURNAL_MAX_FS; ++i)
+    if (j->knows[i] && j->fs[i] == dev)
+      return i == fs;
+  if (j->knows[fs])
+    return false;
+  j->fs[fs] = dev;
+  return j->knows[fs] = true;
+}
+
 int
 vd_journal_copy_removal (struct vd_journal *j, const struct vd_step *step,
                          struct vd_err *err)
@@ -83,6 +99,7 @@ vd_journal_add_removal (struct vd_journal *j, enum vd_step_kind kind,
   s.size = (uint64_t) st.st_size;
   s.mtime = vd_mtime (&st);
   s.ino = st.st_ino;
+  s.dev = st.st_dev;
   return vd_journal_add (j, &s, err);
 }
 

@@ -27,8 +27,11 @@
  *   - it leads only below its directory, below the one above if that is a
  *     Snapshots folder, and below opts->dirs (unless opts->unconfined);
  *   - each step has the inode number of its file, and is done to images,
- *     descriptors and machine files only.  (Device numbers would not do: they
- *     may be others after a reboot.)
+ *     descriptors and machine files only.  Device numbers may be others after a
+ *     reboot, so a step says which of the journal's file systems its file is on
+ *     (0 is that of the journal itself), and all of one number must be on one
+ *     device: a copy of the file system that was mounted over a directory has
+ *     the same inodes, sizes and times.
  *
  * Who can write to the directory, while a journal of root's is carried out,
  * must not lead it elsewhere: directories are opened once, without following
@@ -59,8 +62,13 @@ struct vd_step {
   size_t old_len, new_len;
   bool prev;                    /* REPLACE */
   ino_t ino;                    /* of the file; of the old one, if REPLACE */
+  dev_t dev;                    /* of the file, unless the journal was loaded */
+  unsigned fs;                  /* which of the file systems it is on, if so */
   uint64_t size, mtime;         /* REMOVE, UNMARK: what they must be; nanoseconds */
 };
+
+/* A merge changes files in the directories of a disk: two are usual. */
+#define VD_JOURNAL_MAX_FS 16u
 
 struct vd_journal {
   char *path;                   /* of the journal itself */
@@ -68,6 +76,9 @@ struct vd_journal {
   struct vd_step *step;
   size_t n;
   struct vd_pins pins;          /* directories of the steps, opened once */
+  bool loaded;                  /* from the disk: devices are not known, ... */
+  dev_t fs[VD_JOURNAL_MAX_FS];  /* ... but those that were met since */
+  bool knows[VD_JOURNAL_MAX_FS];
 };
 
 /* The full name of what a merge was asked for: what it leads to, if it is a
@@ -85,6 +96,11 @@ extern void vd_journal_free (struct vd_journal *j);
  * is none.
  */
 extern size_t vd_journal_name_length (const char *file);
+
+/* Is a file of that device on the file system of this number?  The first file
+ * decides, and each number has a device of its own.
+ */
+extern bool vd_journal_is_on (struct vd_journal *j, unsigned fs, dev_t dev);
 
 /* Add a step, whose strings and data are new and taken over (also on
  * error).

@@ -496,6 +496,7 @@ replace_step (const struct vd_vbox *box, const char *path, char **text,
   if (lstat (path, &st) == -1)
     return vd_fail_errno (err, errno, "%s", path);
   s.ino = st.st_ino;
+  s.dev = st.st_dev;
   s.new_data = (uint8_t *) VD_TAKE (*text);
   s.path = strdup (path);
   s.old_data = malloc (box->len + 1);

@@ -37,7 +37,8 @@ vdi_step (const struct vd_link *link, const struct vdi_field *f, size_t n,
 {
   const struct vd_image *image = vd_link_own_image (link);
   struct vd_step s = {
-    .kind = VD_STEP_WRITE, .ino = image->file->ino, .new_len = VD_SECTOR,
+    .kind = VD_STEP_WRITE, .ino = image->file->ino,
+    .dev = image->file->dev, .new_len = VD_SECTOR,
   };
   size_t i;
 
@@ -77,6 +78,7 @@ descriptor_step (const struct vd_link *link,
   if (!file)
     return -1;
   s.ino = file->ino;
+  s.dev = file->dev;
   s.old_len = (size_t) (own ? own->descriptor_length : file->size);
   s.path = vd_merge_real_path (link->path, link->dev, link->ino, err);
   s.old_data = malloc (s.old_len + 1);

@@ -202,6 +202,7 @@ rename_step (const char *from, const char *to, bool dry,
     if (lstat (pinned, &st) == -1)
       return vd_fail_errno (err, errno, "%s", from);
     s.ino = st.st_ino;
+    s.dev = st.st_dev;
   }
   s.path = strdup (to);
   s.from = strdup (from);

@@ -13,7 +13,7 @@
 #include "merge/journal.h"
 #include "unit.h"
 
-#define FIRST "vmdkdelta-merge 2\n"
+#define FIRST "vmdkdelta-merge 3\n"
 #define JOURNAL ".top.vmdk.vmdkdelta-merge"
 
 static const struct vd_opts none;
@@ -147,6 +147,9 @@ TEST (a_field_that_makes_no_sense_refuses_the_journal)
     "remove " A " 1 2 3x\n",
     "unmark\n", "unmark " A " 1 2 3\n",   /* not the name of a mark */
     "unmark 2e612e766d646b64656c74612d6d657267696e67\n",
+    "remove " A " 1/ 2 3\n", "remove " A " /1 2 3\n",
+    "remove " A " 1/0 2 3\n", "remove " A " 1/16 2 3\n",
+    "remove " A " 1/x 2 3\n",
     "erase " A " 1 2 3\n", "WRITE " A " 7 0 01 02\n", " " A " 1 2 3\n",
   };
   struct vd_err err;
@@ -361,6 +364,15 @@ ino_of (const char *path)
   return st.st_ino;
 }
 
+static dev_t
+dev_of (const char *path)
+{
+  struct stat st;
+
+  assert_int_equal (lstat (path, &st), 0);
+  return st.st_dev;
+}
+
 static uint8_t old_sectors[1536], new_sectors[1536];
 
 static void
@@ -370,7 +382,7 @@ add_write (void)
   memset (new_sectors, 'n', sizeof new_sectors);
   add ((struct vd_step) {
     .kind = VD_STEP_WRITE, .path = full ("w"), .offset = 512,
-    .ino = ino_of ("w"),
+    .ino = ino_of ("w"), .dev = dev_of ("."),
     .old_data = copy (old_sectors, 1536), .old_len = 1536,
     .new_data = copy (new_sectors, 1536), .new_len = 1536,
   });
@@ -381,7 +393,8 @@ add_replace (bool prev)
 {
   add ((struct vd_step) {
     .kind = VD_STEP_REPLACE, .path = full ("r"), .prev = prev,
-    .ino = ino_of ("r"), .old_data = copy (OLD, SIZE), .old_len = SIZE,
+    .ino = ino_of ("r"), .dev = dev_of ("."),
+    .old_data = copy (OLD, SIZE), .old_len = SIZE,
     .new_data = copy (NEW, SIZE), .new_len = SIZE,
   });
 }
@@ -391,7 +404,7 @@ add_rename (void)
 {
   add ((struct vd_step) {
     .kind = VD_STEP_RENAME, .path = full ("m.vdi"), .from = full ("m.tmp"),
-    .ino = ino_of ("m.tmp"),
+    .ino = ino_of ("m.tmp"), .dev = dev_of ("."),
   });
 }
 
@@ -618,7 +631,7 @@ replace_once (bool back, struct vd_err *err)
   begin ();
   add ((struct vd_step) {
     .kind = VD_STEP_REPLACE, .path = full ("r"), .prev = true,
-    .ino = ino_of ("r"),
+    .ino = ino_of ("r"), .dev = dev_of ("."),
     .old_data = copy (back ? NEW : OLD, SIZE), .old_len = SIZE,
     .new_data = copy (back ? OLD : NEW, SIZE), .new_len = SIZE,
   });
@@ -713,7 +726,7 @@ TEST (only_disks_and_what_describes_them_are_touched)
   begin ();
   add ((struct vd_step) {
     .kind = VD_STEP_RENAME, .path = full (".bash_profile"),
-    .from = full ("m.tmp"), .ino = ino_of ("m.tmp"),
+    .from = full ("m.tmp"), .ino = ino_of ("m.tmp"), .dev = dev_of ("."),
   });
   assert_int_equal (vd_journal_save (&j, &err), 0);
   refused_kind ("/.bash_profile");
@@ -723,6 +736,7 @@ TEST (only_disks_and_what_describes_them_are_touched)
   begin ();
   add ((struct vd_step) {
     .kind = VD_STEP_REPLACE, .path = full ("r"), .ino = ino_of ("r"),
+    .dev = dev_of ("."),
     .old_data = copy ("alias ls=rm", 11), .old_len = 11,
     .new_data = copy (NEW, SIZE), .new_len = SIZE,
   });
@@ -744,6 +758,60 @@ TEST (a_file_that_was_replaced_is_not_touched)
   assert_int_equal (system ("cp m.tmp m2 && mv m2 m.tmp"), 0);
   refused (VD_MISMATCH, "/m.vdi", ELSE);
   end ();
+}
+
+/* As if a copy of the file system, with its inodes and times, had been mounted
+ * there: only the device is another one.
+ */
+TEST (a_file_on_another_file_system_is_not_touched)
+{
+  char text[8192] = "", steps[8192], *p;
+  struct vd_err err;
+  size_t n = 0;
+  FILE *fp;
+
+  make ();
+  /* all steps are on the file system of the journal */
+  fp = fopen (JOURNAL, "r");
+  n = fread (text, 1, sizeof text - 1, fp);
+  fclose (fp);
+  text[n] = '\0';
+  assert_null (strchr (text, '/'));
+  /* the same with a file on one other */
+  p = strstr (text, "\nremove ");
+  assert_non_null (p);
+  snprintf (steps, sizeof steps, "remove %.*s %" PRIu64 "/1%s",
+            (int) strcspn (p + 8, " "), p + 8, (uint64_t) ino_of ("d"),
+            strchr (strchr (p + 8, ' ') + 1, ' '));
+  *strstr (steps, "end ") = '\0';
+  put_steps (steps);
+  refused (VD_MISMATCH, "/d", ELSE);
+
+  /* a device that is not that of the file */
+  files ();
+  begin ();
+  add_remove ();
+  j.step[0].dev++;
+  assert_int_equal (vd_journal_save (&j, &err), 0);
+  assert_int_equal (vd_journal_run (&j, &err), -1);
+  assert_err (&err, VD_MISMATCH, "/d", ELSE);
+  refused (VD_MISMATCH, "/d", ELSE);
+  assert_int_equal (j.step[0].fs, 1);
+  end ();
+}
+
+TEST (a_number_of_a_file_system_has_one_device)
+{
+  struct vd_journal k = { .path = NULL };
+
+  assert_true (vd_journal_is_on (&k, 0, 10));
+  assert_true (vd_journal_is_on (&k, 2, 30));
+  assert_true (vd_journal_is_on (&k, 2, 30));
+  assert_false (vd_journal_is_on (&k, 2, 10));
+  assert_false (vd_journal_is_on (&k, 1, 30));
+  assert_false (vd_journal_is_on (&k, 0, 11));
+  assert_true (vd_journal_is_on (&k, 1, 20));
+  assert_false (vd_journal_is_on (&k, VD_JOURNAL_MAX_FS, 40));
 }
 
 TEST (names_that_became_links_are_not_followed)
@@ -898,6 +966,8 @@ main (void)
     tmpdir_test (a_journal_that_was_not_made_here_is_refused),
     tmpdir_test (only_disks_and_what_describes_them_are_touched),
     tmpdir_test (a_file_that_was_replaced_is_not_touched),
+    tmpdir_test (a_file_on_another_file_system_is_not_touched),
+    cmocka_unit_test (a_number_of_a_file_system_has_one_device),
     tmpdir_test (names_that_became_links_are_not_followed),
     tmpdir_test (a_new_file_replaces_nothing),
     tmpdir_test (a_step_that_cannot_be_done_can_be_done_later),

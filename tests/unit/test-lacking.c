@@ -531,6 +531,7 @@ add_replacement (struct vd_journal *j, const char *old, const char *fresh)
 
   assert_int_equal (stat ("m.vbox", &st), 0);
   s.ino = st.st_ino;
+  s.dev = st.st_dev;
   s.path = realpath ("m.vbox", NULL);
   s.old_data = (uint8_t *) strdup (old);
   s.old_len = strlen (old);
