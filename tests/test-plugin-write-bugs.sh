@@ -119,3 +119,17 @@ for name in 'a"b.vmdk' $'a\nRW 1 ZERO\nb.vmdk' "a'b.vmdk" $'a\rb.vmdk' 'a"\npare
     cd ..; rm -rf name
 done
 echo 'names with quotes and line ends'
+
+# A CID with few digits keeps them, and becomes none that something else stands on.
+mkdir cids
+head -c 4096 /dev/zero > cids/d-flat.vmdk
+text () { printf '# Disk DescriptorFile\nversion=1\nCID=%s\nparentCID=%s\ncreateType="monolithicFlat"\n%sRW 8 FLAT "d-flat.vmdk" 0\n' "$@"; }
+text 5 ffffffff '' > cids/d.vmdk
+for c in 0 1 2 3 4 6 7 8 9 a b d e f; do text 12345678 $c $'parentFileNameHint="gone.vmdk"\n' > cids/other-$c.vmdk; done
+write_there () { nbdkit "$PLUGIN" cids/d.vmdk write=true --run 'qemu-io -f raw -c "write -q 0 512" -c flush "$uri"' > out 2> err && ! grep -q 'write failed' out; }
+write_there || fail "$(cat err)"
+grep -qx 'CID=c' cids/d.vmdk || fail "$(cat cids/d.vmdk)"
+text 12345678 5 $'parentFileNameHint="gone.vmdk"\n' > cids/other-5.vmdk
+! write_there || fail 'all CIDs are taken'
+grep -q 'write the CID with 8 digits (CID=0000000c)' err || fail "$(cat err)"
+echo 'CIDs with few digits'

@@ -217,3 +217,53 @@ vd_check_no_children (const struct vd_link *link, const struct vd_opts *opts,
   return vd_each_child (link, opts, true, &opts->log, refuse_child,
                         (void *) (uintptr_t) link, err);
 }
+
+/* ---- CIDs in use -------------------------------------------------------------- */
+
+struct cids {
+  uint32_t *cid;
+  size_t n;
+};
+
+static int
+add_cid (struct cids *c, uint32_t cid, struct vd_err *err)
+{
+  uint32_t *more = vd_grow (c->cid, c->n, sizeof *more, err);
+
+  if (!more)
+    return -1;
+  c->cid = more;
+  more[c->n++] = cid;
+  return 0;
+}
+
+static int
+add_cids_of (void *opaque, struct vd_link **link, struct vd_err *err)
+{
+  const struct vd_descriptor *d = (*link)->descriptor;
+
+  return !d ? 0
+    : add_cid (opaque, d->cid, err) == -1 ? -1
+    : add_cid (opaque, d->parent_cid, err);
+}
+
+int
+vd_cids_around (const struct vd_link *link, uint32_t **cids, size_t *n,
+                struct vd_err *err)
+{
+  static const struct vd_log none = { .fn = NULL };
+  struct cids c = { .cid = NULL };
+  struct vd_around a = {
+    .fn = add_cids_of, .opaque = &c, .log = &none, .what = link->path,
+  };
+  int r = vd_around_scan (&a, vd_confine_dir (link->places), err);
+
+  vd_around_free (&a);
+  if (r == -1) {
+    free (c.cid);
+    return -1;
+  }
+  *cids = c.cid;
+  *n = c.n;
+  return 0;
+}

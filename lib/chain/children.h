@@ -60,6 +60,12 @@ extern int vd_each_child (const struct vd_link *link,
                                      struct vd_err *err),
                           void *opaque, struct vd_err *err);
 
+/* The CIDs that the images around a local link have, or name as their parent's,
+ * its own too: a new one should be none of them.  To be freed.
+ */
+extern int vd_cids_around (const struct vd_link *link, uint32_t **cids,
+                           size_t *n, struct vd_err *err);
+
 /* Are these the same file? */
 extern bool vd_link_same (const struct vd_link *a, const struct vd_link *b);
 

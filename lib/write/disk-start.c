@@ -19,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/uuid.h"
+#include "chain/children.h"
 #include "chain/link-files.h"
 #include "check/check.h"
 #include "format/descriptor-edit.h"
@@ -85,21 +86,49 @@ change_vdi (struct disk_part *p, struct vd_err *err)
                          ? VD_VDI_0_OFF_MODIFIED : VD_VDI_OFF_MODIFIED, err);
 }
 
-/* A CID of as many digits as it has. */
-static int
-new_cid (const struct vd_descriptor *d, char text[9], struct vd_err *err)
+/* Few digits, as people write them, are soon a CID that the disk had before, or
+ * that something else stands on.
+ */
+#define MAX_TRIES 100000u
+
+static bool
+is_among (uint32_t cid, const uint32_t *cids, size_t n)
 {
+  size_t i;
+
+  for (i = 0; i < n; ++i)
+    if (cids[i] == cid)
+      return true;
+  return false;
+}
+
+/* A CID of as many digits as it has, which nothing around it knows. */
+static int
+new_cid (const struct vd_link *link, char text[9], struct vd_err *err)
+{
+  const struct vd_descriptor *d = link->descriptor;
   const char *old = vd_descriptor_get (d, "cid");
   const size_t digits = old ? vd_min (strlen (old), 8) : 8;
   const uint32_t mask = digits == 8 ? UINT32_MAX
     : (UINT32_C (1) << (4 * digits)) - 1;
-  uint32_t cid;
+  CLEANUP_FREE uint32_t *known = NULL;
+  uint32_t cid = d->cid;
+  size_t n = 0;
+  unsigned i;
 
-  do {
+  if (digits < 8 && vd_cids_around (link, &known, &n, err) == -1)
+    return -1;
+  for (i = 0; i < MAX_TRIES && (cid == d->cid || is_among (cid, known, n));
+       ++i) {
     if (vd_new_cid (&cid, d->cid, err) == -1)
       return -1;
     cid &= mask;
-  } while (cid == d->cid);
+  }
+  if (i == MAX_TRIES)
+    return vd_fail (err, VD_UNSUPPORTED, "%s: its CID has only %zu digit%s, and "
+                    "all such numbers are taken by what is around it: write "
+                    "the CID with 8 digits (CID=%08" PRIx32 ")", link->path,
+                    digits, digits == 1 ? "" : "s", d->cid);
   snprintf (text, 9, "%0*" PRIx32, (int) digits, cid);
   return 0;
 }
@@ -118,7 +147,7 @@ edit (const struct vd_link *link, const char *text, size_t n,
   size_t nr = 0, i;
   char *now, *line;
 
-  if (new_cid (d, cid, err) == -1 || vd_uuid_new (uuid, err) == -1 ||
+  if (new_cid (link, cid, err) == -1 || vd_uuid_new (uuid, err) == -1 ||
       vd_random (r, sizeof r, err) == -1)
     return NULL;
   for (i = 0; i < sizeof r; ++i)

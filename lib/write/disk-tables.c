@@ -47,7 +47,7 @@ disk_tables_open (struct disk_part *p, struct vd_err *err)
   }
   p->nr_grains = vd_div_up (p->inner->capacity, p->grain_size);
   p->align = kdmv ? p->grain_size : VD_SECTOR;
-  p->max_size = (UINT32_MAX + UINT64_C (1)) * VD_SECTOR;
+  p->max_size = VD_MAX_SECTORS * VD_SECTOR; /* for counters of sectors too */
   /* Small grains, each of which would take its place in a table of 16 KiB. */
   p->trim_needs_entry = !kdmv;
   return 0;

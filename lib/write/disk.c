@@ -111,8 +111,10 @@ open_part (struct vd_disk *disk, size_t i, struct vd_err *err)
   }
   if (disk_tables_open (p, err) == -1 || disk_cache_init (p, err) == -1)
     return -1;
-  /* As long as its format can express: its end is known to us, and moves. */
-  p->file->size = p->max_size;
+  /* As long as its format can express: its end is known to us, and moves.  (One
+   * of 2 TiB was made by somebody who took the last sector too.)
+   */
+  p->file->size = vd_max (p->max_size, p->file->size);
   return disk_map_attach (p, i, err);
 }
 
