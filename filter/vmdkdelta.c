@@ -168,7 +168,7 @@ add_newest (struct vd_err *err)
   if (config.deltas.n > 0 && access (config.write_to, F_OK) == -1) {
     r = open_deltas (err);
     if (r == 0)
-      r = vd_create_child (config.write_to, deltas.chain, format, err);
+      r = vd_create_child (config.write_to, deltas.chain, &opts, format, err);
     vd_deltas_close (&deltas);
   }
   if (r == -1)

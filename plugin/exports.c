@@ -134,7 +134,7 @@ make_child (struct exports *e, struct vd_member *top, struct vd_err *err)
   chain = vd_family_chain (e->family, top, err);
   if (!chain)
     return -1;
-  r = vd_create_child (config.write_to, chain, format, err);
+  r = vd_create_child (config.write_to, chain, &e->opts, format, err);
   vd_chain_free (chain);
   return r;
 }

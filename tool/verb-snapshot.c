@@ -37,7 +37,8 @@ make_child (const struct stack *stack, const char *name, FILE *fp,
     if (!path)
       return -1;
   }
-  r = vd_create_child (name, stack->chain, VD_CHILD_USUAL, err);
+  r = vd_create_child (name, stack->chain, stack->family->opts,
+                       VD_CHILD_USUAL, err);
   if (r == 0) {
     fprintf (fp, "Created ");
     out_text (fp, name);

@@ -55,6 +55,9 @@ int
 vd_owners_init (struct vd_checker *c, struct vd_err *err)
 {
   c->owners.unit = c->unit;
+  c->owners.next = UINT64_MAX;
+  if (c->opts->quick)
+    return 0;
   if (set_window (&c->owners, 0, window_length (c, 0)) == -1)
     return vd_fail_nomem (err);
   return 0;
@@ -209,11 +212,12 @@ vd_owners_claim (struct vd_checker *c, struct vd_owner owner, uint64_t start,
 
   if (length == 0)
     return 0;
-  if (o->resolving) {
+  if (o->resolving)
     return resolve (c, owner, start, end, err);
-  }
   if (c->pass == 0)
     c->data_end = vd_max (c->data_end, end);
+  if (c->opts->quick)
+    return 0;
   if (end > o->to)
     o->next = vd_min (o->next, vd_max (start, o->to));
   if (start >= o->to || end <= o->from)

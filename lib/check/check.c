@@ -5,6 +5,7 @@
 
 /* Checking links and chains; see check.h. */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -237,6 +238,67 @@ vd_check_sound (const struct vd_chain *chain,
       vd_err_prefix (err, "nothing was written: ");
       return -1;
     }
+  }
+  return 0;
+}
+
+/* ---- Is it whole? --------------------------------------------------------- */
+
+struct whole {
+  bool cut, other;
+  struct vd_err why;            /* the first that is cut */
+  char text[VD_ERR_MAX];        /* the first that is otherwise wrong */
+};
+
+static int
+judge_finding (void *opaque, const struct vd_finding *f, struct vd_err *err)
+{
+  struct whole *w = opaque;
+
+  (void) err;
+  switch (f->kind) {
+  case VD_CHECK_TABLE_OUTSIDE:
+  case VD_CHECK_GRAIN_OUTSIDE:
+  case VD_CHECK_GRAIN_TRUNCATED:
+  case VD_CHECK_EXTENT_LOST:
+    w->cut = true;
+    vd_fail (&w->why, VD_TRUNCATED, "%s", f->message);
+    return 1;                   /* nothing worse can come */
+  default:
+    if (!w->other)
+      snprintf (w->text, sizeof w->text, "%s", f->message);
+    w->other = true;
+    return 0;
+  }
+}
+
+int
+vd_check_whole (const struct vd_chain *chain, const struct vd_opts *opts,
+                struct vd_err *err)
+{
+  size_t i;
+
+  for (i = 0; i < chain->nr_links; ++i) {
+    struct whole w = { .cut = false };
+    const struct vd_check_opts how = {
+      .errors_only = true, .quick = true, .keep = 1,
+      .allow_dirty = opts->allow_dirty, .ignore_cid = opts->ignore_cid,
+      .fn = judge_finding, .opaque = &w,
+    };
+    const char *path = chain->links[i]->path;
+    struct vd_check_report report;
+    int r = vd_check_link (chain->links[i], &how, &report, err);
+
+    vd_check_report_free (&report);
+    if (r == -1)
+      return -1;
+    if (w.cut) {
+      *err = w.why;
+      return -1;
+    }
+    if (w.other)
+      vd_warn (&opts->log, "%s has errors, which will show in what is made on "
+               "it (vmdkdelta check lists them): %s", path, w.text);
   }
   return 0;
 }

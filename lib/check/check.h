@@ -116,6 +116,9 @@ struct vd_check_opts {
   bool ignore_cid;              /* so is a parent of other content */
   bool for_writing;             /* a redundant table in the place of something
                                    else is an error: it would be written */
+  bool quick;                   /* neither two owners of one place are looked
+                                   for, nor into compressed grains: one pass
+                                   over the tables, and no bitmap */
   unsigned keep;                /* findings kept of each kind; 0: 10 */
   uint64_t memory;              /* bytes of bitmap; 0: 32 MiB */
 
@@ -177,6 +180,14 @@ extern int vd_check_chain (const struct vd_chain *chain,
 extern int vd_check_sound (const struct vd_chain *chain,
                            const struct vd_check_opts *opts,
                            struct vd_err *err);
+
+/* Before something is made that will read from this chain: is all there that
+ * its tables name?  It is quick (see above), since nothing is written to what
+ * exists.  VD_TRUNCATED if bytes of the disk are missing for certain; of the
+ * first other error of each link opts->log is told.
+ */
+extern int vd_check_whole (const struct vd_chain *chain,
+                           const struct vd_opts *opts, struct vd_err *err);
 
 /* 0 when the report has no error; else err gets the first one, and -1. */
 extern int vd_check_result (const struct vd_check_report *report,

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/path.h"
 #include "base/uuid.h"
+#include "check/check.h"
 #include "create/create-child.h"
 #include "create/create-vdi.h"
 #include "create/create.h"
@@ -203,14 +204,28 @@ usual_format (const struct vd_link *parent)
     : VD_CHILD_KDMV;
 }
 
+static int
+check_chain (const struct vd_chain *chain, const struct vd_opts *opts,
+             struct vd_err *err)
+{
+  if (vd_check_whole (chain, opts, err) == 0)
+    return 0;
+  if (err->code == VD_TRUNCATED)
+    vd_err_append (err, ".  No child is made of a disk that is not whole: copy "
+                   "it again from where it is (vmdkdelta check lists what is "
+                   "missing)");
+  return -1;
+}
+
 int
 vd_create_child (const char *path, const struct vd_chain *chain,
-                 enum vd_child_format format, struct vd_err *err)
+                 const struct vd_opts *opts, enum vd_child_format format,
+                 struct vd_err *err)
 {
   const struct vd_link *parent = chain->links[0];
   const struct vd_file *like = vd_chain_strictest (chain);
   const bool by_uuid = !vd_uuid_is_null (parent->id.image);
-  struct vd_create_opts opts = { .capacity = parent->capacity, .like = like };
+  struct vd_create_opts w = { .capacity = parent->capacity, .like = like };
   CLEANUP_FREE char *hint = NULL;
   struct vd_identity id;
 
@@ -218,6 +233,8 @@ vd_create_child (const char *path, const struct vd_chain *chain,
     return vd_fail (err, VD_UNSUPPORTED, "%s is on another host, so that a "
                     "file here cannot say where its parent is: copy the chain "
                     "here first", parent->path);
+  if (check_chain (chain, opts, err) == -1)
+    return -1;
   if (format == VD_CHILD_USUAL)
     format = usual_format (parent);
   if (vd_uuid_new (id.image, err) == -1 || vd_uuid_new (id.modified, err) == -1)
@@ -236,10 +253,10 @@ vd_create_child (const char *path, const struct vd_chain *chain,
   hint = vd_parent_hint (path, parent->path, err);
   if (!hint)
     return -1;
-  opts.format = format == VD_CHILD_COWD ? VD_WRITER_COWD : VD_WRITER_SPARSE;
-  opts.store_zeros = format != VD_CHILD_COWD;
-  opts.parent_cid = parent->descriptor->cid;
-  opts.parent_hint = hint;
-  opts.uuids = by_uuid && format != VD_CHILD_COWD ? &id : NULL;
-  return make_vmdk (path, &opts, err);
+  w.format = format == VD_CHILD_COWD ? VD_WRITER_COWD : VD_WRITER_SPARSE;
+  w.store_zeros = format != VD_CHILD_COWD;
+  w.parent_cid = parent->descriptor->cid;
+  w.parent_hint = hint;
+  w.uuids = by_uuid && format != VD_CHILD_COWD ? &id : NULL;
+  return make_vmdk (path, &w, err);
 }

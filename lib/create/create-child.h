@@ -29,8 +29,12 @@ extern int vd_child_format (const char *name, enum vd_child_format *format,
  * one, a VDI by UUID: VD_UNSUPPORTED if the parent has none.  It gets its name
  * when it is complete and flushed, and the rights of vd_chain_strictest,
  * because what is written to it brings data of all links along.
+ *
+ * VD_TRUNCATED if the chain lacks bytes: nothing would read them before they
+ * are needed, when the machine runs on the child.
  */
 extern int vd_create_child (const char *path, const struct vd_chain *chain,
+                            const struct vd_opts *opts,
                             enum vd_child_format format, struct vd_err *err);
 
 /* The same on raw bytes: a VMDK that says that it has a parent, but not which.

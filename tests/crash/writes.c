@@ -149,7 +149,7 @@ make_child (struct vd_err *err)
   int r = -1;
 
   if (open_chain (&v, cr_newest, &plain, err) == 0)
-    r = vd_create_child (path, v.chain, VD_CHILD_USUAL, err);
+    r = vd_create_child (path, v.chain, &plain, VD_CHILD_USUAL, err);
   leave (&v);
   return r;
 }

@@ -18,7 +18,7 @@ chain    base file format
 read     base file format chain
 guest    base
 check    base file format chain
-create   base file format chain
+create   base file format chain check
 write    base file format chain read check
 apply    base file format chain read
 compact  base file format chain read guest check write
