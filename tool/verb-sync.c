@@ -283,7 +283,7 @@ static int
 run (int argc, char **argv)
 {
   struct sync s = {
-    .opts = { .prefix = "--", .for_writing = true },
+    .opts = { .for_writing = true },
     .threads = VD_APPLY_THREADS,
     .disk = calloc ((size_t) argc, sizeof *s.disk),
   };
