@@ -16,7 +16,7 @@ grep -Eq '^d.vmdk: [23] grains of 64 KiB differ, 2 more are now zeros; .* compar
     { cat out; fail "the first line"; }
 # The second line works as it stands.
 next=$(sed -n 's/^next: nbdkit -r --filter=vmdkdelta //p' out)
-[ "$next" = 'file base.img delta=d.vmdk' ] || fail "next: $next"
+[ "$next" = 'file file=base.img delta=d.vmdk' ] || fail "next: $next"
 nbdkit_run $next --run 'nbdcopy "$uri" have.img'
 same have.img new.img
 grep -aq '^parentFileNameHint="base.vmdk"' d.vmdk
@@ -79,7 +79,7 @@ expect_fail 'd2.vmdk exists' create --from base.img --to new.img --base-descript
 # ---- VMDKs as they are: the chain is read ------------------------------------------
 head -c 1M /dev/urandom | dd of=new.img bs=64K seek=3 conv=notrunc status=none
 create --from d2.vmdk --to new.img d4.vmdk > out
-grep -q '^next: nbdkit vmdk d4.vmdk$' out
+grep -q '^next: nbdkit vmdk file=d4.vmdk$' out
 # Its parent was moved.
 mkdir away
 cp d2.vmdk away

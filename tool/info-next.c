@@ -244,7 +244,7 @@ text_next (FILE *fp, const struct report *r)
   }
   fputs ("Next, to read this disk as the virtual machine saw it:\n", fp);
   if (is_one_flat_file (f))
-    out_command (fp, "nbdkit file ",
+    out_command (fp, "nbdkit file file=",
                  f->member->link->pieces[0].image->file->name, "");
   else {
     out_command (fp, "nbdkit vmdk file=", f->path, "");

@@ -69,15 +69,21 @@ tool_error (const char *fs, ...)
 void
 tool_say (bool not, const char *fs, ...)
 {
-  char raw[VD_ERR_MAX], safe[VD_ERR_MAX];
+  CLEANUP_FREE char *text = NULL, *safe = NULL;
   va_list args;
+  size_t n;
 
   if (not && !log_file)
     return;
   va_start (args, fs);
-  vsnprintf (raw, sizeof raw, fs, args);
+  if (vasprintf (&text, fs, args) == -1)
+    text = NULL;
   va_end (args);
-  vd_escape (safe, sizeof safe, raw);
+  n = text ? strlen (text) * 4 + 1 : 0;
+  safe = malloc (n + 1);
+  if (!text || !safe)
+    return;
+  vd_escape (safe, n, text);    /* whole: it may have a command in it */
   put_log ("", safe);
   if (not)
     return;

@@ -301,18 +301,18 @@ print_text (const struct create *c, FILE *fp)
     return;
   fprintf (fp, "next: ");
   if (c->base.is_vmdk && vd_is_uri (c->from)) {
-    fprintf (fp, "nbdkit vmdk ");
+    fprintf (fp, "nbdkit vmdk file=");
     out_shell (fp, c->out);
     fprintf (fp, " parent=");
     out_shell (fp, c->from);
   }
   else if (c->base.is_vmdk) {
-    fprintf (fp, "nbdkit vmdk ");
+    fprintf (fp, "nbdkit vmdk file=");
     out_shell (fp, c->out);
   }
   else {
-    fprintf (fp, "nbdkit -r --filter=vmdkdelta %s ",
-             c->base.is_nbd ? "nbd" : "file");
+    fprintf (fp, "nbdkit -r --filter=vmdkdelta %s=",
+             c->base.is_nbd ? "nbd uri" : "file file");
     out_shell (fp, c->from);
     fprintf (fp, " delta=");
     out_shell (fp, c->out);

@@ -121,18 +121,38 @@ struct question {
   struct vd_err *err;
 };
 
+/* Where the note is, as a word, if it is not where it would be looked for. */
+static char *
+elsewhere (const struct vd_target_state *s)
+{
+  struct vd_err ignored;
+  CLEANUP_FREE char *usual = vd_target_state_name (s->target, &ignored);
+
+  return s->path && (!usual || strcmp (usual, s->path) != 0)
+    ? vd_shell_word (s->path) : NULL;
+}
+
+/* More would be cut off in the message, and be another command. */
+#define MAX_COMMAND 1000u
+
 /* "; to go back: vmdkdelta apply UNDO TARGET", or nothing; to be freed. */
 static char *
 way_back (const struct vd_target_state *s)
 {
   CLEANUP_FREE char *undo = s->undo ? vd_shell_file (s->undo) : NULL;
   CLEANUP_FREE char *target = vd_shell_file (s->target);
+  CLEANUP_FREE char *state = elsewhere (s);
   char *text;
 
   if (!undo || !target)
     return strdup ("");
-  return asprintf (&text, "; to go back: vmdkdelta apply %s %s", undo,
-                   target) == -1 ? NULL : text;
+  if (asprintf (&text, "; to go back: vmdkdelta apply %s%s%s%s %s",
+                state ? "--state=" : "", state ? state : "", state ? " " : "",
+                undo, target) == -1)
+    return NULL;
+  if (strlen (text) > MAX_COMMAND)
+    *text = '\0';
+  return text;
 }
 
 static enum vd_verdict

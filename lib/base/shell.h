@@ -9,8 +9,10 @@
 #define VD_SHELL_H
 
 /* Text as one word of a POSIX shell's command, quoted if need be; what a
- * terminal could act on as bash's $'...' has it, so that the word is still the
- * right one.  To be freed; NULL without memory.
+ * terminal could act on as printf's escapes, so that the word is still the
+ * right one.  All commands in messages are made of these: a test runs them.
+ * nbdkit takes a word with "=" in it for a parameter, so files are given to it
+ * with file=.  To be freed; NULL without memory.
  */
 extern char *vd_shell_word (const char *text);
 
