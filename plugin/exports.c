@@ -435,26 +435,6 @@ open_dir (struct exports *e, struct vd_err *err)
   return 0;
 }
 
-/* Else each file in dir= would be refused because of it. */
-static int
-check_dirs (struct vd_err *err)
-{
-  struct stat st;
-  size_t i;
-
-  for (i = 0; i < config.dirs.n; ++i) {
-    if (vd_is_uri (config.dirs.path[i]))
-      continue;
-    if (stat (config.dirs.path[i], &st) == -1)
-      return vd_fail_errno (err, errno, "parent-path=%s: cannot open directory",
-                            config.dirs.path[i]);
-    if (!S_ISDIR (st.st_mode))
-      return vd_fail_errno (err, ENOTDIR, "parent-path=%s: cannot open directory",
-                            config.dirs.path[i]);
-  }
-  return 0;
-}
-
 int
 exports_open (struct exports *e, struct vd_err *err)
 {
@@ -479,7 +459,7 @@ exports_open (struct exports *e, struct vd_err *err)
   serve_begin (name);
   if (serve_remote (&e->opts, &config.remote, err) == -1 ||
       serve_check_local ("write-to", config.write_to, err) == -1 ||
-      check_dirs (err) == -1)
+      vd_confine_check_dirs (&e->opts, err) == -1)
     return -1;
   e->family = vd_family_new (&e->opts, err);
   if (!e->family)

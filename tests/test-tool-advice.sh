@@ -57,3 +57,15 @@ grep -q "^  parent UUID  *$own\$" out || fail "$(cat out)"
 ! grep -q 'parent UUID' base || fail "$(cat base)"
 "$TOOL" info --json diff1.vdi | tr -d ' \n' > json
 grep -q "\"parent\":\"$own\",\"modification\":\"[0-9a-f-]*\"" json || fail "$(cat json)"
+
+# What is on other hosts: said to be so where it cannot be read or made.
+cd "$T"
+head -c 64K /dev/urandom > new.img
+for new in https://example.com/u.vmdk ssh://example.com/u.vmdk; do
+    expect_fail "$new.*written on this machine" "$TOOL" create --from disk-flat.vmdk --to new.img $new
+    expect_fail "$new.*it is written on this machine" "$TOOL" create --from disk-flat.vmdk --to new.img --base-descriptor=$new u.vmdk
+    expect_fail "$new.*files are made here only" "$TOOL" compact --output=$new vb-vdi-tiny-2/base.vdi
+    expect_fail "$new.*files are made here only" "$TOOL" apply --undo=$new d.vmdk disk-flat.vmdk
+    expect_fail "$new.*(files are made here only|needs local files)" "$TOOL" snapshot vb-vdi-tiny-2/diff2.vdi $new
+done
+[ ! -e u.vmdk ] || fail 'something was made'

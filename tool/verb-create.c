@@ -157,6 +157,9 @@ check_options (const struct create *c)
   if (vd_is_uri (c->out))
     return tool_usage (&verb_create, "%s: the new delta is written on this "
                        "machine", c->out);
+  if (c->base_descriptor && vd_is_uri (c->base_descriptor))
+    return tool_usage (&verb_create, "--base-descriptor=%s: it is written on "
+                       "this machine", c->base_descriptor);
   if (c->base_descriptor && (c->has_cid || c->w.parent_hint))
     return tool_usage (&verb_create, "--base-descriptor gives name and CID of "
                        "the parent; it cannot be used with --parent-hint or "

@@ -125,7 +125,7 @@ const struct verb verb_fetch = {
 static int
 run (int argc, char **argv)
 {
-  struct vd_opts opts = { .prefix = NULL };
+  struct vd_opts opts = { .headers = false };
   struct fetch_copy c = { .threads = DEFAULT_THREADS, .opts = &opts };
   enum progress_mode mode = PROGRESS_AUTO;
   bool quiet = false;

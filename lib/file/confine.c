@@ -129,8 +129,10 @@ add_dirs (struct vd_confine *p, struct vd_err *err)
     if (!dir)
       return vd_fail_errno (err, errno, "%sparent-path=%s: cannot open directory",
                             vd_opts_prefix (), given);
-    if (add_place (p, dir, err) == -1)
+    if (add_place (p, dir, err) == -1) {
+      vd_err_prefix (err, "%sparent-path=", vd_opts_prefix ());
       return -1;
+    }
   }
   return 0;
 }
@@ -182,6 +184,18 @@ vd_confine_new (const char *path, const struct vd_opts *opts,
   if (r == -1 || add_dirs (p, err) == -1)
     return NULL;
   return VD_TAKE (p);
+}
+
+int
+vd_confine_check_dirs (const struct vd_opts *opts, struct vd_err *err)
+{
+  VD_CLEANUP (free_places) struct vd_confine *p
+    = calloc (1, sizeof *p + opts->nr_dirs * sizeof p->place[0]);
+
+  if (!p)
+    return vd_fail_nomem (err);
+  p->opts = opts;
+  return add_dirs (p, err);
 }
 
 void

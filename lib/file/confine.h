@@ -40,6 +40,12 @@ extern struct vd_confine *vd_confine_new (const char *path,
 
 extern void vd_confine_free (struct vd_confine *p);
 
+/* Can all of opts->dirs be opened?  For who opens many files, each of which
+ * would be refused because of one that cannot.
+ */
+extern int vd_confine_check_dirs (const struct vd_opts *opts,
+                                  struct vd_err *err);
+
 /* The first of these directories, for messages. */
 extern const char *vd_confine_dir (const struct vd_confine *p);
 

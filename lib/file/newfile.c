@@ -28,6 +28,7 @@
 #include "base/uuid.h"
 #include "file/newfile.h"
 #include "file/rights.h"
+#include "file/uri.h"
 
 static int
 fail_exists (const char *path, struct vd_err *err)
@@ -117,6 +118,10 @@ vd_new_file_open_like (struct vd_new_file *n, const char *path, bool replace,
   uint32_t r;
   bool ours;
 
+  if (vd_is_uri (path))
+    return vd_fail (err, VD_UNSUPPORTED, "%s is on another host: files are made "
+                    "here only (a local file of such a name: ./%s)", path,
+                    path);
   if (lstat (path, &st) == 0) {
     if (!replace)
       return fail_exists (path, err);

@@ -377,7 +377,7 @@ vd_vbox_check_named (const struct vd_vbox *box, const struct vd_opts *opts,
   return vd_fail (err, VD_USAGE, "disks of %s are in the media registry of "
                   "%s, and may belong to other machines too: name that file, "
                   "with %sregistry=%s; nothing was written", box->path,
-                  box->registry->path, vd_opts_prefix (opts),
+                  box->registry->path, vd_opts_prefix (),
                   box->registry->path);
 }
 
