@@ -54,7 +54,7 @@ expect_fail 'is not in the machine.s own media registry, but in that of .*/Virtu
     nbdkit "$PLUGIN" $m --run true
 for verb in merge compact 'merge --dry-run'; do
     # shellcheck disable=SC2086  # words
-    expect_fail 'but in that of .*/VirtualBox.xml.  Name it: registry=' "$TOOL" $verb $m
+    expect_fail 'but in that of .*/VirtualBox.xml.  Name it: --registry=' "$TOOL" $verb $m
 done
 expect_fail 'with --registry=.*; nothing was written' "$TOOL" merge --parent-path=. $m
 expect_fail 'gone.xml: cannot open' "$TOOL" merge --registry=gone.xml $m

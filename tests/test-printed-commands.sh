@@ -13,7 +13,7 @@ if [ "${PRINTED_NAMES:-}" = all ]; then
         $'\xe2\x80\xaebidi' 'Müller' $'%\007\\q'"'" ']' '[' 'nbd:' "$(printf 'x%.0s' {1..180})")
 fi
 # What ends with a line end is written with $'...', which is not of all shells.
-in_sh () { sh -ec "$1"; }
+sh=sh
 
 # The programs as a user has them.
 mkdir "$T/bin"
@@ -43,7 +43,7 @@ run_all () {
     local line
     while IFS= read -r line; do
         rm -f out.raw "$OUT"
-        in_sh "${line//DIR/.}" > log 2>&1 || { cat log; fail "this does not work: $line"; }
+        $sh -ec "${line//DIR/.}" > log 2>&1 || { cat log; fail "this does not work: $line"; }
         case $line in
             nbdcopy*) same out.raw "$1" ;;
             nbdkit*) same "$OUT" "$1" ;;
@@ -71,7 +71,7 @@ one () {
     mkdir away; mv base.vmdk away/
     "$TOOL" info -- "$n-child.vmdk" > ../report || :
     line=$(commands ../report | grep -- --parent-path)
-    in_sh "${line//DIR/away}" > log || { cat log; fail "$line"; }
+    $sh -ec "${line//DIR/away}" > log || { cat log; fail "$line"; }
     grep -q 'to read this disk as the virtual machine saw it' log || fail "$(cat log)"
     ran=$((ran + 1))
     cp ../old.img "$f.raw"
@@ -81,12 +81,12 @@ one () {
     # create, apply with an undo file, and back
     "$TOOL" create --from "$f.raw" --to ../new.img --parent-hint=x -- d.vmdk > out 2> /dev/null
     line=$(sed -n 's/^next: //p' out)
-    rm -f "$OUT"; in_sh "$line" > log 2>&1 || { cat log; fail "this does not work: $line"; }
+    rm -f "$OUT"; $sh -ec "$line" > log 2>&1 || { cat log; fail "this does not work: $line"; }
     same "$OUT" ../new.img
     "$TOOL" apply --state="$f state" --undo="$undo" -- d.vmdk "$n.raw" > out
     same "$f.raw" ../new.img
     line=$(sed -n 's/^undo .*to undo everything: //p' out)
-    in_sh "$line" > log 2>&1 || { cat log; fail "this does not work: $line"; }
+    $sh -ec "$line" > log 2>&1 || { cat log; fail "this does not work: $line"; }
     same "$f.raw" ../old.img
     # what another step is told
     "$TOOL" apply --undo="${undo%.vmdk}2.vmdk" -- d.vmdk "$n.raw" > /dev/null
@@ -94,7 +94,7 @@ one () {
     if ! "$TOOL" apply -- e.vmdk "$n.raw" > log 2>&1; then
         line=$(sed -n 's/.*; to go back: \(.*\) (noted in .*/\1/p' log)
         [ "$line" ] || fail "no way back: $(cat log)"
-        in_sh "$line" > log 2>&1 || { cat log; fail "this does not work: $line"; }
+        $sh -ec "$line" > log 2>&1 || { cat log; fail "this does not work: $line"; }
         same "$f.raw" ../old.img
         ran=$((ran + 2))
     fi
@@ -104,7 +104,7 @@ one () {
     cd "$T"; rm -rf d
 }
 for n in "${names[@]}"; do one "$n"; done
-in_sh () { bash -ec "$1"; }
+sh=bash
 [ "${PRINTED_NAMES:-}" != all ] || one $'ends with\n'
 
 # A flat disk, which nbdkit's file plugin reads; a new delta on a VMDK.
@@ -115,7 +115,7 @@ printf '# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType=
 grep -q 'nbdkit file file=' ../report || fail "$(cat ../report)"
 run_all ../old.img ../report
 "$TOOL" create --from flat.vmdk --to ../new.img "c=d it's.vmdk" > out
-rm -f "$OUT"; in_sh "$(sed -n 's/^next: //p' out)" > log 2>&1 || { cat log; fail "$(cat out)"; }
+rm -f "$OUT"; $sh -ec "$(sed -n 's/^next: //p' out)" > log 2>&1 || { cat log; fail "$(cat out)"; }
 same "$OUT" ../new.img
 # (The command that completes a merge: test-merge-interrupted.sh.)
 cd "$T"

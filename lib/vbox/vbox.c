@@ -334,10 +334,11 @@ check_state (const struct vd_vbox *box, const struct vd_vbox_snapshot *s,
     if (box->listed_in)
       return vd_fail (err, VD_NOT_FOUND, "%s: the disk {%s} (%.60s-%u-%u of "
                       "%s%.100s) is not in the machine's own media registry, "
-                      "but in that of %s.  Name it: registry=%s", box->path,
+                      "but in that of %s.  Name it: %sregistry=%s", box->path,
                       vd_uuid_text (text, a->uuid), a->controller, a->port,
                       a->device, s ? "snapshot " : "the current state",
-                      s ? s->name : "", box->listed_in, box->listed_in);
+                      s ? s->name : "", box->listed_in, vd_opts_prefix (),
+                      box->listed_in);
     return vd_fail (err, VD_NOT_FOUND, "%s: the disk {%s} (%.60s-%u-%u of %s"
                     "%.100s) is not in the machine's own media registry%s%s, "
                     "but in another one: that of another machine, or the "
