@@ -90,7 +90,7 @@ static int
 scan_link (struct vd_link *link, struct vd_compact_state *st,
            struct vd_guest **guest, struct vd_err *err)
 {
-  const struct vd_opts opts = { .prefix = "--" };
+  const struct vd_opts opts = { .headers = false };
   struct disk d = { .st = st };
   struct vd_chain *chain;
   int r = -1;
