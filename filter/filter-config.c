@@ -61,7 +61,7 @@ struct config config = {
      "               that is a URI; can be repeated")                       \
   X ("delta-write-format", OPTION_TEXT, &config.write_format,               \
      "delta-write-format=kdmv|cowd|vdi   the format of a NEW that is\n"     \
-     "               created (default: what usually stands there)")         \
+     "               created (default: as children of it usually have it)") \
   X ("delta-cache-size", OPTION_SIZE, &config.cache_size,                   \
      "delta-cache-size=<SIZE>   memory for the map (default 64M)")
 

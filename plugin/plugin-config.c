@@ -48,7 +48,7 @@ struct config config = { .cache_size = VD_MAP_DEFAULT_BUDGET };
      "               created, or continued if it exists")                   \
   X ("write-format", OPTION_TEXT, &config.write_format,                     \
      "write-format=kdmv|cowd|vdi   the format of a NEW that is created\n"   \
-     "               (default: what usually stands on FILE)")               \
+     "               (default: as children of FILE usually have it)")       \
   X ("base-format", OPTION_RAW, &config.raw_base,                           \
      "base-format=raw   accept flat extents that begin like an image of\n"    \
      "               another format")                                       \

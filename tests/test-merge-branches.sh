@@ -65,7 +65,7 @@ fresh
 fresh
 head -c 600 "$top" > "$T/vm/Snapshots/cut.vdi"
 "$TOOL" merge --dry-run "$top" > out 2> err
-grep -q 'warning: .*/cut\.vdi cannot be read, so it is not known whether it stands on what is merged: ' err || fail "$(cat err)"
+grep -q 'warning: .*/cut\.vdi cannot be read, so it is not known whether it is based on what is merged: ' err || fail "$(cat err)"
 
 # ---- Linked clones: in the folder beside -------------------------------------------
 
@@ -89,7 +89,7 @@ for place in clone/Snapshots/c.vdi clone/c.vdi clone.vdi 'clone/sub dir/c.VDI'; 
                 '<Machine uuid="{22222222-2222-4333-8444-555555555555}" name="c" snapshotFolder="sub dir"><Hardware/></Machine></VirtualBox>' \
                 > "$T/clone/c.vbox" ;;
     esac
-    clones "${place##*/} stands on" "${chain[0]}"
+    clones "${place##*/} is based on" "${chain[0]}"
     "$TOOL" merge --quiet --no-machine --count=1 "$top"  # what it does not need
     rm -r "$T"/clone*
 done

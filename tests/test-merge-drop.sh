@@ -85,12 +85,12 @@ fresh
 # What else stands on it: a file beside, a linked clone, another machine, an open file.
 fresh
 image Snapshots/x.vdi 77777777-1111-4222-8333-444444444444 e0ba26ad-69ff-42ad-aac3-dcd1c4c0b7f1 X
-expect_fail 'e0ba26ad.* would be dropped, but .*x\.vdi stands on it' "$TOOL" merge --drop=s1b --yes tree.vbox
+expect_fail 'e0ba26ad.* would be dropped, but .*x\.vdi is based on it' "$TOOL" merge --drop=s1b --yes tree.vbox
 "$TOOL" merge --quiet --drop=s3 --yes tree.vbox
 fresh
 mkdir -p "$T/other/Snapshots"
 image "$T/other/Snapshots/y.vdi" 88888888-1111-4222-8333-444444444444 8034de2b-d4b1-42c0-852d-f42ec1bb3d5a Y
-expect_fail 'y\.vdi stands on .*8034de2b' "$TOOL" merge --drop=s1b --yes tree.vbox
+expect_fail 'y\.vdi is based on .*8034de2b' "$TOOL" merge --drop=s1b --yes tree.vbox
 rm -r "$T/other"
 # In the registry only: it may be another machine's.
 sed -i '/<HardDisk uuid="{e0ba26ad/s,/>,><HardDisk uuid="{99999999-1111-4222-8333-444444444444}" location="z.vdi" format="VDI"/></HardDisk>,' tree.vbox

@@ -94,7 +94,7 @@ base base.vmdk monolithicFlat
     --parent-cid="$(sed -n 's/^CID=//p' base.vmdk)" --parent=base.vmdk --descriptor=x-000001.vmdk
 "$TOOL" info x-000001.vmdk > /dev/null
 want=$(digest x-000001.vmdk)
-expect_fail 'stands on' "$TOOL" merge --snapshot base.vmdk
+expect_fail 'is based on' "$TOOL" merge --snapshot base.vmdk
 "$TOOL" merge --quiet --snapshot x-000001.vmdk
 [ -e x-000001.vmdk ] || [ -e x-000002.vmdk ] || fail "no child: $(ls)"
 new=$(ls x-00000?.vmdk)

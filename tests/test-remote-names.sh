@@ -88,6 +88,6 @@ grep -q '^equal' out || fail 'a raw file elsewhere'
 grep -q '^equal' out || fail 'a disk elsewhere'
 mkdir made
 "$TOOL" create --from="$web/folder/a/x.vmdk$q" --to=base.raw made/made.vmdk > out
-grep -q "nbdkit vmdk made/made.vmdk parent='http" out || fail 'how to use the delta'
+grep -q "nbdkit vmdk file=made/made.vmdk parent='http" out || fail 'how to use the delta'
 nbdkit "$PLUGIN" made/made.vmdk parent="$web/folder/a/x.vmdk$q" --run 'nbdcopy "$uri" out.raw'
 same base.raw out.raw

@@ -122,6 +122,10 @@ compare 2 d2.vmdk
 compare 2 d2.vmdk want want
 compare 2 --threads=0 d2.vmdk want
 compare 1 d2.vmdk none
+: > empty
+compare 1 empty want
+grep -q 'empty is empty, so it cannot say what want should hold' err || { cat err; fail 'an empty source'; }
+compare 3 want empty
 compare 1 d1-delta.vmdk want
 # Damage is an error, and not a difference.
 head -c 300000 d1-delta.vmdk > cut

@@ -70,7 +70,7 @@ fresh () { rm -rf bad; cp -r vm bad; }
 # The .vmsd is of another time: the descriptors say where it stands.
 fresh
 sed -i 's/^snapshot0.uid/snapshot.current = "3"\n&/' bad/vm.vmsd
-info 0 "the .vmsd says that it stands on 'Tom & Ann': the descriptors decide" '^      (now)'
+info 0 "the .vmsd says that it is based on 'Tom & Ann': the descriptors decide" '^      (now)'
 grep -B 1 '(now)' out | grep -q '^    after'
 # An older file is named, the machine runs, is suspended, is tracked.
 fresh

@@ -90,6 +90,10 @@ compare_disks (struct compare *c, struct vd_err *err)
   struct timespec start;
   unsigned i;
 
+  /* Everything begins with nothing. */
+  if (c->disk[0].file->size == 0)
+    return vd_fail (err, VD_USAGE, "%s is empty, so it cannot say what %s should "
+                    "hold", c->disk[0].name, c->disk[1].name);
   for (i = 0; i < 2; ++i)
     if (source_widen (&c->disk[i], c->threads, err) == -1)
       return -1;

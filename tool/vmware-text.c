@@ -217,7 +217,7 @@ put_snapshots (FILE *fp, const struct vmware *m)
   if (below)
     put_now (fp, m->here->depth + 1);
   if (m->here && vmx->current && m->here != vmx->current) {
-    fputs ("  (the .vmsd says that it stands on '", fp);
+    fputs ("  (the .vmsd says that it is based on '", fp);
     out_text (fp, vmx->current->name);
     fputs ("': the descriptors decide)\n", fp);
   }

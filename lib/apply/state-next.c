@@ -42,8 +42,8 @@ static void
 read_longid (const struct vd_descriptor *d, struct vd_content *c)
 {
   const char *text = d ? vd_descriptor_get (d, "ddb.longContentID") : NULL;
-  unsigned byte, i;
-  char end[9];
+  char end[9], pair[3] = "";
+  unsigned i;
 
   if (!text || !c->has_cid || strlen (text) != 32 ||
       strspn (text, "0123456789abcdefABCDEF") != 32)
@@ -51,8 +51,10 @@ read_longid (const struct vd_descriptor *d, struct vd_content *c)
   snprintf (end, sizeof end, "%08" PRIx32, c->cid);
   if (strcasecmp (text + 24, end) != 0)
     return;
-  for (i = 0; i < 16 && sscanf (text + 2 * i, "%2x", &byte) == 1; ++i)
-    c->longid[i] = (uint8_t) byte;
+  for (i = 0; i < 16; ++i) {
+    memcpy (pair, text + 2 * i, 2);
+    c->longid[i] = (uint8_t) strtoul (pair, NULL, 16);
+  }
 }
 
 void

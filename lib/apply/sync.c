@@ -268,7 +268,7 @@ digest_link (const struct vd_sync *s, size_t i, const struct vd_opts *opts,
 {
   struct vd_link *link = s->link[i]->link;
   struct vd_reader *reader = NULL;
-  struct vd_survey survey;
+  struct vd_survey survey = { .map = 0 };
   struct vd_chain *chain;
   int r = -1;
 
@@ -295,7 +295,7 @@ find_borrowed (const struct vd_sync *s, const struct vd_target_state *old,
 {
   const struct vd_content said = { .has_cid = true, .cid = old->to.said };
   const size_t below = find_content (s, &said, NULL);
-  uint64_t digest;
+  uint64_t digest = 0;
 
   *known = s->nr_links;
   if (below == s->nr_links || below <= s->goal)

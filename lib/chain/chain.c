@@ -96,7 +96,7 @@ vd_chain_check_pair (const struct vd_link *child,
 
   if (child->role == VD_ROLE_BASE)
     return vd_fail (err, VD_USAGE, "%s says that it has no parent%s, so it "
-                    "cannot stand on %s: perhaps the order is wrong (oldest "
+                    "cannot be based on %s: perhaps the order is wrong (oldest "
                     "first)", child->path,
                     child->descriptor ? " (parentCID=ffffffff)" : "",
                     parent->path);

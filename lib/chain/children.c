@@ -95,7 +95,7 @@ try_file (void *opaque, int dir, const char *name, const char *path,
   if (link)
     r = a->fn (a->opaque, &link, err);
   else if (magic == VD_MAGIC_SPARSE)
-    vd_warn (a->log, "%s cannot be read, so it is not known whether it stands "
+    vd_warn (a->log, "%s cannot be read, so it is not known whether it is based "
              "on %s: %s", path, a->what, why.msg);
   vd_link_close (link);
   return r;

@@ -189,7 +189,7 @@ vd_create_child_of_raw (const char *path, uint64_t capacity,
   };
 
   if (format == VD_CHILD_VDI)
-    return vd_fail (err, VD_UNSUPPORTED, "%s: a VDI stands on its parent by "
+    return vd_fail (err, VD_UNSUPPORTED, "%s: a VDI names its parent by "
                     "UUID, and raw bytes have none: kdmv and cowd are possible",
                     path);
   return make_vmdk (path, &opts, err);

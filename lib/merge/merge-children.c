@@ -58,7 +58,7 @@ judge (struct scan *s, struct vd_link **link, struct vd_err *err)
     if (!vd_link_stands_on (*link, parent))
       continue;
     if (i == 0 && d->discard)
-      return vd_fail (err, VD_USAGE, "%s is to be dropped, but %s stands on "
+      return vd_fail (err, VD_USAGE, "%s is to be dropped, but %s is based on "
                       "it: it is not the newest; nothing was written",
                       parent->path, (*link)->path);
     if (i > 0)
@@ -346,7 +346,7 @@ vd_merge_tell_branch (const struct vd_merge *m, const struct vd_merge_disk *d)
                    d->branch_uuid, "");
 
   vd_warn (&m->opts.log, "%s: merged down to %s only: %s", d->name,
-           d->target->path, why ? why : "more stands on what is below");
+           d->target->path, why ? why : "more is based on what is below");
 }
 
 int

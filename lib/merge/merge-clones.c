@@ -237,7 +237,7 @@ judge (const struct look *l, struct vd_err *err)
     link = in_chain (l->m, f->uuid) || has_image (l, f->parent)
       ? NULL : changed (l->m, f->parent);
     if (link)
-      return refuse (link, "stands on", f->path, err);
+      return refuse (link, "is based on", f->path, err);
   }
   return 0;
 }
@@ -399,7 +399,7 @@ vd_merge_check_clones (const struct vd_merge *m, struct vd_err *err)
     r = look_in (&l, parents.path[i], &own, err);
   if (r == 0 && l.files > MAX_FILES)
     vd_warn (&m->opts.log, "the folders beside have more than %u images: not "
-             "all were asked whether they stand on what is merged, as disks "
+             "all were asked whether they are based on what is merged, as disks "
              "of linked clones do", MAX_FILES);
   free (l.image);
   free (l.box);

@@ -221,7 +221,7 @@ judge_child (void *opaque, const char *path, struct vd_err *err)
     if (d && d->link->ino == st.st_ino && d->link->dev == st.st_dev)
       return 0;
   }
-  return vd_fail (err, VD_USAGE, "%s would be dropped, but %s stands on it, and "
+  return vd_fail (err, VD_USAGE, "%s would be dropped, but %s is based on it, and "
                   "belongs to no snapshot that is dropped: remove or export "
                   "that first; nothing was written", c->parent->path, path);
 }

@@ -61,7 +61,7 @@ name_child (const struct vd_merge *m, struct vd_merge_disk *d,
   if (vd_uuid_new (d->new_uuid, err) == -1)
     return -1;
   if (d->found_child)
-    return vd_fail (err, VD_USAGE, "%s stands on %s: a new child can only be "
+    return vd_fail (err, VD_USAGE, "%s is based on %s: a new child can only be "
                     "made on the newest", d->found_child->path, top->path);
   if (!by_uuid (d)) {
     d->new_child = vd_numbered_name (real, err);

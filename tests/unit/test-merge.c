@@ -109,7 +109,7 @@ TEST (who_stands_on_it)
 
   chain_of (3);
   refused ("2.vdi", &how, VD_USAGE, "2.vdi is to be dropped, but ",
-           "/3.vdi stands on it: it is not the newest");
+           "/3.vdi is based on it: it is not the newest");
   /* Two that stand on the newest one given. */
   u_write_vdi ("4.vdi", 4, 2, 'x');
   how.discard_current = false;
