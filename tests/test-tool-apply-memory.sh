@@ -2,7 +2,7 @@
 # Disks of 62 TB and 1 TB with thousands of grains: memory stays below 64 MB,
 # and an undo file brings them back.
 #
-# GRAINS is how many grains the largest has (default 4000).
+# GRAINS is how many grains the largest has (default 2000).
 . "$top_srcdir/tests/lib.sh"
 need tool mkimage
 [ -x /usr/bin/time ] || need perl
@@ -21,7 +21,7 @@ run () {
     [ "${SANITIZE:-}" ] || [ "$(tail -n 1 peak)" -lt 65536 ] || fail "$(tail -n 1 peak) KiB of memory: $*"
 }
 
-grains=${GRAINS:-4000}
+grains=${GRAINS:-2000}
 common=(--parent=base.vmdk --parent-cid=12345678 --cid=9abcdef0)
 "$MKIMAGE" make sesparse a-sesparse.vmdk --capacity=62T --count="$grains" --zero=20 --descriptor=a.vmdk "${common[@]}"
 "$MKIMAGE" make sesparse s-sesparse.vmdk --capacity=62T --count=$((grains / 4)) --descriptor=s.vmdk "${common[@]}"

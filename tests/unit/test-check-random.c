@@ -5,8 +5,8 @@
 #include "case.h"
 #include "unit.h"
 
-#define NR_CASES 300u
-#define NR_DAMAGED 400u
+#define NR_CASES 150u
+#define NR_DAMAGED 200u
 
 static void
 print_report (const struct vd_check_report *r)

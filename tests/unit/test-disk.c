@@ -515,7 +515,7 @@ check_shape (const struct shape *s, unsigned ops, uint64_t seed)
 TEST (a_model_agrees_at_every_read)
 {
   const char *env = getenv ("DISK_OPS"), *only = getenv ("DISK_SHAPE");
-  const unsigned ops = env ? (unsigned) atoi (env) : 1000;
+  const unsigned ops = env ? (unsigned) atoi (env) : 600;
   size_t i;
 
   for (i = 0; i < ARRAY_SIZE (shapes); ++i)
