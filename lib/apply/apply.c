@@ -372,10 +372,15 @@ put_differing (const struct job *job, const uint8_t *want, const uint8_t *have,
   return 0;
 }
 
+/* What is done with a piece of a batch, and what the target has there. */
+typedef int piece_fn (const struct job *job, const uint8_t *want,
+                      const uint8_t *have, uint64_t n, uint64_t offset,
+                      bool zeros, struct vd_err *err);
+
 /* A stretch of zeros of any length, in pieces of half a buffer. */
 static int
-zero_differences (const struct job *job, uint64_t offset, uint64_t end,
-                  uint8_t *buf, struct vd_err *err)
+compare_zeros (const struct job *job, uint64_t offset, uint64_t end,
+               uint8_t *buf, piece_fn *piece, struct vd_err *err)
 {
   uint8_t *have = buf + VD_BATCH_SIZE;
   struct vd_stretch known = { .start = 0 };
@@ -390,22 +395,22 @@ zero_differences (const struct job *job, uint64_t offset, uint64_t end,
     if (hole)
       continue;
     if (vd_file_pread (job->target, have, (size_t) n, offset, err) == -1 ||
-        put_differing (job, buf, have, n, offset, true, err) == -1)
+        piece (job, buf, have, n, offset, true, err) == -1)
       return -1;
   }
   return 0;
 }
 
 static int
-write_differences (const struct job *job, struct vd_runs *batch, uint8_t *buf,
-                   struct vd_err *err)
+compare_batch (const struct job *job, const struct vd_runs *batch,
+               uint8_t *buf, piece_fn *piece, struct vd_err *err)
 {
   const uint64_t start = vd_batch_start (batch);
   uint8_t *have = buf + VD_BATCH_SIZE;
   size_t i;
 
   if (vd_batch_is_zeros (batch))
-    return zero_differences (job, start, vd_batch_end (batch), buf, err);
+    return compare_zeros (job, start, vd_batch_end (batch), buf, piece, err);
   if (vd_fetch (job->reader, batch, buf, start, err) == -1 ||
       vd_file_pread (job->target, have,
                      (size_t) (vd_batch_end (batch) - start), start,
@@ -415,12 +420,18 @@ write_differences (const struct job *job, struct vd_runs *batch, uint8_t *buf,
     const struct vd_run *r = &batch->run[i];
 
     if (r->kind != VD_BASE &&
-        put_differing (job, buf + (r->offset - start),
-                       have + (r->offset - start), r->length, r->offset,
-                       r->kind == VD_ZERO, err) == -1)
+        piece (job, buf + (r->offset - start), have + (r->offset - start),
+               r->length, r->offset, r->kind == VD_ZERO, err) == -1)
       return -1;
   }
   return 0;
+}
+
+static int
+write_differences (const struct job *job, struct vd_runs *batch, uint8_t *buf,
+                   struct vd_err *err)
+{
+  return compare_batch (job, batch, buf, put_differing, err);
 }
 
 /* A run of data in a flat file whose holes the file tells: they need not be read.
@@ -547,10 +558,11 @@ vd_apply (struct vd_reader *reader, struct vd_file *target,
 
 static int
 differs (const struct job *job, const uint8_t *want, const uint8_t *have,
-         uint64_t n, uint64_t offset, struct vd_err *err)
+         uint64_t n, uint64_t offset, bool zeros, struct vd_err *err)
 {
   uint64_t i;
 
+  (void) zeros;
   if (memcmp (want, have, (size_t) n) == 0)
     return 0;
   for (i = 0; want[i] == have[i]; ++i)
@@ -560,54 +572,11 @@ differs (const struct job *job, const uint8_t *want, const uint8_t *have,
                   job->target->name, offset + i, have[i], want[i]);
 }
 
-/* Compare a stretch of zeros of any length, in pieces of half a buffer. */
-static int
-verify_zeros (const struct job *job, uint64_t offset, uint64_t end,
-              uint8_t *buf, struct vd_err *err)
-{
-  uint8_t *have = buf + VD_BATCH_SIZE;
-  struct vd_stretch known = { .start = 0 };
-  uint64_t n;
-  bool hole;
-
-  memset (buf, 0, VD_BATCH_SIZE);
-  for (; offset < end; offset += n) {
-    n = vd_min (end - offset, VD_BATCH_SIZE);
-    if (is_hole (job->target, &known, offset, offset + n, &hole, err) == -1)
-      return -1;
-    if (hole)
-      continue;
-    if (vd_file_pread (job->target, have, (size_t) n, offset, err) == -1 ||
-        differs (job, buf, have, n, offset, err) == -1)
-      return -1;
-  }
-  return 0;
-}
-
 static int
 verify_batch (const struct job *job, struct vd_runs *batch, uint8_t *buf,
               struct vd_err *err)
 {
-  const uint64_t start = vd_batch_start (batch);
-  uint8_t *have = buf + VD_BATCH_SIZE;
-  size_t i;
-
-  if (vd_batch_is_zeros (batch))
-    return verify_zeros (job, start, vd_batch_end (batch), buf, err);
-  if (vd_fetch (job->reader, batch, buf, start, err) == -1 ||
-      vd_file_pread (job->target, have,
-                     (size_t) (vd_batch_end (batch) - start), start,
-                     err) == -1)
-    return -1;
-  for (i = 0; i < batch->n; ++i) {
-    const struct vd_run *r = &batch->run[i];
-
-    if (r->kind != VD_BASE &&
-        differs (job, buf + (r->offset - start), have + (r->offset - start),
-                 r->length, r->offset, err) == -1)
-      return -1;
-  }
-  return 0;
+  return compare_batch (job, batch, buf, differs, err);
 }
 
 int
