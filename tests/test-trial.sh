@@ -6,7 +6,7 @@
 
 trial=$builddir/tests/trial/trial
 n=8000
-[ -z "${SANITIZE:-}" ] || n=2000
+[ -z "${SANITIZE:-}" ] || n=3000
 
 "$trial" -n $n -s $RANDOM -d "$T" > out || fail "$(cat out)"
 tail -n 1 out
