@@ -6,11 +6,17 @@
 
 trial=$builddir/tests/trial/trial
 n=8000
-[ -z "${SANITIZE:-}" ] || n=3000
+[ -z "${SANITIZE:-}" ] || n=2000
 
-"$trial" -n $n -s $RANDOM -d "$T" > out || fail "$(cat out)"
-tail -n 1 out
-grep -q "^vmdkdelta: $n damaged disks: .* 0 stuck, 0 silent\$" out || fail "$(cat out)"
+# no_loss N SEED
+no_loss () {
+    "$trial" -n "$1" -s "$2" -d "$T" > out || fail "seed $2: $(cat out)"
+    tail -n 1 out
+    grep -q "^vmdkdelta: $1 damaged disks: .* 0 stuck, 0 silent\$" out || fail "seed $2: $(cat out)"
+}
+no_loss $n $RANDOM
+# Of one seed it is known that all kinds are among so few.
+no_loss 3000 2
 grep -Eq '^vmdkdelta: of these [1-9][0-9]+ were odd, and [1-9][0-9]* had a container' out || fail "$(cat out)"
 
 # Would it be noticed?  With zeros for what cannot be read it has to fail.
