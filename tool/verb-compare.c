@@ -91,7 +91,7 @@ compare_disks (struct compare *c, struct vd_err *err)
   unsigned i;
 
   /* Everything begins with nothing. */
-  if (c->disk[0].file->size == 0)
+  if (size == 0 && c->disk[1].file->size > 0)
     return vd_fail (err, VD_USAGE, "%s is empty, so it cannot say what %s should "
                     "hold", c->disk[0].name, c->disk[1].name);
   for (i = 0; i < 2; ++i)
