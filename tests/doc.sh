@@ -2,7 +2,7 @@
 # What the tests of the documentation share: finding the examples in a text, the
 # files that they name, and running them as they are written.  A test says
 #
-#   . "$top_srcdir/tests/lib.sh"
+#   . "${top_srcdir:?run it with make check}/tests/lib.sh"
 #   . "$top_srcdir/tests/doc.sh"
 #
 # defines not_run and check (below), and calls run_examples.

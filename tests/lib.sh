@@ -2,7 +2,7 @@
 # Functions for the shell tests.  A test begins with:
 #
 #   #!/bin/bash
-#   . "$top_srcdir/tests/lib.sh"
+#   . "${top_srcdir:?run it with make check}/tests/lib.sh"
 #
 # It runs under set -euo pipefail in $T, an empty directory that is removed at the end.
 # Its environment (FILTER, MKIMAGE, ...) is described in tests/run.

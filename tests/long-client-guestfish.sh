@@ -1,7 +1,7 @@
 #!/bin/bash
 # Clients: libguestfs lists and reads the files of the merged disk, through the filter
 # and through the plugin.  It starts a small virtual machine of its own each time.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need filter plugin tool guestfish mke2fs debugfs
 # Emulated: the processor's help is not to be had, or not to be trusted, in many places.
 export LIBGUESTFS_BACKEND=direct LIBGUESTFS_BACKEND_SETTINGS=force_tcg

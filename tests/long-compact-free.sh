@@ -1,7 +1,7 @@
 #!/bin/bash
 # compact --free-space on COUNT (40) random file systems in random images: all whole units
 # that are free are given back, every other byte stays, every file reads the same.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/guest.sh"
 need tool qemu-img mke2fs debugfs e2fsck dumpe2fs fallocate
 "$TOOL" --version | grep -q ext4 || skip 'built without libext2fs'

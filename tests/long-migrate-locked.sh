@@ -2,7 +2,7 @@
 # examples/migrate-esxi.sh on a host that lets nothing of a running machine be read: the base is
 # cloned there, and all that is new is left for the end.  And what is left on the host is removed
 # only when that is asked for.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 . "$top_srcdir/tests/drive/hosts.sh"
 . "$top_srcdir/tests/drive/esxi.sh"

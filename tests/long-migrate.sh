@@ -2,4 +2,4 @@
 # 50 kills of test-migrate.
 MIGRATE_KILLS=50
 export MIGRATE_KILLS
-. "$top_srcdir/tests/test-migrate.sh"
+. "${top_srcdir:?run it with make check}/tests/test-migrate.sh"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What docs/comparison.md says of VirtualBox is so: what it reads, and what it says of
 # files that are damaged or not its own.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/samples.sh"
 . "$top_srcdir/tests/virtualbox.sh"
 need plugin qemu-io nbdcopy xz

@@ -3,7 +3,7 @@
 # each way to merge, and after compacting, it finds the machine, its snapshots and disks in
 # order, reads from them what it read before, and works on with them.  It needs no module
 # of the kernel for that.  "make vbox-test" brings VirtualBox along.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/virtualbox.sh"
 need plugin tool vbox-img qemu-io nbdcopy perl
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # examples/migrate-live.sh: the target gets full.  The guest goes on, on its overlay; when
 # there is room, the same command makes the copy and changes over.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/vm/lib.sh"
 . "$top_srcdir/tests/doc.sh"
 need filter tool socat setsid

@@ -2,7 +2,7 @@
 # examples/migrate-live.sh: a Linux guest starts on base and delta, and its disk is
 # copied to a local one while it runs.  First all is killed in the middle of that; the
 # second run goes on to the end, to the local disk alone.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/vm/lib.sh"
 . "$top_srcdir/tests/doc.sh"
 need filter tool socat setsid

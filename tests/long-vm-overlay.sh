@@ -2,7 +2,7 @@
 # A Linux guest boots from a qcow2 overlay whose backing file is the merged disk over
 # NBD.  What it writes is kept in the overlay, and it boots again from there; base and
 # delta stay as they are.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/vm/lib.sh"
 need filter tool
 need_vm

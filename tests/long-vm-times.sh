@@ -6,7 +6,7 @@
 # (default 1024) is the size of what is on the disk; an eighth of it is in the delta.
 #
 #   make check-long TESTS=long-vm-times; cat build/plain/test-logs/long-vm-times.log
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/vm/lib.sh"
 . "$top_srcdir/tests/doc.sh"
 need filter tool socat setsid nbdkit:filter:rate nbdkit:plugin:nbd

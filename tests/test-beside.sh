@@ -1,6 +1,6 @@
 #!/bin/bash
 # A lock beside what is read, and newer snapshots: everybody who reads says so, and nothing is refused.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter tool nbdinfo nbdcopy nbdkit:plugin:file
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Every extent line of a base counts: flat with an offset, ZERO, RDONLY (read like
 # RW), NOACCESS (zeros, with a warning), sparse; and a child over all of them.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin filter mkimage nbdcopy nbdinfo
 
 M=1048576

@@ -2,7 +2,7 @@
 # The descriptors are lost, and the newest delta is given alone: older ones beside it are
 # not left out in silence.  They are known by ESXi's names, also in copies; what is of
 # another disk does not count.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter tool cmp nbdinfo
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Several files have the name of the parent: the one whose CID fits is taken.  If none
 # fits, all are named with their CIDs, and ignore-cid takes the first.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 
 mkdir vm one two

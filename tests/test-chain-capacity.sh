@@ -1,7 +1,7 @@
 #!/bin/bash
 # A child of another size than its parent: a warning with both sizes.  The child's size
 # counts, and past the end of the parent there are zeros.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 
 # resized FILE CID SECTORS PARENTCID LINE: a child with nothing in it.

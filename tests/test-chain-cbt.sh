@@ -1,7 +1,7 @@
 #!/bin/bash
 # Changed block tracking (version=3, changeTrackPath) does not matter to a reader, nor
 # do keys and types that nobody knows; the -ctk file is not needed.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter nbdinfo
 

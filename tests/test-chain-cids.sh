@@ -1,7 +1,7 @@
 #!/bin/bash
 # CIDs are numbers of 1 to 8 hexadecimal digits in either case; a child may have the
 # CID of its parent; what is not such a number is refused.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 
 while read -r cid parent; do

@@ -1,6 +1,6 @@
 #!/bin/bash
 # 255 links are the limit: so many are read, one more is refused.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter nbdinfo
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The filter follows parents as far as they are deltas.  The first that is not one is
 # the base: the export takes its place, and only its CID is looked at.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter nbdinfo
 

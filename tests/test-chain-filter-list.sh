@@ -1,7 +1,7 @@
 #!/bin/bash
 # Deltas that are listed: no file twice, oldest first, and a disk without a parent is
 # not a delta.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter nbdinfo
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A missing parent that has the name of a snapshot is not the base: the filter refuses
 # to leave it out, and says what to do.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter nbdinfo
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Deltas given newest first, with parents that can be found: the message says that the
 # order is wrong, as it does where parents are not followed.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter nbdinfo
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A hint, or the user, names the data of a disk instead of its descriptor: the message
 # says so and names what to open.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 
 base disk.vmdk 1 A

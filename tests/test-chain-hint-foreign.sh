@@ -2,7 +2,7 @@
 # Hints of other machines: Windows paths, datastore paths, absolute paths.  The last
 # component is looked for beside the child; an absolute path is taken as it stands
 # only where that is allowed.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 
 mkdir vm away

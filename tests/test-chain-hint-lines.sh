@@ -1,7 +1,7 @@
 #!/bin/bash
 # What is a hint and what is not: comments, second hints, no hint at all, a hint in a
 # disk that says it has no parent.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 
 base a.vmdk 1 A

@@ -2,7 +2,7 @@
 # A hint is relative to the directory of the descriptor that holds it: not to the
 # one that nbdkit was started in.  If the descriptor is reached by a symbolic link,
 # the directory of the file itself comes first, then that of the link.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 
 mkdir vm vm/sub elsewhere lonely

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Chains that lead back to themselves, and chains that are too long, are refused by
 # plugin and filter, and do not hang.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter nbdinfo timeout
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A flat file that is cut, and a piece of a split disk that is not there: everything else is served,
 # a read of the lost part is an error, check names the range, and nothing is written over it.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter plugin tool nbdinfo
 

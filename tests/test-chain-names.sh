@@ -2,7 +2,7 @@
 # Names as other systems wrote them, for parents and extents alike: absolute, Windows and
 # datastore paths, .\ and sub paths, other letter case, brackets, and encodings whose
 # second bytes can be a backslash.  The files lie beside the descriptor.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter tool iconv
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Descriptors as people's editors leave them are read, with a warning where another program may
 # not read them; what could be understood in two ways is refused.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter tool iconv
 

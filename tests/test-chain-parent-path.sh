@@ -2,7 +2,7 @@
 # Linked clones that were moved together, and directories named by parent-path: these
 # are tried in their order, each for the last two components of the hint and then for
 # the last one, and only what is allowed is opened.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter nbdinfo
 

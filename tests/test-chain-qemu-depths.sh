@@ -2,7 +2,7 @@
 # A chain of 33 links made by qemu-img: the plugin reads every level as
 # qemu-img convert does, by the name of the export and as file=; the filter reads
 # it over a raw copy of the base, from the newest delta alone and from a list.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin filter qemu-img qemu-io nbdcopy nbdinfo
 
 size=$((3 * 1048576 + 512))   # not a whole number of grains

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Chains of each kind of base and child that qemu-img makes, read by the plugin at
 # every level and by the filter over the raw base, compared with qemu-img convert.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin filter qemu-img qemu-io nbdcopy
 
 size=$((5 * 1048576 + 1024))

@@ -3,7 +3,7 @@
 # draws them, read by the plugin at every level and compared with its model.
 #
 # RANDOM_START and RANDOM_COUNT (seeds) can be given: one seed that failed, say.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin mkimage nbdcopy
 
 start=${RANDOM_START:-1}

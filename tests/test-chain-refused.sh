@@ -1,7 +1,7 @@
 #!/bin/bash
 # Disks and parents whose data is not in files that can be read: refused by plugin and
 # filter, with the line and what to do.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter nbdinfo
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A linked clone often has the name of its parent: the child itself, found beside the
 # child, is not a candidate.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter
 

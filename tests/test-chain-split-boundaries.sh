@@ -1,7 +1,7 @@
 #!/bin/bash
 # A split child over a split base whose pieces end elsewhere, in each of the formats
 # that have extents; read by plugin and filter, and the same as qemu-img convert.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin filter mkimage qemu-img nbdcopy
 
 # piece FILE FORMAT SIZE SEED FILL: one extent; its sectors are in $sectors.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Disks of more than 2 GiB in pieces of 2 GiB, as qemu-img makes them: sparse and
 # flat, with grains on both sides of a boundary.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin filter qemu-img qemu-io nbdcopy
 
 size=$((4608 << 20))

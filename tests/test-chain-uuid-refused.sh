@@ -1,7 +1,7 @@
 #!/bin/bash
 # VirtualBox's links that cannot be followed: two images with one UUID, a hint and a
 # UUID that disagree; and what is only a warning: a parent that was changed.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter tool nbdinfo
 

@@ -2,7 +2,7 @@
 # Children as VirtualBox makes them: parentCID=ffffffff, no hint, and the parent's UUID.
 # The parent is looked for in the child's directory, above it if that is a Snapshots
 # folder, and where parent-path says.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter nbdinfo
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # No child is made of a disk that is not whole: a child reads nothing of it, and what is
 # missing would be found when a machine runs on it.  Other damage is told.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool plugin filter mkimage qemu-img qemu-io nbdkit:plugin:null
 
 # make NAME CREATETYPE [SIZE]: a disk, 8 MiB, and its sound twin.

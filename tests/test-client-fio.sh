@@ -1,7 +1,7 @@
 #!/bin/bash
 # Clients: fio's nbd engine.  It reads at random, several requests at a time, and
 # verifies what it reads against what it has written to the base before.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/served.sh"
 need fio qemu-img
 [[ $(fio --enghelp) = *$'\n'*nbd* ]] || skip 'this fio has no nbd engine'

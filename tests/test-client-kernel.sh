@@ -1,7 +1,7 @@
 #!/bin/bash
 # Clients: the kernel, through nbd-client and qemu-nbd --connect.  Needs root, and the
 # module nbd.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/served.sh"
 need nbd-client qemu-nbd
 [ "$(id -u)" -eq 0 ] || skip 'needs root'

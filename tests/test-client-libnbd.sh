@@ -1,6 +1,6 @@
 #!/bin/bash
 # Clients: nbdinfo and nbdcopy, in their modes.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/served.sh"
 need nbdinfo nbdcopy nbdkit:plugin:memory
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Clients: nbdfuse shows the disk as a file.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/served.sh"
 need nbdfuse fusermount3
 # In many containers nothing can be mounted.

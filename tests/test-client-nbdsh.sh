@@ -1,7 +1,7 @@
 #!/bin/bash
 # Clients: nbdsh, libnbd in Python.  Block status and structured reads agree, requests
 # past the end and writes are refused, and the connection survives that.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/served.sh"
 need nbdsh
 # libnbd's module is in the system's Python; another one may be first on the path.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Clients: QEMU's tools.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/served.sh"
 need qemu-img qemu-io qemu-nbd nbdcopy
 

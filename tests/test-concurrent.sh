@@ -1,7 +1,7 @@
 #!/bin/bash
 # Sixteen clients with mixed requests in flight, all answers compared; a lock held over I/O
 # below would show; clients that vanish; SIGTERM while clients are at work.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter plugin mkimage nbdkit:plugin:eval
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A hostile directory: links and special files named like disks are no exports, nothing
 # hangs, and nothing of the outside appears in lists, messages or content.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need nbdinfo timeout
 

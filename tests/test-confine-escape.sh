@@ -1,7 +1,7 @@
 #!/bin/bash
 # File names are not shown as they are where they hold control characters: not in what
 # the server says of an export that cannot be opened, at the start and later.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need nbdinfo
 

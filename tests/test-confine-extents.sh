@@ -2,7 +2,7 @@
 # The name of an extent comes from a file that nobody vouches for: it leads only below
 # the descriptor's directory and directories that the user names, and only to regular
 # files and block devices.  Nothing of what lies outside is shown.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin filter mkimage nbdcopy nbdinfo timeout perl
 
 secret=SECRET-$RANDOM-$RANDOM

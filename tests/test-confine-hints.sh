@@ -1,7 +1,7 @@
 #!/bin/bash
 # Parent hints lead no further than the names of extents do; and names from images are
 # shown escaped, whatever they hold.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter nbdinfo
 

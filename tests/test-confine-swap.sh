@@ -1,7 +1,7 @@
 #!/bin/bash
 # A name that is a file inside at one time and a link to the outside at another, swapped
 # while servers start: what is served is never the outside.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need perl
 

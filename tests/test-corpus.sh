@@ -1,7 +1,7 @@
 #!/bin/bash
 # The inputs of the fuzz targets (fuzz/), and all that were ever found with them
 # (found-*), are given to the targets: every property that they check holds.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 
 for dir in "$top_srcdir"/tests/corpus/*/; do
     t=$(basename "$dir")

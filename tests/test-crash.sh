@@ -1,7 +1,7 @@
 #!/bin/bash
 # The power fails while files are made, applied, noted, synced, compacted, merged, and written by a
 # client: a few of the states that it can leave, the rest with "make crash" (tests/crash/crash.h).
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 
 crash=$builddir/tests/crash/crash
 dir=$T

@@ -2,7 +2,7 @@
 # What docs/comparison.md says about us must be so; what it says about qemu-img is
 # printed, and must be so with the version that it names (7.2.22).  Every test that it
 # names exists.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter plugin tool mkimage qemu-img qemu-io nbdcopy xz tar
 

@@ -2,7 +2,7 @@
 # The messages that the manual pages explain are messages of the program: each part
 # of an "=item" in ERRORS, between "..." and the letters M, N, X, Y that stand for
 # values, is found in a string of the source.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need perl
 
 # messages PAGE DIR: those of the page are in the library, in common/ or in DIR.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The examples in README.md, in the manual pages of filter and plugin, and in pages that no
 # other test runs, work as they are written: what they make must be the disk that QEMU reads from the same files.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/doc.sh"
 
 make_files

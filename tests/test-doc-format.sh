@@ -1,7 +1,7 @@
 #!/bin/bash
 # The format that CONTRIBUTING.md adds in one file: it compiles without a warning, and the
 # command reads it.  What it says of damaged files is so.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool cc make
 
 # A copy of the sources, with the objects that are there already; what is not newer than

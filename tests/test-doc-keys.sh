@@ -1,7 +1,7 @@
 #!/bin/bash
 # The parameters that a module's --help lists are those in its manual page, both
 # ways, and all of them are in its synopsis.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need filter plugin
 
 # Keys in the help text of the module: lines "key=..." or "[key=]..." in its part.

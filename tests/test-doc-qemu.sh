@@ -3,7 +3,7 @@
 #
 # The filter has to do what the table says.  What qemu-img does is printed; only
 # for the version that the table names (7.2.22) must it be what the table says.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need filter mkimage qemu-img nbdcopy
 
 version=$(qemu-img --version | sed -n 's/^qemu-img version \([0-9.]*\).*/\1/p')

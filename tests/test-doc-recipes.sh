@@ -1,7 +1,7 @@
 #!/bin/bash
 # docs/recipes.md and docs/migrate.md: their commands that can run here make the right disk, the VHD has the
 # right size, the XML is valid, and OneSwap's command works and refuses as the pages say.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/doc.sh"
 
 make_files

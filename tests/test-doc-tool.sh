@@ -1,7 +1,7 @@
 #!/bin/bash
 # The examples in vmdkdelta(1) and in the page and the --help of each verb end with
 # status 0.  What they print is for other tests.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/doc.sh"
 
 make_files

@@ -3,7 +3,7 @@
 # in backquotes, between "..." and the letters N, M, X, Y that stand for values, is found
 # in a string of the source.  Headings that begin with the name of another program are
 # that program's messages.  What the manual pages explain stands there too.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need perl
 
 page=$top_srcdir/docs/troubleshooting.md

@@ -1,7 +1,7 @@
 #!/bin/bash
 # examples/vbox-to-libvirt: a VirtualBox machine as a libvirt domain, whose disks are served,
 # or copied.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/machine.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin python3 nbdcopy qemu-img

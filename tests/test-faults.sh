@@ -4,7 +4,7 @@
 # nothing is lost.  In the library, and in the command.
 #
 # STRIDE (default 12): the fewer, the more of them fail.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 
 faults=$builddir/tests/faults/faults
 dir=$T

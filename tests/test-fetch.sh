@@ -1,7 +1,7 @@
 #!/bin/bash
 # fetch: a chain and a machine are copied from a host, and can be read like the original; a copy
 # that was interrupted goes on; what is not that file is not taken for it.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 . "$top_srcdir/tests/drive/hosts.sh"
 need tool plugin mkimage nbdcopy

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Table entries that point out of the file or into its metadata: EIO for these alone.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdinfo
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # An error of the base is the client's error, for reads that need the base only.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdkit:filter:error
 

@@ -2,7 +2,7 @@
 # A base that fails in each of its answers, and in others than nbdkit's own plugins give:
 # each error reaches the client, and the server lives on.  Every callback by itself, with
 # what nbdkit would assert, is in tests/unit/test-filter-callbacks.c.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy nbdinfo nbdkit:plugin:eval
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Between the grains of a delta the base's holes stay holes, and its data data.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdinfo
 

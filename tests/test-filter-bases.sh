@@ -2,7 +2,7 @@
 # The base may come from any plugin and through any filter; other filters may be on top.
 # A row: what is above our filter, what is below it, and the plugin with its parameters.
 # (A base over NBD, HTTP or SSH, or a compressed one, has a test of its own.)
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy nbdinfo tar
 

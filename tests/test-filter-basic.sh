@@ -1,6 +1,6 @@
 #!/bin/bash
 # The main job: a delta of each format over a raw base reads as the merged disk.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Filters below that take something away: noparallel, noextents, nocache.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy nbdinfo
 

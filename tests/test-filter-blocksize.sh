@@ -1,6 +1,6 @@
 #!/bin/bash
 # A base with a minimum block size gets no read that violates it.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy nbdkit:filter:blocksize-policy
 

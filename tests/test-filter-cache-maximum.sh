@@ -1,7 +1,7 @@
 #!/bin/bash
 # A base that takes only small requests: requests to cache have no payload, so they may be
 # as large as the disk; what they read of the base is not larger than it allows.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need filter mkimage nbdsh nbdkit:plugin:file nbdkit:filter:blocksize-policy
 # libnbd's module is in the system's Python; another one may be first on the path.
 nbdsh () { PATH=/usr/bin:$PATH command nbdsh "$@"; }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The complete answer to "what can you do", in all its fields.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdinfo
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Several clients at once; one that is killed does no harm to the others.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy nbdkit:filter:delay
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The base may be compressed: a filter below ours takes care of that.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy xz gzip nbdkit:filter:xz nbdkit:filter:gzip
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A descriptor cannot make the server hand out files elsewhere.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy
 

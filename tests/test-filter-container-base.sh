@@ -1,7 +1,7 @@
 #!/bin/bash
 # A base that is an image of another format, or an archive, is no raw disk: the client is
 # refused, and told what it is.  What only looks a little like one is served.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage qemu-img nbdcopy nbdinfo nbdkit:plugin:eval
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # With the cow filter on top it can be written to, and base and delta stay as they are.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy qemu-io nbdkit:filter:cow
 

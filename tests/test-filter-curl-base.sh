@@ -1,6 +1,6 @@
 #!/bin/bash
 # The base may be on a web server.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy perl nbdkit:plugin:curl
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # -D vmdkdelta.map=1 tells how each read is put together.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # An SEsparse file with a journal to be replayed is refused, unless it is asked for.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy
 

@@ -2,7 +2,7 @@
 # A base whose descriptor tells of data that is elsewhere (a LUN, a vSAN object, an array's
 # snapshot, an encrypted disk), beside a raw copy of that data: of the descriptor only CID and
 # size are needed, and they are compared.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter tool
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Errors of reading: the first 100 are printed, so that a client that reads on and on does
 # not fill the log; with -v all of them.  Of filter and plugin.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need filter plugin mkimage nbdinfo
 
 "$MKIMAGE" make cowd bad-delta.vmdk --capacity=1M --fill=100 --descriptor=bad.vmdk --cid=1

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Text from file names and descriptors does not reach the terminal as it is.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The deltas belong to one export: other names are refused, the server goes on.  It is the
 # first that fits, or the one that delta-export names; "" is a name like any other.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy nbdinfo
 

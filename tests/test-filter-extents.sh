@@ -1,6 +1,6 @@
 #!/bin/bash
 # Block status: data, holes and zeros where they are; copies stay sparse.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy nbdinfo qemu-img
 

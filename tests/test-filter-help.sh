@@ -1,6 +1,6 @@
 #!/bin/bash
 # --help names every parameter, --dump-plugin (nbdkit >= 1.36) tells version and formats.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The base may be served by another NBD server.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy nbdinfo nbdkit:plugin:nbd
 

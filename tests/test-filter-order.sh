@@ -1,6 +1,6 @@
 #!/bin/bash
 # Several deltas are given oldest first; another order is refused.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy
 

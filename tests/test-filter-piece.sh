@@ -1,7 +1,7 @@
 #!/bin/bash
 # One piece of a split disk is not laid over the start of its base, nor written there; info
 # names the descriptor, and no command that would do that.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need filter tool qemu-img qemu-io nbdinfo
 
 size=$((2200 << 20))

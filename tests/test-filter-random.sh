@@ -3,7 +3,7 @@
 # block status and, of some, what QEMU reads.  See tests/drive/random-images.c.
 #
 # RANDOM_START and RANDOM_COUNT (seeds) can be given: one seed that failed, say.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need filter qemu-img
 
 driver=$builddir/tests/random-images

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Nobody can write: neither to the base nor to the delta.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdinfo qemu-io
 

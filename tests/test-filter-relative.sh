@@ -1,6 +1,6 @@
 #!/bin/bash
 # Relative names: of delta= from the current directory, of extents from the descriptor.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy
 

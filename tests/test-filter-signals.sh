@@ -1,6 +1,6 @@
 #!/bin/bash
 # SIGTERM and SIGINT end the server in an orderly way.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy
 

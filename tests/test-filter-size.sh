@@ -1,6 +1,6 @@
 #!/bin/bash
 # The size is the delta's: a larger base is cut, a smaller one refused or filled.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy nbdinfo
 

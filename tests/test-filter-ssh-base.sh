@@ -1,6 +1,6 @@
 #!/bin/bash
 # The base may be on a host with an ssh server: one on 127.0.0.1, with keys of its own.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 . "$top_srcdir/tests/drive/hosts.sh"
 need filter mkimage nbdcopy

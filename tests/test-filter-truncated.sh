@@ -1,6 +1,6 @@
 #!/bin/bash
 # A delta that is cut: refused, or an error for what is missing and nothing else.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage nbdcopy
 

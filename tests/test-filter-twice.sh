@@ -1,6 +1,6 @@
 #!/bin/bash
 # The filter is given once: a second one would share its state.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage
 

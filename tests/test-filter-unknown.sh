@@ -1,6 +1,6 @@
 #!/bin/bash
 # Versions, flags and fields that nobody knows are refused, with value and place.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage
 

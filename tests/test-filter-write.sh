@@ -1,7 +1,7 @@
 #!/bin/bash
 # delta-write=true and delta-write-to=: clients write into the newest delta, or into one on
 # top; the base is never touched.  What they wrote is read by a filter that only reads.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter tool mkimage nbdcopy nbdinfo qemu-io nbdkit:plugin:nbd
 

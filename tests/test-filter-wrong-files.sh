@@ -1,6 +1,6 @@
 #!/bin/bash
 # What is not a delta is refused at the start, and the message says what it is.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter mkimage
 

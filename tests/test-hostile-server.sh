@@ -1,7 +1,7 @@
 #!/bin/bash
 # Hostile images in a server: what they can make it use is bounded, here by limits that
 # this test sets and measures, and the good disks beside them are served.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need filter plugin mkimage nbdinfo
 

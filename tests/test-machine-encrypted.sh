@@ -1,7 +1,7 @@
 #!/bin/bash
 # A disk that VirtualBox encrypted: its file does not show it, the machine file does.  It is
 # refused by name, everywhere; the other disks of the machine are served.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 . "$top_srcdir/tests/machine.sh"
 need tool plugin nbdinfo nbdcopy

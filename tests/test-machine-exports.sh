@@ -1,7 +1,7 @@
 #!/bin/bash
 # A VirtualBox machine file as exports: all disks, now and in each snapshot, by every
 # name that they have; and machine files that do not fit their disks.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 . "$top_srcdir/tests/machine.sh"
 need nbdinfo

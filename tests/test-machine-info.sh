@@ -1,6 +1,6 @@
 #!/bin/bash
 # What info says of a VirtualBox machine.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 . "$top_srcdir/tests/machine.sh"
 need tool

@@ -2,7 +2,7 @@
 # A machine whose disks are listed in another file: VirtualBox.xml, as before VirtualBox 4.0,
 # or the machine file of the original of a linked clone.  It is read, compacted and merged,
 # and both files are changed in one go.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/machine.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin nbdcopy

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A machine whose snapshots branch: it is merged down to the branch, and nothing where
 # something else stands on it; the children are named, and how to go on.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/machine.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin xz nbdcopy

@@ -1,7 +1,7 @@
 #!/bin/bash
 # merge --compact: the disk reads as before, QEMU finds no error, and what is zeros takes
 # no room.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin xz nbdcopy qemu-img qemu-io
 

@@ -2,7 +2,7 @@
 # A machine with two disks: all are merged, or one, and then the snapshots that the
 # other still needs stay, without the merged disk, and that is said.  What has nothing to
 # do with it in the machine file stays byte for byte.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/machine.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin nbdcopy

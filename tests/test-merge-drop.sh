@@ -1,7 +1,7 @@
 #!/bin/bash
 # merge --drop: a snapshot goes with all that was made on it, and nothing that another
 # state, machine or file needs.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/machine.sh"
 need tool plugin nbdcopy
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A dry run changes nothing, and what it counts is what then happens.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin xz nbdcopy
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What a merge removes lies where the files of the disk are.  A descriptor can name files of
 # other disks as its extents or parents: they are read, and stay, and that is said.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool plugin qemu-img qemu-io nbdcopy python3
 
 letters () {

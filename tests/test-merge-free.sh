@@ -1,7 +1,7 @@
 #!/bin/bash
 # merge --compact --free-space: when all is merged, what the guest has free is given back.
 # A guest that was not shut down keeps its free space, and is compacted otherwise.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/merge.sh"
 . "$top_srcdir/tests/guest.sh"
 need tool plugin xz nbdcopy qemu-img mke2fs debugfs e2fsck dumpe2fs fallocate

@@ -2,7 +2,7 @@
 # A snapshot larger than its parent: the parent grows (flat, VDI, sparse VMDK), as far as
 # its tables have room; where they have not, where it would shrink, and where something lies
 # behind a flat one, nothing is written and the message says what to do.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/machine.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin nbdcopy qemu-img qemu-io

@@ -2,7 +2,7 @@
 # What a merge may not touch: files that descriptors name but that are something else,
 # what other links are made of, what was changed meanwhile; and what it refuses before
 # it writes anything.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin nbdcopy qemu-img qemu-io strace
 

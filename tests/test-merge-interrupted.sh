@@ -2,7 +2,7 @@
 # A merge that was interrupted has written to its target: until it is completed, older
 # snapshots are refused everywhere, and so is every other way to go on.  The newest
 # state stays as it is, and the command that the messages name ends right.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool plugin filter qemu-img qemu-io nbdcopy strace
 # Leaks cannot be looked for under strace.
 export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0

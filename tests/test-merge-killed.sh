@@ -1,7 +1,7 @@
 #!/bin/bash
 # Killed at random moments: the newest disk, or the base, reads as it should, and the
 # same command ends in the same result.  long-merge-kill.sh does this more often.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/merge.sh"
 # Leaks cannot be looked for under strace.
 export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0

@@ -2,7 +2,7 @@
 # What a merge writes into the links that stay: hints to parents in other directories,
 # UUIDs of VMDKs, a descriptor that has no room for it; and the new child of --snapshot,
 # of each format.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin nbdcopy qemu-img qemu-io
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A machine of VirtualBox with snapshots: all of it, a part, with a new snapshot,
 # without the current state; the machine file says what is there then.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin xz nbdcopy qemu-img
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A file system without room for what the target would grow by, or for what lies in holes
 # of a flat file: refused before anything is written; with room it is merged.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool qemu-img qemu-io unshare
 
 # Again, where anybody may mount a file system.  In a changed root there are no such name

@@ -5,7 +5,7 @@
 # danger when root merges in a directory of another user.)
 # RACE_RUNS=N tries so many of the moments, RACE_RUNS=all all (long-merge-race.sh), from
 # call RACE_FROM on; RACE_ONLY=files or RACE_ONLY=machine does one of the two scenarios.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin xz nbdcopy qemu-img qemu-io
 SWAP=$builddir/tests/swap

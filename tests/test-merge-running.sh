@@ -1,7 +1,7 @@
 #!/bin/bash
 # While VirtualBox is running, a machine is not merged: its server would write the file that it
 # remembers over the new one.  A chain is merged: no machine file is changed.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin xz nbdcopy sleep
 

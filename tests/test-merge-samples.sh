@@ -3,7 +3,7 @@
 # --skip and --count; what stays reads as before, and QEMU finds nothing wrong.
 #
 # VMDKDELTA_SAMPLES=DIR takes all archives of that directory.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin xz nbdcopy qemu-img
 

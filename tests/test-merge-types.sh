@@ -2,7 +2,7 @@
 # A machine with disks of other types than Normal.  Writethrough, shareable and read-only
 # ones have no state in a snapshot: they keep none alive, and stay where they are attached.
 # Disks on immutable and multi-attach bases are left alone, with a warning.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/machine.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin nbdcopy

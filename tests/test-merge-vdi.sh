@@ -1,7 +1,7 @@
 #!/bin/bash
 # A chain of VDI that VirtualBox made is merged, with each choice of --skip and
 # --count; what stays reads as before.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool plugin xz nbdcopy qemu-img
 
 tar -C "$T" -xf "$top_srcdir/tests/data/vb-vdi-tiny-2.tar.xz"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A chain as VMware leaves it, over a flat and over a sparse base: CIDs, hints and
 # change tracking afterwards; what is refused; a new child on top.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin nbdcopy qemu-img qemu-io
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Zeros of 64 KiB between data of 64 KiB, as many as a batch can hold: a merge gives their
 # place back, or takes none for them.  It does not write them as data.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/merge.sh"
 need tool plugin nbdcopy qemu-img qemu-io
 

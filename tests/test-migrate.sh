@@ -2,7 +2,7 @@
 # examples/migrate-esxi.sh moves a machine of two disks from a stand-in for an ESXi host, while
 # a guest in it writes all the time.  It is killed at random moments and run again; what the guest
 # was told is written is on the new disks.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 . "$top_srcdir/tests/drive/hosts.sh"
 . "$top_srcdir/tests/drive/esxi.sh"

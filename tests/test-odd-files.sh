@@ -1,7 +1,7 @@
 #!/bin/bash
 # Files as people and old products leave them: renamed ones, redo logs, a disk called like data,
 # a machine file in another encoding, a COWD that does not count its sectors, many pieces missing.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 . "$top_srcdir/tests/merge.sh"
 need plugin tool mkimage nbdcopy nbdinfo xz

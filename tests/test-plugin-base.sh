@@ -1,6 +1,6 @@
 #!/bin/bash
 # One disk without snapshots, of each kind: the plugin reads it, and holes are zeros.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin mkimage qemu-img qemu-io nbdcopy nbdinfo
 
 read_it () { nbdkit "$PLUGIN" "$1" --run "nbdcopy \"\$uri\" '$T/out.raw'"; }

@@ -2,7 +2,7 @@
 # One broken disk in a directory does not stop the others.  It is not listed, since
 # clients give up a listing at the first export that they cannot open; the reason
 # is said at the start, and again when somebody opens it by name.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need nbdinfo perl
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What clients are told: read-only, several connections, cache, block sizes, and which
 # parts are holes, which stay holes in a copy.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need nbdinfo qemu-io
 

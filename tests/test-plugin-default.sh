@@ -1,7 +1,7 @@
 #!/bin/bash
 # What an empty export name means: with file=, that file; with dir= and one disk, its
 # newest snapshot; with several, nothing.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need nbdinfo
 

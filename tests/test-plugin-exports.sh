@@ -1,7 +1,7 @@
 #!/bin/bash
 # A directory with three disks and nine snapshots: twelve exports with descriptions,
 # each readable by its name, and nothing else is one.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need nbdinfo
 

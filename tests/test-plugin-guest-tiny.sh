@@ -1,7 +1,7 @@
 #!/bin/bash
 # A flat extent of at most 1 MiB (a small disk, the last piece of a split one) into which
 # the guest wrote a descriptor and zeros is still data, and no export of its own.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need nbdinfo
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The content of a flat extent belongs to the guest.  If the guest writes a descriptor
 # into its first sectors, that is still data, and in a directory no export of its own.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need nbdinfo
 

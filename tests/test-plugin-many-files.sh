@@ -2,7 +2,7 @@
 # Files that are open: one descriptor a file, however often an image names it; the limit
 # is raised; what still does not fit ends the start, with the number that would do, and
 # never leaves a server that cannot accept clients.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin filter tool mkimage nbdinfo nbdcopy nbdkit:plugin:file
 [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -ge 8192 ] || skip "no more than $(ulimit -Hn) files may be open here"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The plugin as a module: what --dump-plugin and --help say, parameters that are refused,
 # and that it asks nbdkit for nothing that nbdkit 1.32 does not have.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need nm nbdinfo
 

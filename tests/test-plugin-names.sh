@@ -1,7 +1,7 @@
 #!/bin/bash
 # Clients choose by the exact name of an export; paths, parts of names and other files
 # are no exports, and the message shows the name safely.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need nbdinfo
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Serving: as a daemon that was started with a relative path, several clients at
 # different exports at once, and our filter over our plugin.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter nbdinfo
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # VDIs that VirtualBox and QEMU made, by the plugin and by the filter.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin filter xz nbdcopy nbdinfo qemu-img qemu-io
 
 # ---- VirtualBox's -------------------------------------------------------------

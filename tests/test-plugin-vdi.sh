@@ -1,7 +1,7 @@
 #!/bin/bash
 # VirtualBox's own images: chains by UUID, alone and mixed with VMDK, by the plugin and
 # by the filter.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need filter nbdinfo
 

@@ -2,7 +2,7 @@
 # Corruption that other programs that write these formats had in public, tried with ours; QEMU
 # reads the results.  (Many threads in one table and one grain: unit/test-disk, and
 # test-plugin-write-fio.)
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin tool qemu-img qemu-io nbdcopy
 
 # served ARGUMENT... -- COMMAND...: of qemu-io, through a server.

@@ -2,7 +2,7 @@
 # fio writes through the plugin: 16 jobs, whose blocks lie in the same grains and tables,
 # and verifies what it reads back, also after nbdkit was started again.  nbdkit is killed in
 # the middle, goes on without any repair, and check finds nothing.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin tool fio qemu-img
 [[ $(fio --enghelp) = *$'\n'*nbd* ]] || skip 'this fio has no nbd engine'
 KILLS=${FIO_KILLS:-3}

@@ -1,7 +1,7 @@
 #!/bin/bash
 # nbdkit killed in the middle of writes, again and again: what was flushed is there, each
 # other sector is old or new, and the next start goes on without any repair.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin tool qemu-img nbdsh
 # libnbd's module is in the system's Python; another one may be first on the path.
 export PATH=/usr/bin:$PATH

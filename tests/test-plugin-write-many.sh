@@ -1,7 +1,7 @@
 #!/bin/bash
 # write=true for a directory and for a machine: each disk that nothing stands on can be
 # written, all others are read-only, and the server says why; and write-format=.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 . "$top_srcdir/tests/machine.sh"
 need plugin tool nbdinfo qemu-img qemu-io

@@ -2,7 +2,7 @@
 # A file system of 96 MiB from which a file of 60 MiB was deleted, through the export; what
 # it does not use is discarded (as fstrim in the guest does it, and virt-sparsify), and
 # compact gives the space back: in the disk itself, and by way of a child that is merged.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin tool qemu-img qemu-io nbdcopy mke2fs debugfs dumpe2fs e2fsck
 
 mkdir files

@@ -1,7 +1,7 @@
 #!/bin/bash
 # write=true and write-to=: clients write into the newest link, or into a child of it, and
 # QEMU reads what they wrote; who may not be written is refused, by name.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin nbdinfo qemu-img qemu-io
 
 qio () { qemu-io -f raw "$@"; }

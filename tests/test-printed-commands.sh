@@ -3,7 +3,7 @@
 # for files whose names have blanks, quotes, dollars, a dash in front, "=", line ends and other
 # control characters in them, and whose names are not UTF-8.  PRINTED_NAMES=all takes all
 # names (long-printed-commands.sh); otherwise it is a few.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool plugin filter qemu-img nbdcopy
 
 names=("it's \"a\" \$(touch x)" '-dash=b' $'-\033 100%\nline' $'b\xfcr\\n `touch x`')

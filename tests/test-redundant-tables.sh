@@ -2,7 +2,7 @@
 # KDMV files have their tables twice.  Where the two say different things, and both can be,
 # nothing is read and nothing is written, until somebody says which is right; the two ways
 # out (tables=first, tables=copy) are spelled alike in the plugin, the filter and the command.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin filter tool qemu-img nbdcopy
 
 head -c 1M /dev/urandom > disk.img

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What is wrong with a host is told at start, in one line: which file, what is wrong, and
 # what to do.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 . "$top_srcdir/tests/drive/hosts.sh"
 need tool plugin filter mkimage

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Servers that break down, change files or lie: errors, or the right bytes, and never
 # wrong ones.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 . "$top_srcdir/tests/drive/hosts.sh"
 need plugin mkimage nbdcopy

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Web servers with the manners of VMware's hosts: ranges that are not announced, HEAD refused, limits of
 # requests, cookies that expire, files that change.  All of them are read, or told.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 . "$top_srcdir/tests/drive/hosts.sh"
 need tool plugin mkimage nbdcopy

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A machine of VirtualBox is read, and copied, from another host: all its disks in all states.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/merge.sh"
 . "$top_srcdir/tests/drive/hosts.sh"
 need plugin tool xz nbdcopy nbdinfo

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Names found in an image on another host lead only to what is below its directory
 # there, and never to this machine, or to a host that the user has not named.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/hosts.sh"
 need plugin tool nbdcopy
 

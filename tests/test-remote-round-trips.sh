@@ -1,7 +1,7 @@
 #!/bin/bash
 # What is far away is asked for in few round trips.  They are counted, and not timed; a busy
 # machine only makes more of them, so the least of several tries counts.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/hosts.sh"
 need tool plugin mkimage nbdcopy ssh
 

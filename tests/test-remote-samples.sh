@@ -1,7 +1,7 @@
 #!/bin/bash
 # All samples, every level, read the same from a web server, an ssh server and an NBD
 # server as from a local disk, and what is refused locally is refused there.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/samples.sh"
 . "$top_srcdir/tests/drive/hosts.sh"
 need plugin xz nbdcopy nbdinfo

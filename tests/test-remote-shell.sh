@@ -1,7 +1,7 @@
 #!/bin/bash
 # Files of an ssh host are read by a shell there: odd names, noise at login, faults, and
 # hosts that give no shell.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 . "$top_srcdir/tests/drive/hosts.sh"
 need tool plugin mkimage nbdcopy ssh

@@ -4,7 +4,7 @@
 # tests/data/README.md tells what they are.
 #
 # VMDKDELTA_SAMPLES=DIR reads the archives of that directory instead.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/samples.sh"
 need filter plugin xz nbdcopy nbdinfo qemu-img
 

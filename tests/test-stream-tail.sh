@@ -1,7 +1,7 @@
 #!/bin/bash
 # streamOptimized files with something behind their end, or without their end: the footer is found,
 # or the grains are read by their markers; what is not there is an error, never zeros.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need plugin tool mkimage nbdcopy nbdinfo
 
 M=$((1024 * 1024))

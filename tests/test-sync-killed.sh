@@ -1,7 +1,7 @@
 #!/bin/bash
 # sync, killed in the middle of a first copy: what was flushed by then is not written again, and
 # the disk is right.  If the machine has got another snapshot meanwhile, that is written too.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage filter nbdcopy nbdkit:filter:delay nbdkit:filter:log perl
 
 head -c 64M /dev/urandom > vm-flat.vmdk

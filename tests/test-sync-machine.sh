@@ -1,7 +1,7 @@
 #!/bin/bash
 # sync of a machine: each disk to its own target, all validated before the first is written;
 # its .vmx says which file is in use.  --log and --progress=N.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 . "$top_srcdir/tests/vmware.sh"
 need tool perl

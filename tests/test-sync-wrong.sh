@@ -2,7 +2,7 @@
 # Steps that are wrong, and right ones beside them, from every state that a target of sync can be
 # in, over a file, a flat file with its descriptor, an NBD export and a loop device: each gives
 # the disk that the table says, or is refused and changes nothing.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage filter nbdcopy perl
 
 # ---- Sources: the same machine at three times, a branch, another machine ------------

@@ -2,7 +2,7 @@
 # sync: a target is brought to the newest frozen state of a disk, everything the first time and
 # then what is new, each byte once; the file that the machine writes is not read before --final;
 # and what happens when the source was reverted or its snapshots were deleted meanwhile.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage filter nbdcopy nbdkit:filter:log perl
 
 size=16M

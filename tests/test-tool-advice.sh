@@ -1,6 +1,6 @@
 #!/bin/bash
 # Advice that can be followed: what is printed where something does not work, and commands for a shell.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 need tool plugin mkimage xz
 

@@ -6,7 +6,7 @@
 #
 # Here at every third place, and an SEsparse file, which has many, at every 83rd; with
 # TEST_LONG at all.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage perl
 
 for format in cowd kdmv stream sesparse; do

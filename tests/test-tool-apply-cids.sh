@@ -2,7 +2,7 @@
 # Which deltas fit which base: CIDs against the descriptor beside a flat file,
 # the one of --base, the one of the delta's hint; --ignore-cid; a base given as
 # a delta, missing parents, several deltas in every order.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage
 
 # delta NAME PARENT CID PARENT-CID SEED

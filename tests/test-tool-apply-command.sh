@@ -1,6 +1,6 @@
 #!/bin/bash
 # apply: the target can be served by a command that is started for it, as nbdcopy takes one.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need tool mkimage qemu-img qemu-nbd
 

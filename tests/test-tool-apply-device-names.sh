@@ -1,7 +1,7 @@
 #!/bin/bash
 # One disk under several names: a second device node, a loop device and its file, a
 # partition and its disk, a device that is made of another.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool losetup
 [ "$(id -u)" -eq 0 ] || skip 'loop devices are for root'
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Zeros on a device that begin and end within pages, beside data that other threads
 # write.  Needs root.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage losetup
 
 "$MKIMAGE" make kdmv a.vmdk --capacity=32M --grain=512 --fill=90 --zero=90 --runs=150 --seed=3

@@ -2,7 +2,7 @@
 # In use, seen in other ways: a dry run on a mounted device, another name (hard
 # link) of a file that is attached to a loop device, such a file where /sys does
 # not tell, a device that QEMU has opened.  Needs root.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage losetup mke2fs
 "$MKIMAGE" make cowd a-delta.vmdk --capacity=8M --fill=30 --runs=8 --descriptor=a.vmdk \
     --parent=base.vmdk --parent-cid=12345678 --cid=9abcdef0

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Devices: a file that is attached to a loop device, a device that is mounted,
 # a file system without room.  Needs root.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage losetup mke2fs
 
 "$MKIMAGE" make sesparse a-sesparse.vmdk --capacity=8M --fill=30 --runs=8 --zero=20 \

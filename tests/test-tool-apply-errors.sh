@@ -1,7 +1,7 @@
 #!/bin/bash
 # Errors of the target while it is written, and a target that lies: status 1,
 # the state is told, and the same command completes it later.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage nbdkit:filter:error nbdkit:plugin:eval
 
 make () {

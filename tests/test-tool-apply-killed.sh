@@ -6,7 +6,7 @@
 #
 # KILLS is how many runs must really end in the middle (default 8, with a sanitizer 4);
 # on a busy machine more have to be killed until that many have.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage perl nbdkit:filter:delay
 
 kills=${KILLS:-$([ "${SANITIZE:-}" ] && echo 4 || echo 8)}

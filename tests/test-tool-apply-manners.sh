@@ -1,6 +1,6 @@
 #!/bin/bash
 # Options, JSON, progress, silence, exit statuses of apply.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage perl nbdkit:filter:delay
 
 "$MKIMAGE" make cowd a-x.vmdk --capacity=16M --runs=16 --fill=40 --descriptor=a.vmdk \

@@ -3,7 +3,7 @@
 # and an undo file brings them back.
 #
 # GRAINS is how many grains the largest has (default 2000).
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage
 [ -x /usr/bin/time ] || need perl
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # An export that is not a whole number of its server's blocks: its end is written where
 # the server allows that; where not, nothing is.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage nbdkit:plugin:file nbdkit:filter:blocksize-policy
 
 size=$((1048576 + 1536))

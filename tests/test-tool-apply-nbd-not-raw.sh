@@ -1,6 +1,6 @@
 #!/bin/bash
 # An NBD export that is a sparse VMDK or a qcow2 file is no raw disk either.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage qemu-img
 "$MKIMAGE" make cowd a-delta.vmdk --capacity=64K --grain=4K --descriptor=a.vmdk \
     --parent=base.vmdk --parent-cid=12345678 --cid=9abcdef0

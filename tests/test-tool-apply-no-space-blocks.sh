@@ -1,7 +1,7 @@
 #!/bin/bash
 # Grains smaller than a block of the file system take whole blocks: that has to
 # be counted, or there is no room left in the middle.  Needs root.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage mke2fs
 truncate -s 30M img
 mke2fs -q -t ext4 -b 4096 -F img

@@ -2,7 +2,7 @@
 # A file system that has no room for what a sparse target would newly take, or
 # for the undo file: refused before anything is written, with both numbers.
 # Needs root, to mount a small file system.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage
 
 mkdir full roomy

@@ -5,7 +5,7 @@
 # old bytes back.
 #
 # RANDOM_START and RANDOM_COUNT (seeds) can be given: one seed that failed, say.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage
 
 count=${RANDOM_COUNT:-$([ "${SANITIZE:-}" ] && echo 15 || echo 30)}

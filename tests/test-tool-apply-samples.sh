@@ -5,7 +5,7 @@
 # VMDKDELTA_SAMPLES=DIR reads the archives of that directory instead.
 # APPLY_TO is what the deltas are applied to: file, loop or nbd; SAMPLES are patterns of
 # the names of those that are taken (default: all).
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/samples.sh"
 need tool plugin xz qemu-img nbdcopy perl
 

@@ -2,7 +2,7 @@
 # SIGINT and SIGTERM while the target is written: apply stops in an orderly way,
 # says what state the target is in, and ends with status 1; run again, it
 # completes the disk.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage nbdkit:filter:delay
 
 "$MKIMAGE" make cowd d.vmdk --capacity=48M --fill=50 --runs=64 --descriptor=delta.vmdk \

@@ -3,7 +3,7 @@
 # from several states, on a file, a flat file with its descriptor, a loop device and an NBD
 # export: a command either gives the disk that the table says, or is refused and changes
 # nothing.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage filter nbdcopy perl
 
 # ---- Disks -----------------------------------------------------------------------

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Targets that must not be written: refused, and left as they are.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage qemu-img qemu-io
 
 "$MKIMAGE" make cowd a-delta.vmdk --capacity=1M --grain=4K --descriptor=a.vmdk \

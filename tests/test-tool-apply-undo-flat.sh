@@ -1,6 +1,6 @@
 #!/bin/bash
 # The undo file of a flat file beside its descriptor can be applied as apply says.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage
 head -c 1M /dev/urandom > original
 cp original x-flat.vmdk

@@ -1,7 +1,7 @@
 #!/bin/bash
 # An undo file that was made for another target or for other deltas is not taken
 # for the one of this run.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage
 
 for s in 1 2; do "$MKIMAGE" make cowd b$s.vmdk --capacity=1M --grain=4K --count=50 --seed=$s; done

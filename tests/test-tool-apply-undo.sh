@@ -2,7 +2,7 @@
 # The undo file: made before anything is written, never instead of another
 # file, never over one that was made before; it fits the target that it was
 # made for, and holds zeros as zeros.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage
 
 make () {  # NAME OPTIONS...

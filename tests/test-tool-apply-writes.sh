@@ -2,7 +2,7 @@
 # What is written is what the deltas hold, nothing more: an NBD target tells
 # each request.  Long zeros come as write-zeroes without data.  A sparse target
 # stays sparse.  A dry run writes nothing, and its figures are what is then done.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage perl nbdkit:filter:log nbdinfo
 
 make () {  # FORMAT OPTIONS...

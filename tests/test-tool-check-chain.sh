@@ -1,7 +1,7 @@
 #!/bin/bash
 # vmdkdelta check --chain: all links, whether they fit, and what is lost as seen
 # through the chain.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage
 
 poke () { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A file cut at any sector is found damaged, or nothing that is needed is missing:
 # then it reads as before.  And each table entry pushed out of the file is found.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage filter nbdcopy nbdkit:plugin:null
 
 read_all () {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # vmdkdelta check: the names and severities of findings, as its manual page has them, for
 # damage of each kind that a few bytes can make.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage
 
 poke () { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }

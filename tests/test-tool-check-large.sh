@@ -1,6 +1,6 @@
 #!/bin/bash
 # Huge disks: a check costs what is stored, in little memory.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage
 
 # Sanitizers reserve address space.

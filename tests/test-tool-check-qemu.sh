@@ -1,7 +1,7 @@
 #!/bin/bash
 # Images of qemu-img are clean, as qemu-img says itself; a grain out of the file
 # is found by both.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool qemu-img
 
 for format in monolithicSparse streamOptimized twoGbMaxExtentSparse monolithicFlat; do

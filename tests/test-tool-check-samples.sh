@@ -1,6 +1,6 @@
 #!/bin/bash
 # Real images are clean, and their chains too, but for those known to be broken.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/samples.sh"
 need tool xz
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # VirtualBox's VDI are checked too: blocks that are not in the file, cut, or stored in
 # one place with another.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool xz qemu-img qemu-io
 
 tar -xf "$top_srcdir/tests/data/vb-vdi-tiny-2.tar.xz"

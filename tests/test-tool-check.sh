@@ -1,6 +1,6 @@
 #!/bin/bash
 # vmdkdelta check: statuses, what it says for people and for programs.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage
 
 # expect STATUS REGEX COMMAND...: the output must match.

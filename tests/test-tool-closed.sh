@@ -1,7 +1,7 @@
 #!/bin/bash
 # Started without standard input, output or error: what would be printed there is not
 # written into the files that are opened instead.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool qemu-img
 
 head -c 1M /dev/urandom > base

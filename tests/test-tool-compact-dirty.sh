@@ -1,7 +1,7 @@
 #!/bin/bash
 # compact --free-space: a guest's file system that was not closed, or that contradicts
 # itself, is refused, and nothing is written; damage never costs a file.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/guest.sh"
 need tool qemu-img mke2fs debugfs e2fsck dumpe2fs
 "$TOOL" --version | grep -q ext4 || skip 'built without libext2fs'

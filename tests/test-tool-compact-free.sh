@@ -1,7 +1,7 @@
 #!/bin/bash
 # compact --free-space: all that the guest's file systems have free in whole blocks is
 # given back, every file reads the same, and every other byte of the disk too.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/guest.sh"
 need tool qemu-img mke2fs debugfs e2fsck dumpe2fs fallocate
 "$TOOL" --version | grep -q ext4 || skip 'built without libext2fs'

@@ -3,7 +3,7 @@
 # same at every moment, and in the end the file is as small as without an accident.
 #
 # KILLS is how often (default 16).
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool qemu-img qemu-io perl
 
 cat > drive.pl <<'END'

@@ -1,7 +1,7 @@
 #!/bin/bash
 # compact --output on a file system that is nearly full: what does not fit is refused before
 # anything is written, with how much is free; what just fits is made.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool qemu-img qemu-io unshare
 
 # As in test-merge-no-space.

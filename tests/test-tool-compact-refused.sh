@@ -1,6 +1,6 @@
 #!/bin/bash
 # compact: what it does not take is refused, with advice, and not one byte of it changes.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage qemu-img qemu-io
 
 # refused REGEX FILE...: in place; the message matches, and the files stay.

@@ -3,7 +3,7 @@
 # in one file) to new files, and every level reads as before, the newest as its maker said.
 #
 # VMDKDELTA_SAMPLES=DIR takes the archives of that directory instead of tests/data.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/samples.sh"
 need tool plugin xz nbdcopy nbdinfo qemu-img
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # compact: QEMU reads the same disk afterwards and its check finds nothing; the size is
 # that of what is not zeros; --dry-run says before what happens then.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool qemu-img qemu-io
 
 # field NAME: of the JSON in $T/json.

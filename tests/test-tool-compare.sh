@@ -1,7 +1,7 @@
 #!/bin/bash
 # compare: equal disks of every kind, the first of several differences and the file that it
 # comes from, sizes, holes, statuses.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage filter nbdcopy
 
 # A base and two deltas, and what the filter says that they are.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # An NBD export as a file of the tool (remote/nbd.c): servers with and without
 # multi-conn, with a smallest block, with a largest request, read-only.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need nbdkit
 drive=$builddir/tests/nbd-file
 [ -x "$drive" ] || skip "nbd-file is not built"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # vmdkdelta create between NBD servers; holes of a large disk are skipped; a server
 # that fails leaves nothing; an interrupted run leaves nothing.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need filter tool nbdcopy nbdkit:plugin:file nbdkit:filter:error nbdkit:filter:delay
 
 truncate -s 1T base.img

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Random pairs of disks, all formats: qemu-img and our filter read the delta over
 # the base as the new disk; qemu-img check and vmdkdelta check find nothing.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need filter tool qemu-img nbdcopy nbdkit:plugin:file
 rounds=${TEST_LONG:+40}
 

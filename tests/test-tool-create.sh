@@ -1,6 +1,6 @@
 #!/bin/bash
 # vmdkdelta create: its files, its answers, what it refuses.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need filter tool nbdcopy nbdkit:plugin:file
 
 create () { "$TOOL" create "$@"; }

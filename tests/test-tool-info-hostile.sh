@@ -1,6 +1,6 @@
 #!/bin/bash
 # Names that are made to hurt: terminals, shells and JSON parsers are not hurt.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage qemu-img
 esc=$'\033'
 

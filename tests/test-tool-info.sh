@@ -1,7 +1,7 @@
 #!/bin/bash
 # What info says of images made by qemu-img, compared with qemu-img info and the
 # headers, and with the samples.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage qemu-img qemu-io xz
 
 # value KEY: from the outermost object in o.json (four blanks in front).

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Limits of files, and names that would destroy what they name: an error before, or a
 # reason behind, and the files are as they were.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool
 
 head -c 3M /dev/urandom > old.img

@@ -1,6 +1,6 @@
 #!/bin/bash
 # bash completes verbs, options and their values.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool
 . "$top_srcdir/tool/completion"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A verb says the same of itself in the program, in its --help and in its manual page:
 # summary, usage and options.  vmdkdelta(1) lists all verbs, and the common options.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool perl
 main=$top_srcdir/docs/vmdkdelta.pod
 

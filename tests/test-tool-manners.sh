@@ -1,6 +1,6 @@
 #!/bin/bash
 # The command behaves as its manual says: statuses, streams, help.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool qemu-img
 
 # run STATUS ARGS...: out and err are what it printed.

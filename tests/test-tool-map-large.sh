@@ -1,6 +1,6 @@
 #!/bin/bash
 # Large disks and many parts: quick, and in little memory.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage
 
 limit=20 memory=$((64 << 10))   # seconds of the processor; KiB

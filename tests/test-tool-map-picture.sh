@@ -1,6 +1,6 @@
 #!/bin/bash
 # Pictures: each cell is right, they fit the terminal, and nothing in them is active.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool qemu-img qemu-io
 unset NO_COLOR COLUMNS
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The map of a chain: as qemu-img sees it, and as the data itself is.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage qemu-img qemu-io
 
 # rows FILE: JSON of either program as "start length depth present zero data offset",

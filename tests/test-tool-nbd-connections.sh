@@ -1,7 +1,7 @@
 #!/bin/bash
 # A server that offers several connections and serves fewer, or closes them, or takes no
 # more: the work is done with those that came, and the bytes are right.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage qemu-nbd nbdkit:plugin:file nbdkit:filter:limit
 
 size=8M

@@ -1,7 +1,7 @@
 #!/bin/bash
 # --progress=json of create, merge and compact, as of apply: lines of JSON on stderr, that
 # go from nothing to all; and --threads of merge does not change a byte.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool mkimage qemu-img qemu-io perl
 
 # lines WHAT: "progress" has at least one line of that, and all are in order.

@@ -2,7 +2,7 @@
 # Who may read what is written, over all verbs of the command, and in filter and plugin: a
 # new file that holds data of a disk has the mode, the owner and the access list of that
 # disk, and is for nobody else while it grows; a file that is replaced keeps its own.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool plugin filter mkimage qemu-img qemu-io nbdkit:plugin:file nbdkit:filter:delay
 . "$top_srcdir/tests/merge.sh"
 

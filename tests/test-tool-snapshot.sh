@@ -1,7 +1,7 @@
 #!/bin/bash
 # vmdkdelta snapshot makes an empty child, which the products read and write; a disk that
 # has one already, or whose parents are missing, is refused.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool plugin qemu-img qemu-io
 
 qemu-img create -q -f vmdk disk.vmdk 10M

@@ -1,6 +1,6 @@
 #!/bin/bash
 # compare and create: a disk can be served by a command that is started for it.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/drive/fixture.sh"
 need tool mkimage qemu-img qemu-nbd
 

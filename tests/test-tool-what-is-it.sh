@@ -1,7 +1,7 @@
 #!/bin/bash
 # What people give by mistake is named for what it is, with what to do: by info, check and the
 # plugin.  It is never called damaged, and never proposed as a base unless it could be one.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need tool plugin mkimage qemu-img
 n=0
 

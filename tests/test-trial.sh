@@ -2,7 +2,7 @@
 # The corruption trial (tests/trial/trial.h), a small one: no damage of an image is read
 # as something else without an error, no container as a raw base, and no descriptor that is
 # only odd is refused.  "make trial N=1000000" is a large one.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 
 trial=$builddir/tests/trial/trial
 n=8000

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A Linux guest boots from the merged disk over NBD, reads the files that base and delta
 # make together, and writes to it through the cow filter; base and delta stay as they are.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/vm/lib.sh"
 need filter tool nbdkit:filter:cow
 need_vm

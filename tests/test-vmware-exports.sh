@@ -1,7 +1,7 @@
 #!/bin/bash
 # A VMware machine file as exports: all disks, now and in each snapshot; the .vmx and the
 # descriptors decide, and the .vmsd only names.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 . "$top_srcdir/tests/vmware.sh"
 need nbdinfo

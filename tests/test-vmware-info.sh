@@ -1,6 +1,6 @@
 #!/bin/bash
 # What info says of a VMware machine.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 . "$top_srcdir/tests/test-chain-disks.sh"
 . "$top_srcdir/tests/vmware.sh"
 need tool

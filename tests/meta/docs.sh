@@ -1,7 +1,7 @@
 #!/bin/bash
 # docs/README.md has every page with one line; links lead somewhere; what
 # docs/architecture.md says of the parts of lib/ is complete, and nothing in it is gone.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need perl
 cd "$top_srcdir"
 bad=0

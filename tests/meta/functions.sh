@@ -1,7 +1,7 @@
 #!/bin/bash
 # Functions stay under 80 lines, from the line with the name to the closing brace: what is
 # longer has parts that want a name.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 cd "$top_srcdir"
 
 # long FILE...: "FILE:LINE: NAME has N lines" of each that is longer.  A definition is "name

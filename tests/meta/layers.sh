@@ -1,7 +1,7 @@
 #!/bin/bash
 # Dependencies point one way.  The tables below are the rules; what follows them only
 # compares.  Nothing else in the tree says who may use whom.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need nm awk
 shopt -s nullglob
 cd "$top_srcdir"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # "make lint" finds nothing only where its programs have looked: one that crashes, or that
 # cannot compile a file, is a finding.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need pkg-config
 
 mkdir bin

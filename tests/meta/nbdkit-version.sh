@@ -1,7 +1,7 @@
 #!/bin/bash
 # An nbdkit filter loads only into the nbdkit whose headers it was compiled
 # with, to the last digit of the version.  Find out first if that is so here.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need filter
 
 built=$NBDKIT_BUILT_FOR

@@ -2,7 +2,7 @@
 # Messages of the library name options as the front end spells them: tables=copy in the
 # plugin, delta-tables=copy in the filter, --tables=copy in the command.  So each stands
 # behind "%s", for vd_opts_prefix; and all three front ends have it.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 cd "$top_srcdir"
 bad=0
 complain () { echo "$*"; bad=1; }

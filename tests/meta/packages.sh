@@ -1,7 +1,7 @@
 #!/bin/bash
 # Packages are for the version that the Makefile has, and ask for what scripts/deps.sh
 # installs.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 cd "$top_srcdir"
 bad=0
 complain () { echo "$*"; bad=1; }

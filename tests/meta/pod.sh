@@ -1,7 +1,7 @@
 #!/bin/bash
 # The manual pages are correct POD; each verb's page explains the JSON keys that the verb
 # prints, and that of check all kinds of findings.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 shopt -s nullglob
 cd "$top_srcdir"
 bad=0

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The runner itself: a failure, a crash, a skip, a timeout or a wrong name must not get
 # lost, and the last line is the counts, also where make has the word.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 
 mkdir -p top/tests/meta top/tests/unit top/build/tests/unit
 cp "$top_srcdir/tests/run" top/tests/

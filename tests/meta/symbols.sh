@@ -1,7 +1,7 @@
 #!/bin/bash
 # nbdkit loads filters and plugins with RTLD_GLOBAL.  Ours both contain the
 # library, so neither may export any of it, or one would call into the other.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 
 # check MODULE REQUIRED ALLOWED: it exports REQUIRED, and else only what matches.
 check () {

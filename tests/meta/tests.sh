@@ -9,7 +9,7 @@
 #                      command of f that is to fail the test needs its own "|| return".
 #
 # And the lists of tests name tests that there are.
-. "$top_srcdir/tests/lib.sh"
+. "${top_srcdir:?run it with make check}/tests/lib.sh"
 need perl
 cd "$top_srcdir"
 
