@@ -52,22 +52,8 @@ back () {
 run () { "$TOOL" "$1" "${options[@]}" "${@:2}" "$target"; }
 right () { run sync "${@:2}" > out 2>&1 || { cat out; fail "$kind: sync ${*:2}"; }; get now; cmp now "$1" || fail "$kind: sync ${*:2} is not $1"; }
 
-# Make a note that says "finished" say "writing", as it was before that.
-cat > half.pl <<'END'
-use strict; use warnings; use IO::Compress::Gzip qw(gzip);
-my ($name) = @ARGV;
-open my $f, "<", $name or die; local $/; my $text = <$f>;
-$text =~ s/^run finished/run writing/m or die;
-$text =~ s/^(stamp|sample|end) .*\n//mg;
-$text =~ s/^moved\n//m;
-$text =~ /^temp (\S+)/m or die;
-open my $t, ">", "temp"; print $t $1; close $t;
-gzip (\$text, \my $z) or die;   # its trailer has the CRC
-my ($crc) = unpack "V", substr $z, -8, 4;
-open my $o, ">", $name or die; printf $o "%send %08x\n", $text, $crc;
-END
 half () {  # NAME FROM TO: FROM became TO up to its middle
-    perl half.pl "$(state_file)"
+    perl "$top_srcdir/tests/drive/half-note.pl" "$(state_file)"
     { head -c 600K "$3"; tail -c +614401 "$2"; } > mixed
     put mixed
     [ $kind != flat ] || sed -i "s/^CID=.*/CID=$(cat temp)/" t.vmdk

@@ -95,26 +95,12 @@ states () {
     keep b
     # Interrupted: the note is that of the beginning, and the data of the middle.
     back 2
-    perl half.pl "$(state_file)" $kind
+    perl "$top_srcdir/tests/drive/half-note.pl" "$(state_file)"
     { head -c 600K c2; tail -c +614401 c1; } > half
     put half
     [ $kind != flat ] || descriptor "$(cat temp)"
     keep h
 }
-# Make a note that says "finished" say "writing", as it was before that.
-cat > half.pl <<'END'
-use strict; use warnings; use IO::Compress::Gzip qw(gzip);
-my ($name, $kind) = @ARGV;
-open my $f, "<", $name or die; local $/; my $text = <$f>;
-$text =~ s/^run finished/run writing/m or die;
-$text =~ s/^(stamp|sample|end) .*\n//mg;
-$text =~ s/^moved\n//m;
-$text =~ /^temp (\S+)/m or die;
-open my $t, ">", "temp"; print $t $1; close $t;
-gzip (\$text, \my $z) or die;   # its trailer has the CRC
-my ($crc) = unpack "V", substr $z, -8, 4;
-open my $o, ">", $name or die; printf $o "%send %08x\n", $text, $crc;
-END
 
 n=0 refused=0 right=0
 # try STATE WANT DELTA...: WANT is the content then, "=" for status 0 with nothing written,
@@ -258,7 +244,7 @@ same t c3
 begin
 apply --quiet full1.vmdk 2> err
 cp t full
-perl half.pl t.vmdkdelta-state file
+perl "$top_srcdir/tests/drive/half-note.pl" t.vmdkdelta-state
 expect_fail 'half written' apply full2.vmdk
 same t full
 apply full1.vmdk > out 2> err || { cat err; fail 'the same again'; }
